@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// The part that both builds share (runner.c) and what each build supplies (native.c, guest.c).
+#ifndef BENCH_RUNNER_H
+#define BENCH_RUNNER_H
+
+#include <stddef.h>
+
+// Runs the programs named in `wanted`, words such as "fib" or "fib:10" (10 iterations) separated by
+// blanks; all of them when it names none. Prints for each
+//     START name
+//     END name 0x1234abcd
+// and at last DONE. The harness takes the time when each line arrives. Returns 0, or 1 after an
+// ERROR line when a word names no program.
+int runner_main(const char *wanted);
+
+// Prints text at once; each marker line is one call.
+void platform_write(const char *text, size_t bytes);
+
+#endif

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// The malloc family that never returns NULL.
+#define _GNU_SOURCE
+#include "base/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Noreturn void mem_exhausted(size_t bytes) {
+    fprintf(stderr, "glassbox: the host has no memory left (%zu bytes wanted)\n", bytes);
+    abort();
+}
+
+void *mem_new(size_t bytes) {
+    void *p = calloc(1, bytes ? bytes : 1);
+    if (!p) mem_exhausted(bytes);
+    return p;
+}
+
+void *mem_resize(void *old, size_t bytes) {
+    void *p = realloc(old, bytes ? bytes : 1);
+    if (!p) mem_exhausted(bytes);
+    return p;
+}
+
+char *mem_strdup(const char *s) {
+    size_t bytes = strlen(s) + 1;
+    char *p = mem_resize(NULL, bytes);
+    memcpy(p, s, bytes);
+    return p;
+}
+
+char *mem_printf(const char *fmt, ...) {
+    char *p = NULL;
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&p, fmt, args);
+    va_end(args);
+    if (n < 0) mem_exhausted(0);
+    return p;
+}

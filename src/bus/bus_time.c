@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// Guest time and timers.
+//
+// Invariants
+//  1. Guest time never goes back. Pausing, resuming and taking a source away keep it continuous; a
+//     source given to bus_set_clock_source must start at the present guest time or later.
+//  2. The heap is ordered by (deadline, creation order): ties fire in the same order in every run.
+#include "bus/bus_int.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+static u64 time_host_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+static u64 time_wall_ns(const Bus *bus) {
+    return bus->running ? time_host_ns() - bus->wall_base_ns : bus->stopped_ns;
+}
+
+static void time_set_wall(Bus *bus, u64 now_ns) {
+    bus->stopped_ns = now_ns;
+    bus->wall_base_ns = time_host_ns() - now_ns;
+}
+
+u64 bus_now_ns(Bus *bus) {
+    return bus->source_now_ns ? bus->source_now_ns(bus->source_self) : time_wall_ns(bus);
+}
+
+void bus_clock_run(Bus *bus, bool running) {
+    if (bus->running == running) return;
+    u64 now_ns = time_wall_ns(bus);
+    bus->running = running;
+    time_set_wall(bus, now_ns);
+}
+
+void bus_clock_set(Bus *bus, u64 now_ns) { time_set_wall(bus, now_ns); }
+
+void bus_set_clock_source(Bus *bus, u64 (*now_ns)(void *self), void *self) {
+    if (!now_ns && bus->source_now_ns) time_set_wall(bus, bus_now_ns(bus));
+    bus->source_now_ns = now_ns;
+    bus->source_self = self;
+}
+
+// ---- the heap -----------------------------------------------------------------------------------
+static bool heap_before(const Timer *a, const Timer *b) {
+    return a->deadline_ns != b->deadline_ns ? a->deadline_ns < b->deadline_ns : a->id < b->id;
+}
+
+static void heap_put(Bus *bus, u32 place, Timer *t) {
+    bus->heap[place] = t;
+    t->place = (i32)place;
+}
+
+// Finds t's place, starting from a hole at `place`.
+static void heap_settle(Bus *bus, u32 place, Timer *t) {
+    while (place && heap_before(t, bus->heap[(place - 1) / 2])) {
+        heap_put(bus, place, bus->heap[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    for (u32 child; (child = 2 * place + 1) < bus->heap_count; place = child) {
+        if (child + 1 < bus->heap_count && heap_before(bus->heap[child + 1], bus->heap[child]))
+            child++;
+        if (!heap_before(bus->heap[child], t)) break;
+        heap_put(bus, place, bus->heap[child]);
+    }
+    heap_put(bus, place, t);
+}
+
+// ---- timers -------------------------------------------------------------------------------------
+Timer *bus_timer_new(Bus *bus, const char *name, void (*fire)(void *self), void *self) {
+    Timer *t = mem_new(sizeof(Timer));
+    *t = (Timer){ .bus = bus, .name = name, .fire = fire, .self = self, .place = -1,
+                  .id = bus->timer_count++, .older = bus->timers };
+    bus->timers = t;
+    return t;
+}
+
+void bus_timer_stop(Timer *t) {
+    if (t->place < 0) return;
+    Bus *bus = t->bus;
+    u32 hole = (u32)t->place;
+    Timer *last = bus->heap[--bus->heap_count];
+    t->place = -1;
+    if (last != t) heap_settle(bus, hole, last);
+}
+
+void bus_timer_at(Timer *t, u64 deadline_ns) {
+    Bus *bus = t->bus;
+    bus_timer_stop(t);
+    t->deadline_ns = deadline_ns;
+    if (bus->heap_count == bus->heap_room) {
+        bus->heap_room = bus->heap_room ? 2 * bus->heap_room : 16;
+        bus->heap = mem_resize(bus->heap, bus->heap_room * sizeof(*bus->heap));
+    }
+    u32 place = bus->heap_count++;
+    heap_settle(bus, place, t);
+}
+
+bool bus_timer_armed(const Timer *t) { return t->place >= 0; }
+u64 bus_timer_deadline(const Timer *t) { return t->place >= 0 ? t->deadline_ns : UINT64_MAX; }
+
+u64 bus_next_deadline_ns(Bus *bus) {
+    return bus->heap_count ? bus->heap[0]->deadline_ns : UINT64_MAX;
+}
+
+// Time is read once, so that a timer that always re-arms itself in the wall's past cannot hold the
+// machine for ever.
+void bus_run_timers(Bus *bus) {
+    if (!bus->heap_count) return;
+    u64 now_ns = bus_now_ns(bus);
+    while (bus->heap_count && bus->heap[0]->deadline_ns <= now_ns) {
+        Timer *t = bus->heap[0];
+        bus_timer_stop(t);
+        t->fire(t->self);
+    }
+}
+
+void bus_time_close(Bus *bus) {
+    for (Timer *t = bus->timers; t;) {
+        Timer *older = t->older;
+        free(t);
+        t = older;
+    }
+    free(bus->heap);
+}

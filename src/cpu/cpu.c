@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+// Life of the processor, its flags, the mode word and the segments' fast bounds.
+//
+// The mode word and everything derived from a segment register (class, read_end, write_end) are
+// recomputed here and nowhere else.
+#include "cpu/cpu_int.h"
+
+#include <stdlib.h>
+
+#define CPUID_FPU BIT(0)
+#define CPUID_DE BIT(2)
+#define CPUID_PSE BIT(3)
+#define CPUID_TSC BIT(4)
+#define CPUID_MSR BIT(5)
+#define CPUID_CX8 BIT(8)
+#define CPUID_PGE BIT(13)
+#define CPUID_CMOV BIT(15)
+#define CPUID_SSE BIT(25)
+
+// ---- life ---------------------------------------------------------------------------------------
+Cpu *cpu_new(Bus *bus, Log *log) {
+    Cpu *cpu = mem_new(sizeof(Cpu));
+    cpu->bus = bus;
+    cpu->log = log;
+    cpu->cpuid_level = 1;
+    cpu->cpuid_signature = 0x00000663;
+    cpu->cpuid_features = CPUID_FPU | CPUID_DE | CPUID_PSE | CPUID_TSC | CPUID_MSR | CPUID_CX8
+        | CPUID_PGE | CPUID_CMOV;
+    cpu->mmu = mmu_new(cpu);
+    cpu_reset(cpu);
+    return cpu;
+}
+
+void cpu_free(Cpu *cpu) {
+    if (!cpu) return;
+    mmu_free(cpu->mmu);
+    free(cpu);
+}
+
+static void cpu_reset_segments(Cpu *cpu) {
+    for (unsigned s = 0; s < 6; s++)
+        cpu->seg[s] = (CpuSeg){ .limit = 0xffff, .access = 0x93 };
+    cpu->seg[CPU_CS] = (CpuSeg){ .selector = 0xf000, .base = 0xffff0000, .limit = 0xffff,
+                                 .access = 0x9b };
+    cpu->ldtr = (CpuSeg){ .limit = 0xffff, .access = 0x82 };
+    cpu->tr = (CpuSeg){ .limit = 0xffff, .access = 0x8b };
+    cpu->gdtr = cpu->idtr = (CpuTable){ 0, 0xffff };
+}
+
+// The x87 comes up as FNINIT leaves it: boards' firmware has executed one before any guest code that
+// matters, and SeaBIOS relies on the emulator for that.
+static void cpu_reset_fpu(Cpu *cpu) {
+    for (unsigned i = 0; i < sizeof(cpu->fpu_image); i++) cpu->fpu_image[i] = 0;
+    put_le16(cpu->fpu_image, 0x037f);
+    put_le32(cpu->fpu_image + 24, 0x1f80);
+    cpu->fpu_ip = cpu->fpu_dp = 0;
+    cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
+    cpu->fpu_live = false;
+}
+
+void cpu_reset(Cpu *cpu) {
+    for (unsigned i = 0; i < 8; i++) cpu->regs[i] = cpu->dr[i] = 0;
+    cpu->regs[CPU_EDX] = cpu->cpuid_signature;
+    cpu->eip = 0xfff0;
+    cpu->eflags = 2;
+    cpu->df = 1;
+    cpu_set_arith(cpu, 0);
+    cpu->fault = (CpuFault){ 0 };
+    cpu_reset_segments(cpu);
+    cpu_reset_fpu(cpu);
+    cpu->cr0 = CR0_CD | CR0_NW | CR0_ET;
+    cpu->cr2 = cpu->cr3 = cpu->cr4 = 0;
+    cpu->dr[6] = DR6_FIXED;
+    cpu->dr[7] = DR7_FIXED;
+    cpu->efer = 0;
+    cpu->msr_sysenter_cs = cpu->msr_sysenter_esp = cpu->msr_sysenter_eip = 0;
+    cpu->msr_apic_base = 0xfee00100;
+    for (unsigned i = 0; i < ARRAY_LEN(cpu->msr_misc); i++) cpu->msr_misc[i] = 0;
+    cpu->cpl = 0;
+    cpu->halted = cpu->shutdown = cpu->inhibit_irq = cpu->inhibit_trap = cpu->nmi_blocked = false;
+    cpu->no_restart = false;
+    cpu->delivering = 0;
+    cpu->debug_hits = 0;
+    mmu_flush(cpu, false);
+    cpu_update_mode(cpu);
+}
+
+// ---- flags --------------------------------------------------------------------------------------
+u32 cpu_flags(Cpu *cpu) {
+    return cpu->eflags | flags_compute(cpu->flag_op, cpu->flag_a, cpu->flag_b, cpu->flag_c);
+}
+
+void cpu_set_arith(Cpu *cpu, u32 oszapc) {
+    cpu->flag_op = FLAGS_OP(FLAGS_RAW, 2);
+    cpu->flag_a = oszapc & FLAG_OSZAPC;
+    cpu->flag_b = cpu->flag_c = 0;
+}
+
+void cpu_set_eflags(Cpu *cpu, u32 value, u32 mask) {
+    if (mask & FLAG_OSZAPC) {
+        u32 keep = (mask & FLAG_OSZAPC) == FLAG_OSZAPC ? 0 : cpu_flags(cpu) & ~mask;
+        cpu_set_arith(cpu, keep | (value & mask));
+    }
+    mask &= ~(FLAG_OSZAPC | 2u);
+    u32 old = cpu->eflags;
+    cpu->eflags = (old & ~mask) | (value & mask) | 2;
+    cpu->df = cpu->eflags & FLAG_DF ? -1 : 1;
+    if ((old ^ cpu->eflags) & (FLAG_TF | FLAG_IOPL | FLAG_VM | FLAG_AC))
+        cpu_update_privilege(cpu);
+}
+
+// ---- segments -----------------------------------------------------------------------------------
+// May the segment be read / written at all? In real mode only the limit counts.
+static bool seg_readable(const Cpu *cpu, const CpuSeg *seg) {
+    if (!(seg->access & SEG_ACC_P)) return false;
+    return !(cpu->cr0 & CR0_PE) || (seg->access & (ACC_CODE | ACC_READABLE)) != ACC_CODE;
+}
+
+static bool seg_writable(const Cpu *cpu, const CpuSeg *seg) {
+    if (!(seg->access & SEG_ACC_P)) return false;
+    if (!(cpu->cr0 & CR0_PE)) return true;
+    return (seg->access & (ACC_CODE | ACC_WRITABLE)) == ACC_WRITABLE;
+}
+
+static bool seg_grows_down(const CpuSeg *seg) {
+    return (seg->access & (ACC_CODE | ACC_DOWN)) == ACC_DOWN;
+}
+
+void seg_bounds(const Cpu *cpu, CpuSeg *seg) {
+    bool up = !seg_grows_down(seg);
+    bool read = up && seg_readable(cpu, seg), write = up && seg_writable(cpu, seg);
+    for (unsigned i = 0; i < 4; i++) {
+        u32 last = (1u << i) - 1;                      // size - 1
+        u32 end = seg->limit < last ? 0 : seg->limit - last;
+        if (seg->limit >= last && end != 0xffffffff) end++;
+        seg->read_end[i] = read ? end : 0;
+        seg->write_end[i] = write ? end : 0;
+    }
+}
+
+bool seg_allows(const Cpu *cpu, const CpuSeg *seg, u32 offset, u32 bytes, bool write) {
+    if (!(write ? seg_writable(cpu, seg) : seg_readable(cpu, seg))) return false;
+    u64 last = (u64)offset + bytes - 1;
+    if (seg_grows_down(seg)) {
+        u32 top = seg->access & SEG_ACC_DB ? 0xffffffff : 0xffff;
+        return offset > seg->limit && last <= top;
+    }
+    return last <= seg->limit || seg->limit == 0xffffffff;    // a full segment wraps around
+}
+
+static u32 seg_class(const Cpu *cpu, unsigned s) {
+    const CpuSeg *seg = &cpu->seg[s];
+    if (!seg->read_end[0]) return SEG_CHECKED;
+    bool write = seg->write_end[0] != 0 || s == CPU_CS;
+    if (seg->limit == 0xffffffff && write) return seg->base ? SEG_BASED : SEG_FLAT;
+    bool real = seg->limit == 0xffff && seg->write_end[0] && !(seg->base & 15);
+    if (s == CPU_CS && cpu_is_protected(cpu)) real = false;
+    return real ? SEG_REAL : SEG_CHECKED;
+}
+
+static void cpu_put_seg_mode(Cpu *cpu, unsigned s) {
+    seg_bounds(cpu, &cpu->seg[s]);
+    u32 shift = MODE_SEG_SHIFT(s);
+    cpu->mode = (cpu->mode & ~(3u << shift)) | seg_class(cpu, s) << shift;
+    bool big = cpu->seg[s].access & SEG_ACC_DB;
+    u32 bit = s == CPU_CS ? MODE_CODE32 : s == CPU_SS ? MODE_STACK32 : 0;
+    cpu->mode = big ? cpu->mode | bit : cpu->mode & ~bit;
+}
+
+void cpu_update_seg(Cpu *cpu, unsigned s) { cpu_put_seg_mode(cpu, s); }
+
+// ---- mode ---------------------------------------------------------------------------------------
+#define MODE_OF_SEGMENTS (MODE_CODE32 | MODE_STACK32 | 0xfffu << MODE_SEG_SHIFT(0))
+
+static u32 mode_of_privilege(const Cpu *cpu) {
+    u32 m = cpu->cpl;
+    bool vm = cpu->eflags & FLAG_VM;
+    if (!(cpu->cr0 & CR0_PE)) return m | MODE_IO_OK;
+    m |= MODE_PE | (vm ? MODE_VM : 0);
+    if (!vm && cpu_iopl(cpu) >= cpu->cpl) m |= MODE_IO_OK;
+    if (cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->eflags & FLAG_AC)) m |= MODE_AC;
+    return m;
+}
+
+void cpu_update_privilege(Cpu *cpu) {
+    if (!(cpu->cr0 & CR0_PE)) cpu->cpl = 0;
+    else if (cpu->eflags & FLAG_VM) cpu->cpl = 3;
+    u32 m = mode_of_privilege(cpu);
+    if (cpu->eflags & FLAG_TF) m |= MODE_TF;
+    if (cpu->cr0 & (CR0_EM | CR0_TS)) m |= MODE_FPU_NM;
+    if ((cpu->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) m |= MODE_WAIT_NM;
+    if (cpu->dr[7] & 0xff) m |= MODE_DEBUG;
+    if ((cpu->cr4 & CR4_OSFXSR) && (cpu->cpuid_features & CPUID_SSE)) m |= MODE_SSE;
+    if (cpu->cr4 & CR4_TSD) m |= MODE_TSD;
+    cpu->mode = (cpu->mode & MODE_OF_SEGMENTS) | m;
+    cpu->mmu_base = mmu_context_base(cpu->mmu, cpu->cpl == 3);
+}
+
+void cpu_update_mode(Cpu *cpu) {
+    cpu_update_privilege(cpu);
+    for (unsigned s = 0; s < 6; s++) cpu_put_seg_mode(cpu, s);
+}
+
+// ---- faults -------------------------------------------------------------------------------------
+bool cpu_raise(Cpu *cpu, CpuVector v) {
+    cpu->fault = (CpuFault){ .pending = 1, .vector = (u8)v };
+    return false;
+}
+
+bool cpu_raise_error(Cpu *cpu, CpuVector v, u32 error) {
+    cpu->fault = (CpuFault){ .pending = 1, .vector = (u8)v, .has_error = 1, .error = error };
+    return false;
+}
+
+void cpu_end_inhibit(Cpu *cpu) { cpu->inhibit_irq = cpu->inhibit_trap = false; }
+
+bool cpu_check_cs(Cpu *cpu, u32 eip, u32 bytes) {
+    u32 limit = cpu->seg[CPU_CS].limit;
+    if (limit == 0xffffffff || (u64)eip + bytes - (bytes != 0) <= limit) return true;
+    return cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+bool cpu_check_breakpoint(Cpu *cpu) {
+    if (!(cpu->mode & MODE_DEBUG)) return true;
+    u32 at = cpu->seg[CPU_CS].base + cpu->eip, hits = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        bool armed = cpu->dr[7] >> (2 * i) & 3, execute = (cpu->dr[7] >> (16 + 4 * i) & 15) == 0;
+        if (armed && execute && cpu->dr[i] == at) hits |= BIT(i);
+    }
+    bool resume = cpu->eflags & FLAG_RF;       // lasts for this one instruction
+    cpu->eflags &= ~FLAG_RF;
+    if (!hits || resume) return true;
+    cpu->dr[6] |= hits;
+    return cpu_raise(cpu, VEC_DB);
+}
+
+// ---- helpers of a line or two -------------------------------------------------------------------
+void cpu_h_raise(Cpu *cpu, u32 vector) { cpu_raise(cpu, (CpuVector)vector); }
+
+void cpu_h_raise_error(Cpu *cpu, u32 vector, u32 error) {
+    cpu_raise_error(cpu, (CpuVector)vector, error);
+}
+
+void cpu_h_check_jump(Cpu *cpu, u32 target) { cpu_check_cs(cpu, target, 1); }
+
+u32 cpu_h_flags(Cpu *cpu) {
+    return flags_compute(cpu->flag_op, cpu->flag_a, cpu->flag_b, cpu->flag_c);
+}
+
+// MOV SS and POP SS put a single step off until after the next instruction.
+void cpu_h_step_trap(Cpu *cpu, u32 stepped) {
+    u32 hits = cpu->debug_hits | (stepped && !cpu->inhibit_trap ? DR6_BS : 0);
+    cpu->debug_hits = 0;
+    if (!hits) return;
+    cpu->dr[6] |= hits;
+    cpu_raise(cpu, VEC_DB);
+    cpu->fault.kind = CPU_TRAP;
+}

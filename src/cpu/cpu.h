@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+// The processor: architectural state, and what executes it calls.
+//
+// This struct is the one open struct of the project: generated code addresses its first part from a
+// pinned register (r14), so offsets of hot fields are kept below 128 and asserted by the jit.
+//
+// Rules
+//  1. Guest faults are values: a function that can fault returns false (or leaves cpu->fault.pending
+//     set) and has changed no register, flag or memory byte.
+//  2. cpu->eip is only exact between blocks and where a comment says so. In a helper that ends a
+//     block it holds the address of the NEXT instruction; the faulting instruction's address is found
+//     by the caller (restore record), who sets eip before cpu_deliver().
+//  3. The arithmetic flags are the recipe flag_op/a/b/c; `eflags` holds all other bits and its OSZAPC
+//     bits are always 0. DF is eflags' bit and `df` (+1 or -1), kept equal by cpu_set_eflags().
+//  4. Files named *_fast.c (and cpu_slow_*) are compiled -mgeneral-regs-only and call no libc.
+#ifndef CPU_CPU_H
+#define CPU_CPU_H
+
+#include "base/base.h"
+#include "base/flags.h"
+#include "bus/bus.h"
+
+enum { CPU_EAX, CPU_ECX, CPU_EDX, CPU_EBX, CPU_ESP, CPU_EBP, CPU_ESI, CPU_EDI };  // ORDER: encoding
+enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                          // ORDER: encoding
+
+// ---- mode word: what translated code depends on besides its bytes -----------------------------------
+// bits 0-1 CPL | 2 code32 (CS.D) | 3 stack32 (SS.B) | 4 PE | 5 VM86 | 6 TF (single step)
+// 7 FPU instructions raise #NM (CR0.EM or TS) | 8 WAIT raises #NM (MP and TS) | 9 IOPL >= CPL (CLI/STI/IN/OUT allowed)
+// 10 alignment checks (CPL 3, AM, AC) | 11 debug registers armed | 12-23 class of ES CS SS DS FS GS, two bits each
+// 24 MMX/SSE usable | 25 TSD (RDTSC privileged)
+#define MODE_CPL 0x3u
+#define MODE_CODE32 BIT(2)
+#define MODE_STACK32 BIT(3)
+#define MODE_PE BIT(4)
+#define MODE_VM BIT(5)
+#define MODE_TF BIT(6)
+#define MODE_FPU_NM BIT(7)
+#define MODE_WAIT_NM BIT(8)
+#define MODE_IO_OK BIT(9)
+#define MODE_AC BIT(10)
+#define MODE_DEBUG BIT(11)
+#define MODE_SEG_SHIFT(s) (12 + 2 * (s))
+#define MODE_SEG_CLASS(mode, s) ((mode) >> MODE_SEG_SHIFT(s) & 3)
+#define MODE_SSE BIT(24)
+#define MODE_TSD BIT(25)
+
+// Segment classes: what an access through the segment must still check.
+enum {
+    SEG_CHECKED,   // compare the offset with read_end[]/write_end[], add the base
+    SEG_FLAT,      // base 0, limit 4 GiB, read/write data (CS: readable code; writes not proved): nothing
+    SEG_BASED,     // limit 4 GiB, read/write: add the base only
+    SEG_REAL,      // limit exactly 0xffff, read/write, base a multiple of 16: with 16-bit addresses only
+                   //   an unaligned access can exceed the limit; with 32-bit addresses treat as CHECKED
+};
+
+typedef struct CpuSeg {
+    u32 base;            // linear address of offset 0
+    u32 limit;           // last valid offset (byte granular; expand-down: last INvalid offset)
+    u32 read_end[4];     // exclusive bound for the offset of a read of 1, 2, 4, 8 bytes: offset < read_end
+    u32 write_end[4];    //   is always fine without further checks; 0: take the slow path, which decides
+    u16 selector;        // visible part
+    u16 access;          // descriptor bits 8-15 and 20-23 as in the high dword's bits 8-23 (>> 8):
+                         //   0-3 type, 4 S, 5-6 DPL, 7 P, 12 AVL, 14 D/B, 15 G
+} CpuSeg;
+
+#define SEG_ACC_TYPE 0x000fu
+#define SEG_ACC_S 0x0010u
+#define SEG_ACC_DPL_SHIFT 5
+#define SEG_ACC_P 0x0080u
+#define SEG_ACC_DB 0x4000u
+#define SEG_ACC_G 0x8000u
+
+typedef struct CpuTable { u32 base; u16 limit; } CpuTable;
+
+typedef enum CpuVector {
+    VEC_DE = 0, VEC_DB = 1, VEC_NMI = 2, VEC_BP = 3, VEC_OF = 4, VEC_BR = 5, VEC_UD = 6, VEC_NM = 7,
+    VEC_DF = 8, VEC_TS = 10, VEC_NP = 11, VEC_SS = 12, VEC_GP = 13, VEC_PF = 14, VEC_MF = 16,
+    VEC_AC = 17, VEC_MC = 18, VEC_XM = 19
+} CpuVector;
+
+typedef enum CpuFaultKind {
+    CPU_FAULT,           // eip of the faulting instruction is pushed
+    CPU_TRAP,            // eip after the instruction is pushed (#DB single step, data breakpoints)
+    CPU_RESTART,         // no exception: the jit asks to run this instruction alone (see cpu_slow_store)
+} CpuFaultKind;
+
+typedef struct CpuFault {
+    u8 pending;          // 1: an exception waits for cpu_deliver()
+    u8 vector;           // CpuVector
+    u8 has_error;
+    u8 kind;             // CpuFaultKind
+    u32 error;
+} CpuFault;
+
+typedef struct CpuMmu CpuMmu;      // cpu/mmu.h
+
+typedef struct Cpu {
+    // -- hot: addressed by generated code --
+    u32 regs[8];         // in hardware order; live in host registers while generated code runs
+    u32 eip;             // see rule 2
+    u32 flag_op;         // the arithmetic flags as a recipe: base/flags.h
+    u32 flag_a;
+    u32 flag_b;
+    u32 flag_c;
+    u32 eflags;          // all bits but OSZAPC; bit 1 set
+    i32 df;              // +1 or -1
+    i32 budget;          // instructions left until generated code must leave (r12d while it runs)
+    CpuFault fault;
+    u32 mode;            // MODE_*; kept by cpu_update_mode()
+    u8 *mmu_base;        // r13: base of the current MMU context's tables (cpu/mmu.h)
+    u32 spill[8];        // displaced values of generated code (owner: jit)
+    u64 jit_word[8];     // what generated code and the run loop hand each other (owner: jit)
+    u8 bounce[16] __attribute__((aligned(16)));   // data of an access that cannot be direct (owner: jit)
+    CpuSeg seg[6];       // in hardware order
+
+    // -- cold --
+    CpuSeg ldtr, tr;
+    CpuTable gdtr, idtr;
+    u32 cr0, cr2, cr3, cr4;
+    u32 dr[8];
+    u32 efer;
+    u64 tsc_offset;
+    u32 cpuid_level;     // what CPUID reports: filled by cpu_new
+    u32 cpuid_signature;
+    u32 cpuid_features;  // EDX of leaf 1
+    u8 cpl;              // current privilege level; cpu_update_mode() puts it into `mode`
+    bool halted;         // in HLT
+    bool shutdown;       // triple fault
+    bool inhibit_irq;    // after STI, MOV SS, POP SS: no interrupt before the next instruction is done;
+                         //   the run loop runs one instruction, then cpu_end_inhibit()
+    bool inhibit_trap;   // after MOV SS, POP SS: no single-step trap either
+    bool nmi_blocked;    // from an NMI's delivery to the next IRET
+    u8 delivering;       // vector being delivered + 1, for double faults; 0: none
+    bool no_restart;     // stores into code do not ask store_hits_code (exception delivery)
+    bool fpu_live;       // the host FPU holds the guest's x87 state (else fpu_image does)
+    u32 debug_hits;      // DR6 bits of data breakpoints hit by the running instruction (MODE_DEBUG)
+    u32 int_count;       // lines of -d int so far
+    i32 budget_given;    // what `budget` was set to when generated code was entered
+    u64 insns;           // guest instructions executed before that
+    u32 msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
+    u64 msr_apic_base, msr_misc[8];
+    u8 fpu_image[512] __attribute__((aligned(16)));  // FXSAVE image while the host FPU is somebody else's
+    u32 fpu_ip, fpu_dp;  // x87 instruction and data pointers (guest's), with selectors and opcode
+    u16 fpu_cs, fpu_ds, fpu_op;
+    u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
+    u64 tsc_last;        // highest value RDTSC has given
+
+    // Asked before a store (or the probe of one) overwrites granules that hold translated code. True:
+    // the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
+    bool (*store_hits_code)(void *jit, u32 ppn, u32 offset, u32 bytes);
+
+    CpuMmu *mmu;
+    Bus *bus;
+    Log *log;
+    void *jit;           // owner: jit
+    struct {
+        u64 exceptions, interrupts, page_faults, task_switches, tlb_fills, tlb_flushes, slow_loads, slow_stores;
+    } stats;
+} Cpu;
+
+// ---- life -----------------------------------------------------------------------------------------------
+Cpu *cpu_new(Bus *bus, Log *log);
+void cpu_free(Cpu *cpu);
+void cpu_reset(Cpu *cpu);                        // SDM 3A 9.1.1: CS=F000 base FFFF0000, EIP=FFF0, ...
+
+// ---- flags ------------------------------------------------------------------------------------------------
+u32 cpu_flags(Cpu *cpu);                         // whole EFLAGS image, recipe computed
+void cpu_set_arith(Cpu *cpu, u32 oszapc);        // sets the recipe to RAW
+// Sets the EFLAGS bits in `mask` from `value` (OSZAPC included when in mask), keeps df, mode and bit 1.
+void cpu_set_eflags(Cpu *cpu, u32 value, u32 mask);
+void cpu_update_mode(Cpu *cpu);                  // recomputes mode, mmu_base, segment ends after any change
+void cpu_update_seg(Cpu *cpu, unsigned seg);     // the same after a change of one segment register only
+
+// ---- faults -----------------------------------------------------------------------------------------------
+bool cpu_raise(Cpu *cpu, CpuVector v);                       // no error code; always returns false
+bool cpu_raise_error(Cpu *cpu, CpuVector v, u32 error);      // always returns false
+// Delivers the pending fault through the IDT with cpu->eip = the address to be pushed. Handles double
+// fault; sets cpu->shutdown on triple fault. Registers must be exact.
+void cpu_deliver(Cpu *cpu);
+// Takes an external interrupt or NMI if one can be taken now (IF, inhibit). True: state changed.
+bool cpu_take_interrupt(Cpu *cpu);
+bool cpu_can_interrupt(const Cpu *cpu);
+void cpu_end_inhibit(Cpu *cpu);                  // after the instruction that followed STI, MOV SS, POP SS
+// With MODE_DEBUG, before each instruction, at cpu->eip. False: an instruction breakpoint's #DB is
+// pending. Uses up RF.
+bool cpu_check_breakpoint(Cpu *cpu);
+
+// ---- memory through segmentation and paging: every check, no fast assumption -----------------------------
+// `seg` CPU_ES..CPU_GS, offset as the instruction computed it, size 1, 2, 4 or 8 bytes. May cross pages.
+// False: fault recorded, nothing changed. A store that may hit translated code runs the bus hooks.
+bool cpu_load(Cpu *cpu, unsigned seg, u32 offset, unsigned size_bytes, u64 *out);
+bool cpu_store(Cpu *cpu, unsigned seg, u32 offset, unsigned size_bytes, u64 value);
+bool cpu_probe(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool write);    // only the checks
+// System accesses: linear address, always supervisor (descriptor tables, TSS), no segment checks.
+bool cpu_load_sys(Cpu *cpu, Lin addr, unsigned size_bytes, u64 *out);
+bool cpu_store_sys(Cpu *cpu, Lin addr, unsigned size_bytes, u64 value);
+// Instruction fetch: physical address of code at linear address, or #PF with the fetch as access.
+bool cpu_fetch_page(Cpu *cpu, Lin addr, u32 *ppn);
+// CS limit for fetch: #GP(0) when eip .. eip+bytes-1 is not inside.
+bool cpu_check_cs(Cpu *cpu, u32 eip, u32 bytes);
+// For debuggers and the monitor: no faults, no A/D bits set. False: not mapped.
+bool cpu_debug_translate(Cpu *cpu, Lin addr, Phy *out);
+bool cpu_debug_read(Cpu *cpu, Lin addr, void *to, u32 bytes);
+
+// The slow path of generated code: info packs what the access is. Sets cpu->fault.pending on a fault.
+//   bits 0-2 segment | 3-5 log2 size | 6 will be written (load of a read-modify-write: probe the write)
+//   | 7 offset is already linear, no segment checks (segment flat)
+#define CPU_ACCESS(seg, size_log2) ((u32)(seg) | (u32)(size_log2) << 3)
+#define CPU_ACCESS_RMW BIT(6)
+#define CPU_ACCESS_LINEAR BIT(7)
+u64 cpu_slow_load(Cpu *cpu, u32 offset, u32 info);
+void cpu_slow_store(Cpu *cpu, u32 offset, u32 info, u64 value);
+// Before a store that would overwrite the running block the store hook may set fault.kind =
+// CPU_RESTART, pending = 1: the store is then not done and the jit runs the instruction alone.
+
+// ---- x87 ----------------------------------------------------------------------------------------------------
+// Around guest code: load puts fpu_image into the host FPU, save takes it out and leaves the host FPU
+// initialised as C expects it. Either does nothing when the state is there already (fpu_live).
+void cpu_fpu_load_host(Cpu *cpu);
+void cpu_fpu_save_host(Cpu *cpu);
+
+// ---- dumps in QEMU's format (FORMATS) ---------------------------------------------------------------------
+void cpu_dump(Cpu *cpu, FILE *out, bool with_fpu);
+void cpu_dump_tlb(Cpu *cpu, FILE *out);          // `info tlb`
+void cpu_dump_mem(Cpu *cpu, FILE *out);          // `info mem`
+
+#endif

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+// The inside of the CPU room: memory access by linear address and privilege, descriptors, stack
+// frames, task switches.
+#ifndef CPU_CPU_INT_H
+#define CPU_CPU_INT_H
+
+#include "cpu/cpu.h"
+#include "cpu/helpers.h"
+#include "cpu/mmu.h"
+
+#define CR0_PE BIT(0)
+#define CR0_MP BIT(1)
+#define CR0_EM BIT(2)
+#define CR0_TS BIT(3)
+#define CR0_ET BIT(4)
+#define CR0_NE BIT(5)
+#define CR0_WP BIT(16)
+#define CR0_AM BIT(18)
+#define CR0_NW BIT(29)
+#define CR0_CD BIT(30)
+#define CR0_PG BIT(31)
+#define CR4_TSD BIT(2)
+#define CR4_DE BIT(3)
+#define CR4_PSE BIT(4)
+#define CR4_PGE BIT(7)
+#define CR4_OSFXSR BIT(9)
+
+#define DR6_BS BIT(14)
+#define DR6_BT BIT(15)
+#define DR6_BD BIT(13)
+#define DR6_FIXED 0xffff0ff0u
+#define DR7_FIXED 0x400u
+#define DR7_GD BIT(13)
+
+static inline bool cpu_is_protected(const Cpu *cpu) {      // protected mode, not virtual-8086
+    return (cpu->mode & (MODE_PE | MODE_VM)) == MODE_PE;
+}
+static inline u32 cpu_iopl(const Cpu *cpu) { return cpu->eflags >> 12 & 3; }
+
+// The part of cpu_update_mode() that does not depend on segment registers (CPL, EFLAGS, CRs, DR7).
+void cpu_update_privilege(Cpu *cpu);
+// The EFLAGS bits that IRET and POPF may change with this operand size at the present privilege.
+u32 flags_writable(const Cpu *cpu, u32 opsize);
+
+// ---- soft MMU -----------------------------------------------------------------------------------
+typedef struct MmuContext {
+    u8 *base;                // MMU_READ, MMU_WRITE, MMU_CODE tables
+    u32 *filled;             // linear page numbers with an entry in any table; each once
+    u32 filled_count;
+    u32 *listed;             // bitmap of the pages in `filled`
+    u32 *global;             // bitmap: the entry came from a page table entry with G
+} MmuContext;
+
+struct CpuMmu {
+    MmuContext context[2];   // supervisor, user
+    u32 *writer;             // per physical page: a linear page with a direct write entry to it
+    int pattern_fd;          // file of invalid entries, mapped privately under the tables
+};
+
+static inline i64 *mmu_reads(u8 *base) { return (i64 *)(void *)(base + MMU_READ); }
+static inline i64 *mmu_writes(u8 *base) { return (i64 *)(void *)(base + MMU_WRITE); }
+static inline u32 *mmu_codes(u8 *base) { return (u32 *)(void *)(base + MMU_CODE); }
+
+// Makes a KNOWN write entry direct when nothing speaks against it any more. True: it is direct.
+bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn);
+// Walk without side effects: physical address and the OR'ed / AND'ed attributes. False: not mapped.
+typedef struct MmuMapping {
+    u32 phys;                // of the address itself, A20 not applied
+    u32 pde, pte;            // as read; pte = pde for large pages
+    bool writable, user, global, dirty, large;
+} MmuMapping;
+bool mmu_look(Cpu *cpu, u32 addr, MmuMapping *m);
+
+// ---- memory by linear address and privilege (access.c) ------------------------------------------
+// Sizes 1, 2, 4, 8. False: fault recorded. Crossing pages is fine; all checks come before a change.
+bool mem_load(Cpu *cpu, u32 addr, unsigned size_bytes, bool user, u64 *out);
+bool mem_store(Cpu *cpu, u32 addr, unsigned size_bytes, bool user, u64 value);
+bool mem_probe(Cpu *cpu, u32 addr, u32 bytes, bool write, bool user);
+
+static inline bool cpu_is_user(const Cpu *cpu) { return (cpu->mode & MODE_CPL) == 3; }
+
+static inline bool mem_load32(Cpu *cpu, u32 addr, bool user, u32 *out) {
+    i64 e = mmu_reads(cpu->mmu->context[user].base)[addr >> PAGE_SHIFT];
+    if (e >= 0 && (addr & ~PAGE_MASK) <= PAGE_BYTES - 4) {
+        *out = get_le32((const u8 *)(e + addr));
+        return true;
+    }
+    u64 v;
+    if (!mem_load(cpu, addr, 4, user, &v)) return false;
+    *out = (u32)v;
+    return true;
+}
+
+static inline bool mem_load16(Cpu *cpu, u32 addr, bool user, u32 *out) {
+    u64 v;
+    if (!mem_load(cpu, addr, 2, user, &v)) return false;
+    *out = (u32)v;
+    return true;
+}
+
+// The exact limit and type check of bytes at offset in a segment, for any segment state.
+bool seg_allows(const Cpu *cpu, const CpuSeg *seg, u32 offset, u32 bytes, bool write);
+
+// ---- descriptors (seg.c) ------------------------------------------------------------------------
+// Access words as in CpuSeg.access.
+#define ACC_TYPE(a) ((a) & 0xfu)
+#define ACC_DPL(a) ((a) >> SEG_ACC_DPL_SHIFT & 3u)
+#define ACC_CODE 0x8u            // type bits of code and data segments
+#define ACC_CONFORMING 0x4u
+#define ACC_DOWN 0x4u
+#define ACC_WRITABLE 0x2u        // data
+#define ACC_READABLE 0x2u        // code
+#define ACC_ACCESSED 0x1u
+
+enum { SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK = 5, SYS_INT16 = 6,
+       SYS_TRAP16 = 7, SYS_TSS32 = 9, SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INT32 = 14,
+       SYS_TRAP32 = 15 };
+
+typedef struct Desc {
+    u32 lo, hi;
+    u32 addr;                // linear address of the descriptor
+    u16 access;              // like CpuSeg.access
+} Desc;
+
+static inline u32 desc_base(const Desc *d) {
+    return d->lo >> 16 | (d->hi & 0xff) << 16 | (d->hi & 0xff000000);
+}
+static inline u32 desc_limit(const Desc *d) {
+    u32 limit = (d->lo & 0xffff) | (d->hi & 0xf0000);
+    return d->access & SEG_ACC_G ? limit << 12 | 0xfff : limit;
+}
+static inline bool desc_is_code(const Desc *d) {
+    return (d->access & (SEG_ACC_S | ACC_CODE)) == (SEG_ACC_S | ACC_CODE);
+}
+static inline bool desc_is_data(const Desc *d) {
+    return (d->access & (SEG_ACC_S | ACC_CODE)) == SEG_ACC_S;
+}
+static inline bool desc_is_writable(const Desc *d) {
+    return (d->access & (SEG_ACC_S | ACC_CODE | ACC_WRITABLE)) == (SEG_ACC_S | ACC_WRITABLE);
+}
+static inline bool desc_is_nonconforming(const Desc *d) {
+    return (d->access & (SEG_ACC_S | ACC_CODE | ACC_CONFORMING)) == (SEG_ACC_S | ACC_CODE);
+}
+static inline u32 gate_offset(const Desc *d) { return (d->lo & 0xffff) | (d->hi & 0xffff0000); }
+
+typedef enum DescStatus { DESC_OK, DESC_OUTSIDE, DESC_FAULT } DescStatus;
+// Reads the descriptor a selector names. OUTSIDE: beyond its table, or no LDT (null is not looked at).
+DescStatus desc_read(Cpu *cpu, u32 selector, Desc *d);
+// The same; raises `vector` with the selector as error code (| ext) when outside. False: fault.
+bool desc_fetch(Cpu *cpu, u32 selector, CpuVector vector, u32 ext, Desc *d);
+bool desc_set_accessed(Cpu *cpu, Desc *d);          // writes the accessed bit; may #PF
+static inline bool selector_is_null(u32 selector) { return (selector & 0xfffc) == 0; }
+static inline bool seg_fault(Cpu *cpu, CpuVector v, u32 selector, u32 ext) {
+    return cpu_raise_error(cpu, v, (selector & 0xfffc) | ext);
+}
+
+// Hidden part from a descriptor; no checks, mode not updated.
+void seg_fill(CpuSeg *seg, u32 selector, const Desc *d);
+void seg_fill_null(CpuSeg *seg, u32 selector);
+void seg_fill_real(Cpu *cpu, unsigned s, u32 selector);     // real or virtual-8086 load by mode
+void seg_bounds(const Cpu *cpu, CpuSeg *seg);               // read_end / write_end
+// Checks a stack segment for privilege `cpl`; `vector` is #GP for loads, #TS for stack switches and
+// tasks. Not present is #SS. Fills *seg (selector with RPL cpl).
+bool seg_check_stack(Cpu *cpu, u32 selector, u32 cpl, CpuVector vector, u32 ext, CpuSeg *seg);
+// Loads ES, DS, FS, GS in protected mode; `vector` #GP, or #TS in a task switch.
+bool seg_load_data(Cpu *cpu, unsigned s, u32 selector, CpuVector vector);
+bool seg_load_ldt(Cpu *cpu, u32 selector, CpuVector vector);
+void seg_drop_for_outer(Cpu *cpu);                          // after a return to outer privilege
+
+// ---- stack frames: all pushes of an instruction or event, checked as a whole, then done ---------
+#define FRAME_WORDS 40
+typedef struct Frame {
+    const CpuSeg *ss;        // may be a candidate not yet in cpu->seg
+    u32 sp;                  // before the first push
+    u32 mask;                // 0xffff or 0xffffffff by SS.B
+    u32 error;               // error code of #SS
+    unsigned size;           // bytes per push: 2 or 4
+    unsigned count;
+    bool user;               // privilege of the accesses
+    u32 word[FRAME_WORDS];
+} Frame;
+
+void frame_init(const Cpu *cpu, Frame *f, unsigned size);   // on the present stack
+void frame_init_on(const Cpu *cpu, Frame *f, const CpuSeg *ss, u32 sp, unsigned size, u32 error);
+static inline void frame_push(Frame *f, u32 v) { f->word[f->count++] = v; }
+bool frame_check(Cpu *cpu, const Frame *f);                 // false: fault recorded
+u32 frame_store(Cpu *cpu, const Frame *f);                  // after frame_check: gives the new sp
+bool frame_peek(Cpu *cpu, const Frame *f, unsigned index, u32 *out);  // index-th word above sp
+static inline u32 frame_merge(const Frame *f, u32 old, u32 sp) {
+    return (old & ~f->mask) | (sp & f->mask);
+}
+
+// IOPL or the TSS's bitmap lets us use the ports. False: #GP recorded.
+bool cpu_check_port(Cpu *cpu, u32 port, u32 size_bytes);
+
+// ---- events (exc.c) -----------------------------------------------------------------------------
+typedef enum ExcSource {
+    EXC_FAULT,               // exception of the processor
+    EXC_SOFT,                // INT n, INT3, INTO: gate privilege is checked
+    EXC_ICEBP,               // INT1: as an exception, eip is behind the instruction
+    EXC_EXTERNAL,            // interrupt line or NMI
+} ExcSource;
+// One delivery, no double fault rule: false: fault recorded, nothing changed. cpu->eip is pushed.
+bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 error);
+void cpu_log_dump(Cpu *cpu);                                // register dump into the log
+
+// ---- x87 (fpu.c) --------------------------------------------------------------------------------
+void fpu_peek(Cpu *cpu, u8 *image512);       // FXSAVE image of the guest's state; 16-byte aligned
+
+// ---- far transfers and tasks --------------------------------------------------------------------
+typedef enum TaskVia { TASK_JMP, TASK_IRET, TASK_CALL, TASK_EVENT } TaskVia;   // log: 0 1 2 2
+// Switches to the task of a TSS selector; its descriptor was read, type and privilege were checked.
+// next_eip goes into the old TSS. False: fault in the old task, nothing changed. True: switched; a
+// fault in the new task has been delivered already.
+bool task_switch(Cpu *cpu, u32 selector, Desc *d, TaskVia via, u32 next_eip, bool has_error,
+                 u32 error);
+// The TSS selector of a task gate, or a TSS selector itself: reads and checks it for JMP, CALL, event.
+bool task_fetch_tss(Cpu *cpu, u32 selector, u32 ext, Desc *d);
+// Stack pointer for an inner privilege from the TSS; #TS when the TSS is too short.
+bool task_inner_stack(Cpu *cpu, u32 dpl, u32 ext, u32 *ss, u32 *esp);
+
+// Common end of RETF and IRET in protected mode: `words` above sp are popped (EIP, CS, ..), then
+// `extra` bytes. eflags: image for IRET, NULL for RETF. False: fault recorded.
+bool far_return(Cpu *cpu, const Frame *f, unsigned words, u32 extra, const u32 *eflags);
+// The rule for returning or going to real-mode or virtual-8086 code.
+bool far_enter_real(Cpu *cpu, u32 selector, u32 eip);
+
+// Sets CS from a checked code descriptor at privilege cpl and goes to eip.
+void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip);
+
+#endif

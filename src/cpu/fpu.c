@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: MIT
+// The guest's x87 state: between the host FPU and memory.
+//
+// The host FPU is the guest's while generated code runs (fpu_live). Environment and state images are
+// made and taken by the host's own instructions through a buffer; only the pointers (FIP, FDP, FOP),
+// which in the host name host addresses, are replaced by the guest's from Cpu. SSE is not offered to
+// the guest, so images carry zeros for it and MXCSR's reset value.
+#include "cpu/cpu_int.h"
+
+#define MXCSR_RESET 0x1f80u
+#define FXSAVE_BYTES 512u
+#define FXSAVE_XMM 160u                // offset of the XMM registers
+#define REGS_BYTES 80u
+
+// The host's FNSTENV image in 64-bit mode: the 32-bit protected mode format.
+typedef struct FpuEnv {
+    u32 cw, sw, tw, fip, fcs_fop, fdp, fds;
+} FpuEnv;
+typedef struct FpuState {
+    FpuEnv env;
+    u8 regs[REGS_BYTES];               // ST(0) .. ST(7), 10 bytes each
+} FpuState;
+_Static_assert(sizeof(FpuState) == 108, "FNSAVE's 32-bit image");
+
+typedef struct __attribute__((aligned(16))) FxImage { u8 byte[FXSAVE_BYTES]; } FxImage;
+
+static void fx_save(FxImage *image) { __asm__ volatile("fxsave %0" : "=m"(*image)); }
+static void fx_load(const FxImage *image) { __asm__ volatile("fxrstor %0" : : "m"(*image)); }
+
+// ---- whole state --------------------------------------------------------------------------------
+void cpu_fpu_load_host(Cpu *cpu) {
+    if (cpu->fpu_live) return;
+    fx_load((const FxImage *)(const void *)cpu->fpu_image);
+    cpu->fpu_live = true;
+}
+
+void cpu_fpu_save_host(Cpu *cpu) {
+    if (!cpu->fpu_live) return;
+    fx_save((FxImage *)(void *)cpu->fpu_image);
+    put_le32(cpu->fpu_image + 24, MXCSR_RESET);
+    __asm__ volatile("fnclex\n\tfninit");
+    cpu->fpu_live = false;
+}
+
+void fpu_peek(Cpu *cpu, u8 *image512) {
+    FxImage *image = (FxImage *)(void *)image512;
+    if (cpu->fpu_live) fx_save(image);
+    else *image = *(const FxImage *)(const void *)cpu->fpu_image;
+}
+
+// ---- environment formats ------------------------------------------------------------------------
+static bool fpu_is_protected(const Cpu *cpu) { return cpu_is_protected(cpu); }
+
+// Words of the guest's image: 14 or 28 bytes (SDM Vol. 1, 8.1.10).
+static u32 env_write(const Cpu *cpu, const FpuEnv *e, u32 opsize, u8 *out) {
+    u32 ones = opsize == 4 ? 0xffff0000 : 0, ip = cpu->fpu_ip, dp = cpu->fpu_dp;
+    u32 w[7] = { e->cw | ones, e->sw | ones, e->tw | ones };
+    u32 op = cpu->fpu_op & 0x7ff;
+    if (fpu_is_protected(cpu)) {
+        w[3] = ip;
+        w[4] = cpu->fpu_cs | (opsize == 4 ? op << 16 : 0);
+        w[5] = dp;
+        w[6] = cpu->fpu_ds | ones;
+    } else {
+        ip += (u32)cpu->fpu_cs << 4;
+        dp += (u32)cpu->fpu_ds << 4;
+        w[3] = (ip & 0xffff) | ones;
+        w[4] = (ip >> 16 << 12) | op;
+        w[5] = (dp & 0xffff) | ones;
+        w[6] = dp >> 16 << 12;
+    }
+    for (unsigned i = 0; i < 7; i++) {
+        if (opsize == 4) put_le32(out + 4 * i, w[i]);
+        else put_le16(out + 2 * i, (u16)w[i]);
+    }
+    return 7 * opsize;
+}
+
+static void env_read(Cpu *cpu, const u8 *in, u32 opsize, FpuEnv *e) {
+    u32 w[7];
+    for (unsigned i = 0; i < 7; i++) w[i] = opsize == 4 ? get_le32(in + 4 * i) : get_le16(in + 2 * i);
+    *e = (FpuEnv){ .cw = w[0] | 0xffff0000, .sw = w[1] | 0xffff0000, .tw = w[2] | 0xffff0000 };
+    if (fpu_is_protected(cpu)) {
+        cpu->fpu_ip = w[3];
+        cpu->fpu_cs = (u16)w[4];
+        if (opsize == 4) cpu->fpu_op = w[4] >> 16 & 0x7ff;
+        cpu->fpu_dp = w[5];
+        cpu->fpu_ds = (u16)w[6];
+    } else {
+        cpu->fpu_ip = (w[3] & 0xffff) | w[4] >> 12 << 16;
+        cpu->fpu_op = w[4] & 0x7ff;
+        cpu->fpu_dp = (w[5] & 0xffff) | w[6] >> 12 << 16;
+        cpu->fpu_cs = cpu->fpu_ds = 0;
+    }
+}
+
+// ---- guest memory -------------------------------------------------------------------------------
+// Proves that a store of `bytes` at offset can be done in pieces of `piece` bytes.
+static bool image_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes, u32 piece) {
+    unsigned seg = mem & 7;
+    return cpu_probe(cpu, seg, offset, piece, true) && cpu_probe(cpu, seg, offset, bytes, true);
+}
+
+static void image_store(Cpu *cpu, u32 offset, u32 mem, const u8 *from, u32 bytes) {
+    u32 step;
+    for (u32 i = 0; i < bytes; i += step) {
+        step = bytes - i >= 4 ? 4 : 2;
+        u32 v = step == 4 ? get_le32(from + i) : get_le16(from + i);
+        cpu_store(cpu, mem & 7, offset + i, step, v);
+    }
+}
+
+static bool image_load(Cpu *cpu, u32 offset, u32 mem, u8 *to, u32 bytes) {
+    u32 step;
+    if (!cpu_probe(cpu, mem & 7, offset, bytes, false)) return false;
+    for (u32 i = 0; i < bytes; i += step) {
+        u64 v;
+        step = bytes - i >= 4 ? 4 : 2;
+        if (!cpu_load(cpu, mem & 7, offset + i, step, &v)) return false;
+        if (step == 4) put_le32(to + i, (u32)v);
+        else put_le16(to + i, (u16)v);
+    }
+    return true;
+}
+
+static u32 image_opsize(u32 mem) { return (mem >> 3 & 7) == 1 ? 2 : 4; }
+
+// ---- helpers ------------------------------------------------------------------------------------
+void cpu_h_fnstenv(Cpu *cpu, u32 offset, u32 mem) {
+    u32 opsize = image_opsize(mem);
+    FpuEnv env;
+    u8 image[28];
+    if (!image_probe(cpu, offset, mem, 7 * opsize, opsize)) return;
+    __asm__ volatile("fnstenv %0" : "=m"(env));
+    image_store(cpu, offset, mem, image, env_write(cpu, &env, opsize, image));
+}
+
+void cpu_h_fldenv(Cpu *cpu, u32 offset, u32 mem) {
+    u32 opsize = image_opsize(mem);
+    FpuEnv env;
+    u8 image[28];
+    if (!image_load(cpu, offset, mem, image, 7 * opsize)) return;
+    env_read(cpu, image, opsize, &env);
+    __asm__ volatile("fldenv %0" : : "m"(env));
+}
+
+void cpu_h_fnsave(Cpu *cpu, u32 offset, u32 mem) {
+    u32 opsize = image_opsize(mem);
+    FpuState state;
+    u8 image[28 + REGS_BYTES];
+    if (!image_probe(cpu, offset, mem, 7 * opsize + REGS_BYTES, opsize)) return;
+    __asm__ volatile("fnsave %0" : "=m"(state));
+    u32 at = env_write(cpu, &state.env, opsize, image);
+    for (u32 i = 0; i < REGS_BYTES; i++) image[at + i] = state.regs[i];
+    image_store(cpu, offset, mem, image, at + REGS_BYTES);
+    cpu->fpu_ip = cpu->fpu_dp = 0;
+    cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
+}
+
+void cpu_h_frstor(Cpu *cpu, u32 offset, u32 mem) {
+    u32 opsize = image_opsize(mem);
+    FpuState state;
+    u8 image[28 + REGS_BYTES];
+    if (!image_load(cpu, offset, mem, image, 7 * opsize + REGS_BYTES)) return;
+    env_read(cpu, image, opsize, &state.env);
+    for (u32 i = 0; i < REGS_BYTES; i++) state.regs[i] = image[7 * opsize + i];
+    __asm__ volatile("frstor %0" : : "m"(state));
+}
+
+static bool fx_is_aligned(Cpu *cpu, u32 offset, u32 mem) {
+    u32 addr = cpu->seg[mem & 7].base + offset;
+    return !(addr & 15) || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+void cpu_h_fxsave(Cpu *cpu, u32 offset, u32 mem) {
+    FxImage image;
+    if (!fx_is_aligned(cpu, offset, mem)) return;
+    if (!cpu_probe(cpu, mem & 7, offset, FXSAVE_BYTES, true)) return;
+    fx_save(&image);
+    for (u32 i = FXSAVE_XMM; i < FXSAVE_BYTES; i++) image.byte[i] = 0;
+    put_le16(image.byte + 6, cpu->fpu_op & 0x7ff);
+    put_le32(image.byte + 8, cpu->fpu_ip);
+    put_le32(image.byte + 12, cpu->fpu_cs);
+    put_le32(image.byte + 16, cpu->fpu_dp);
+    put_le32(image.byte + 20, cpu->fpu_ds);
+    put_le32(image.byte + 24, MXCSR_RESET);
+    image_store(cpu, offset, mem, image.byte, FXSAVE_BYTES);
+}
+
+void cpu_h_fxrstor(Cpu *cpu, u32 offset, u32 mem) {
+    FxImage image, now;
+    if (!fx_is_aligned(cpu, offset, mem)) return;
+    if (!image_load(cpu, offset, mem, image.byte, FXSAVE_BYTES)) return;
+    cpu->fpu_op = get_le16(image.byte + 6) & 0x7ff;
+    cpu->fpu_ip = get_le32(image.byte + 8);
+    cpu->fpu_cs = get_le16(image.byte + 12);
+    cpu->fpu_dp = get_le32(image.byte + 16);
+    cpu->fpu_ds = get_le16(image.byte + 20);
+    fx_save(&now);                                      // the host's XMM registers and MXCSR stay
+    for (u32 i = 24; i < 32; i++) image.byte[i] = now.byte[i];
+    for (u32 i = FXSAVE_XMM; i < FXSAVE_BYTES; i++) image.byte[i] = now.byte[i];
+    fx_load(&image);
+}
+
+void cpu_h_fpu_load10(Cpu *cpu, u32 offset, u32 mem) {
+    u64 low, high;
+    unsigned seg = mem & 7;
+    if (!cpu_probe(cpu, seg, offset, 10, false)) return;
+    if (!cpu_load(cpu, seg, offset, 8, &low) || !cpu_load(cpu, seg, offset + 8, 2, &high)) return;
+    put_le64(cpu->fpu_bounce, low);
+    put_le16(cpu->fpu_bounce + 8, (u16)high);
+}
+
+void cpu_h_fpu_store10(Cpu *cpu, u32 offset, u32 mem) {
+    unsigned seg = mem & 7;
+    if (!cpu_probe(cpu, seg, offset, 10, true)) return;
+    if (!cpu_store(cpu, seg, offset, 8, get_le64(cpu->fpu_bounce))) return;
+    cpu_store(cpu, seg, offset + 8, 2, get_le16(cpu->fpu_bounce + 8));
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+// The soft MMU: page walk, filling and dropping of the flat tables.
+//
+// Invariants
+//  1. An entry of a context is not "invalid" only if its page is in the context's `filled` list; the
+//     `listed` bitmap keeps the list free of duplicates. So a flush walks the list.
+//  2. A direct (positive) write entry to a physical page p exists only if writer[p] names its linear
+//     page or carries WRITER_SEVERAL, in which case the filled lists must be searched.
+//  3. Untouched tables cost nothing: they are private mappings of a small file that holds the pattern
+//     "invalid", so that only pages of the tables with an entry are ever copied.
+//  4. A20 is applied here, once: entries and KNOWN page numbers are behind the gate.
+#define _GNU_SOURCE
+#include "cpu/cpu_int.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PATTERN_BYTES (512u << 10)         // of each of the two patterns in the file
+#define ADDEND_BYTES MMU_CODE              // the first tables, of 8-byte entries
+#define FILLED_MAX 65536u                  // longer lists make the context start afresh
+#define LINEAR_PAGES (1u << 20)
+
+#define WRITER_SET BIT(30)                 // bits 0-19 hold a linear page number
+#define WRITER_SEVERAL BIT(31)
+
+#define PTE_P 0x001u
+#define PTE_W 0x002u
+#define PTE_U 0x004u
+#define PTE_A 0x020u
+#define PTE_D 0x040u
+#define PTE_PS 0x080u
+#define PTE_G 0x100u
+#define PDE_RESERVED 0x003ff000u           // of a 4 MiB page: no PSE-36, no PAT
+
+#define PF_P 1u
+#define PF_W 2u
+#define PF_U 4u
+#define PF_RSVD 8u
+
+// ---- life ---------------------------------------------------------------------------------------
+static void *mmu_map_sparse(size_t bytes) {
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) panic("the host has no address space left for the soft MMU");
+    return p;
+}
+
+// The file: PATTERN_BYTES of MMU_INVALID, then as much of MMU_NO_CODE.
+static int mmu_make_pattern(void) {
+    int fd = memfd_create("glassbox-mmu", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, 2 * PATTERN_BYTES)) panic("no memory file for the soft MMU");
+    i64 *p = mmap(NULL, 2 * PATTERN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    require(p != MAP_FAILED);
+    unsigned half = PATTERN_BYTES / sizeof(i64);
+    for (unsigned i = 0; i < half; i++) {
+        p[i] = MMU_INVALID;
+        p[half + i] = -1;
+    }
+    munmap(p, 2 * PATTERN_BYTES);
+    return fd;
+}
+
+// Lays the pattern under all tables of a context: every entry becomes invalid, host memory is freed.
+static void mmu_lay_pattern(const CpuMmu *mmu, MmuContext *c) {
+    for (u32 at = 0; at < MMU_CONTEXT_BYTES; at += PATTERN_BYTES) {
+        off_t from = at < ADDEND_BYTES ? 0 : PATTERN_BYTES;
+        void *p = mmap(c->base + at, PATTERN_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, mmu->pattern_fd, from);
+        require(p != MAP_FAILED);
+    }
+}
+
+static void mmu_open_context(const CpuMmu *mmu, MmuContext *c) {
+    c->base = mmu_map_sparse(MMU_CONTEXT_BYTES);
+    mmu_lay_pattern(mmu, c);
+    c->filled = mmu_map_sparse(FILLED_MAX * sizeof(u32));
+    c->listed = mmu_map_sparse(LINEAR_PAGES / 8);
+    c->global = mmu_map_sparse(LINEAR_PAGES / 8);
+}
+
+CpuMmu *mmu_new(Cpu *cpu) {
+    (void)cpu;
+    CpuMmu *mmu = mem_new(sizeof(CpuMmu));
+    mmu->pattern_fd = mmu_make_pattern();
+    mmu->writer = mmu_map_sparse((size_t)BUS_PAGES * sizeof(u32));
+    for (unsigned i = 0; i < 2; i++) mmu_open_context(mmu, &mmu->context[i]);
+    return mmu;
+}
+
+void mmu_free(CpuMmu *mmu) {
+    if (!mmu) return;
+    for (unsigned i = 0; i < 2; i++) {
+        MmuContext *c = &mmu->context[i];
+        munmap(c->base, MMU_CONTEXT_BYTES);
+        munmap(c->filled, FILLED_MAX * sizeof(u32));
+        munmap(c->listed, LINEAR_PAGES / 8);
+        munmap(c->global, LINEAR_PAGES / 8);
+    }
+    munmap(mmu->writer, (size_t)BUS_PAGES * sizeof(u32));
+    close(mmu->pattern_fd);
+    free(mmu);
+}
+
+u8 *mmu_context_base(CpuMmu *mmu, bool user) { return mmu->context[user].base; }
+
+// ---- bitmaps and the filled list ----------------------------------------------------------------
+static bool map_test(const u32 *map, u32 i) { return map[i >> 5] >> (i & 31) & 1; }
+
+static void map_put(u32 *map, u32 i, bool on) {
+    u32 bit = 1u << (i & 31);
+    if (((map[i >> 5] & bit) != 0) != on) map[i >> 5] ^= bit;
+}
+
+// Writes only what changes: a table page that was never filled must not be copied.
+static void context_clear_entries(MmuContext *c, u32 page) {
+    i64 *read = &mmu_reads(c->base)[page], *write = &mmu_writes(c->base)[page];
+    u32 *code = &mmu_codes(c->base)[page];
+    if (*read != MMU_INVALID) *read = MMU_INVALID;
+    if (*write != MMU_INVALID) *write = MMU_INVALID;
+    if (*code != MMU_NO_CODE) *code = MMU_NO_CODE;
+}
+
+static void context_restart(CpuMmu *mmu, MmuContext *c) {
+    for (u32 i = 0; i < c->filled_count; i++) map_put(c->listed, c->filled[i], false);
+    c->filled_count = 0;
+    mmu_lay_pattern(mmu, c);
+}
+
+static void context_list(CpuMmu *mmu, MmuContext *c, u32 page) {
+    if (map_test(c->listed, page)) return;
+    if (c->filled_count == FILLED_MAX) context_restart(mmu, c);
+    c->filled[c->filled_count++] = page;
+    map_put(c->listed, page, true);
+}
+
+static void context_flush(MmuContext *c, bool keep_global) {
+    u32 kept = 0;
+    for (u32 i = 0; i < c->filled_count; i++) {
+        u32 page = c->filled[i];
+        if (keep_global && map_test(c->global, page)) {
+            c->filled[kept++] = page;
+            continue;
+        }
+        context_clear_entries(c, page);
+        map_put(c->listed, page, false);
+    }
+    c->filled_count = kept;
+}
+
+// ---- the page walk ------------------------------------------------------------------------------
+static u32 walk_gate(Cpu *cpu, u32 phys) { return bus_a20(cpu->bus) ? phys : phys & ~BIT(20); }
+
+static u32 walk_read(Cpu *cpu, u32 phys) {
+    phys = walk_gate(cpu, phys);
+    const BusPage *page = bus_page(cpu->bus, phys >> PAGE_SHIFT);
+    if (!page->host) return bus_read(cpu->bus, phy(phys), 4);
+    return get_le32(page->host + (phys & ~PAGE_MASK));
+}
+
+static void walk_write(Cpu *cpu, u32 phys, u32 value) {
+    phys = walk_gate(cpu, phys);
+    bus_write(cpu->bus, phy(phys), 4, value);
+}
+
+static u32 walk_pde_addr(const Cpu *cpu, u32 addr) {
+    return (cpu->cr3 & PAGE_MASK) | (addr >> 20 & 0xffc);
+}
+
+static u32 walk_pte_addr(u32 pde, u32 addr) { return (pde & PAGE_MASK) | (addr >> 10 & 0xffc); }
+
+bool mmu_look(Cpu *cpu, u32 addr, MmuMapping *m) {
+    *m = (MmuMapping){ .phys = addr, .writable = true, .user = true, .dirty = true };
+    if (!(cpu->cr0 & CR0_PG)) return true;
+    m->pde = m->pte = walk_read(cpu, walk_pde_addr(cpu, addr));
+    if (!(m->pde & PTE_P)) return false;
+    m->large = (m->pde & PTE_PS) && (cpu->cr4 & CR4_PSE);
+    u32 rights = m->pde, mask = 0x3fffff;
+    if (!m->large) {
+        m->pte = walk_read(cpu, walk_pte_addr(m->pde, addr));
+        rights &= m->pte;
+        mask = ~PAGE_MASK;
+        if (!(m->pte & PTE_P)) return false;
+    }
+    m->phys = (m->pte & ~mask) | (addr & mask);
+    m->writable = rights & PTE_W;
+    m->user = rights & PTE_U;
+    m->dirty = m->pte & PTE_D;
+    m->global = (m->pte & PTE_G) && (cpu->cr4 & CR4_PGE);
+    return true;
+}
+
+static bool walk_fault(Cpu *cpu, u32 addr, MmuAccess access, bool user, u32 error) {
+    cpu->cr2 = addr;
+    error |= (access == MMU_STORE ? PF_W : 0) | (user ? PF_U : 0);
+    return cpu_raise_error(cpu, VEC_PF, error);
+}
+
+static void walk_mark(Cpu *cpu, u32 addr, MmuMapping *m, bool store) {
+    if (!m->large && !(m->pde & PTE_A))
+        walk_write(cpu, walk_pde_addr(cpu, addr), m->pde | PTE_A);
+    u32 marks = PTE_A | (store ? PTE_D : 0);
+    if ((m->pte & marks) == marks) return;
+    u32 at = m->large ? walk_pde_addr(cpu, addr) : walk_pte_addr(m->pde, addr);
+    walk_write(cpu, at, m->pte | marks);
+    m->dirty = m->dirty || store;
+}
+
+// Walks with all checks (SDM 3A 4.6, 4.7) and sets A and D. False: #PF recorded.
+static bool walk_checked(Cpu *cpu, u32 addr, MmuAccess access, bool user, MmuMapping *m) {
+    if (!mmu_look(cpu, addr, m)) return walk_fault(cpu, addr, access, user, 0);
+    if (!(cpu->cr0 & CR0_PG)) return true;
+    if (m->large && (m->pde & PDE_RESERVED))
+        return walk_fault(cpu, addr, access, user, PF_P | PF_RSVD);
+    m->writable = m->writable || (!user && !(cpu->cr0 & CR0_WP));
+    if ((user && !m->user) || (access == MMU_STORE && !m->writable))
+        return walk_fault(cpu, addr, access, user, PF_P);
+    walk_mark(cpu, addr, m, access == MMU_STORE);
+    return true;
+}
+
+// ---- write entries ------------------------------------------------------------------------------
+static i64 entry_direct(const BusPage *page, u32 linear_page) {
+    return (i64)(uintptr_t)page->host - ((i64)linear_page << PAGE_SHIFT);
+}
+
+static bool entry_leads_to(i64 entry, u32 linear_page, const BusPage *page) {
+    return entry >= 0 && entry == entry_direct(page, linear_page);
+}
+
+// May stores to the page go the direct way? `storing`: one is about to happen, which makes it dirty.
+static bool page_takes_direct(BusPage *page, bool storing) {
+    if (page->kind != BUS_PAGE_RAM || (page->flags & (BUS_PAGE_CODE | BUS_PAGE_TABLE))) return false;
+    if (!(page->flags & BUS_PAGE_DIRTY_LOG)) return true;
+    if (storing) page->flags |= BUS_PAGE_DIRTY;
+    return page->flags & BUS_PAGE_DIRTY;
+}
+
+static bool writer_is_alive(const CpuMmu *mmu, u32 linear_page, const BusPage *page) {
+    for (unsigned i = 0; i < 2; i++)
+        if (entry_leads_to(mmu_writes(mmu->context[i].base)[linear_page], linear_page, page))
+            return true;
+    return false;
+}
+
+static void writer_note(CpuMmu *mmu, u32 ppn, u32 linear_page, const BusPage *page) {
+    u32 old = mmu->writer[ppn], now = WRITER_SET | linear_page;
+    if (old == now || (old & WRITER_SEVERAL)) return;
+    if ((old & WRITER_SET) && writer_is_alive(mmu, old & (LINEAR_PAGES - 1), page))
+        now |= WRITER_SEVERAL;
+    mmu->writer[ppn] = now;
+}
+
+static void entry_put_write(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn, bool storing) {
+    BusPage *page = bus_page(cpu->bus, ppn);
+    i64 entry = MMU_KNOWN(ppn);
+    if (page_takes_direct(page, storing)) {
+        writer_note(cpu->mmu, ppn, linear_page, page);
+        entry = entry_direct(page, linear_page);
+    }
+    mmu_writes(c->base)[linear_page] = entry;
+}
+
+bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn) {
+    if (!page_takes_direct(bus_page(cpu->bus, ppn), true)) return false;
+    entry_put_write(cpu, &cpu->mmu->context[user], addr >> PAGE_SHIFT, ppn, true);
+    return true;
+}
+
+// ---- filling ------------------------------------------------------------------------------------
+static void mmu_log(Cpu *cpu, const char *what, u32 addr, u32 phys, bool user) {
+    if (log_on(cpu->log, LOG(TLB)))
+        log_printf(cpu->log, "tlb: %s %08x -> %08x %s\n", what, addr, phys, user ? "u" : "s");
+}
+
+static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess access, bool user) {
+    MmuContext *c = &cpu->mmu->context[user];
+    u32 page = addr >> PAGE_SHIFT, ppn = m->phys >> PAGE_SHIFT;
+    // A page table entry may change under older entries of the page: any not global, none global.
+    bool global = m->global && (!map_test(c->listed, page) || map_test(c->global, page));
+    context_list(cpu->mmu, c, page);
+    map_put(c->global, page, global);
+    if (access == MMU_FETCH) {
+        mmu_codes(c->base)[page] = ppn;
+        return;
+    }
+    const BusPage *target = bus_page(cpu->bus, ppn);
+    mmu_reads(c->base)[page] = target->host ? entry_direct(target, page) : MMU_KNOWN(ppn);
+    if (m->writable && m->dirty) entry_put_write(cpu, c, page, ppn, access == MMU_STORE);
+}
+
+bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out) {
+    MmuMapping m;
+    if (!walk_checked(cpu, addr.v, access, user, &m)) {
+        cpu->stats.page_faults++;
+        return false;
+    }
+    m.phys = walk_gate(cpu, m.phys);
+    mmu_install(cpu, addr.v, &m, access, user);
+    cpu->stats.tlb_fills++;
+    mmu_log(cpu, "fill", addr.v, m.phys, user);
+    *out = phy(m.phys);
+    return true;
+}
+
+// ---- dropping -----------------------------------------------------------------------------------
+void mmu_flush(Cpu *cpu, bool keep_global) {
+    keep_global = keep_global && (cpu->cr4 & CR4_PGE);
+    for (unsigned i = 0; i < 2; i++) context_flush(&cpu->mmu->context[i], keep_global);
+    cpu->stats.tlb_flushes++;
+    mmu_log(cpu, keep_global ? "flush but global" : "flush", 0, 0, false);
+}
+
+// INVLPG of an address in a large page drops all of it: its 4 KiB entries were filled one by one.
+void mmu_drop_page(Cpu *cpu, Lin addr) {
+    u32 page = addr.v >> PAGE_SHIFT;
+    for (unsigned i = 0; i < 2; i++) {
+        MmuContext *c = &cpu->mmu->context[i];
+        if (map_test(c->listed, page)) context_clear_entries(c, page);
+        if (!(cpu->cr4 & CR4_PSE)) continue;
+        for (u32 n = 0; n < c->filled_count; n++)
+            if ((c->filled[n] ^ page) < 1024) context_clear_entries(c, c->filled[n]);
+    }
+    mmu_log(cpu, "drop", addr.v, 0, false);
+}
+
+static void protect_entry(MmuContext *c, u32 linear_page, const BusPage *page) {
+    i64 *entry = &mmu_writes(c->base)[linear_page];
+    if (entry_leads_to(*entry, linear_page, page)) *entry = MMU_INVALID;
+}
+
+void mmu_protect_phys(Cpu *cpu, u32 ppn) {
+    CpuMmu *mmu = cpu->mmu;
+    u32 writer = mmu->writer[ppn];
+    const BusPage *page = bus_page(cpu->bus, ppn);
+    if (!writer || !page->host) return;
+    for (unsigned i = 0; i < 2; i++) {
+        MmuContext *c = &mmu->context[i];
+        if (!(writer & WRITER_SEVERAL)) {
+            protect_entry(c, writer & (LINEAR_PAGES - 1), page);
+            continue;
+        }
+        for (u32 n = 0; n < c->filled_count; n++) protect_entry(c, c->filled[n], page);
+    }
+    mmu->writer[ppn] = 0;
+}
+
+// Entries hold host addresses and page kinds, and no list leads from a physical page to its readers.
+void mmu_map_changed(void *cpu, u32 ppn, u32 pages) {
+    (void)ppn, (void)pages;
+    mmu_flush(cpu, false);
+}
+
+void mmu_write_protect(void *cpu, u32 ppn) { mmu_protect_phys(cpu, ppn); }

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// The soft MMU: flat tables that decide validity.
+//
+// One context per privilege (supervisor, user); a context is one reserved address range:
+//
+//     base + MMU_READ   8-byte entry per 4 KiB page: host minus guest address; negative: look in C
+//     base + MMU_WRITE  the same for stores
+//     base + MMU_CODE   4-byte entry per page: physical page number for fetching; ~0: look in C
+//
+// Generated code does:  addend = table[linear >> 12]; if (addend < 0) slow; access(addend + linear).
+// An entry is filled by mmu_fill() only and dropped by mmu_drop_*() only. A write entry exists only
+// while the page is writable for the context, dirty in the guest's page table, RAM, and holds no
+// translated code (per page; granules are looked at in the slow path), no dirty log, no page table.
+#ifndef CPU_MMU_H
+#define CPU_MMU_H
+
+#include "cpu/cpu.h"
+
+#define MMU_READ 0u
+#define MMU_WRITE (8u << 20)
+#define MMU_CODE (16u << 20)
+#define MMU_CONTEXT_BYTES (20u << 20)
+#define MMU_INVALID INT64_MIN
+// Negative entries that C understands: translated and allowed, but not to be accessed directly; the
+// low 20 bits are the physical page number.
+#define MMU_KNOWN_BIT (1ll << 62)
+#define MMU_KNOWN(ppn) (MMU_INVALID | MMU_KNOWN_BIT | (i64)(ppn))
+#define MMU_NO_CODE 0xffffffffu
+
+CpuMmu *mmu_new(Cpu *cpu);
+void mmu_free(CpuMmu *mmu);
+u8 *mmu_context_base(CpuMmu *mmu, bool user);
+
+typedef enum MmuAccess { MMU_LOAD, MMU_STORE, MMU_FETCH } MmuAccess;
+// Walks the page tables for the page of `addr`, sets A/D bits, fills the entries that may be filled.
+// Gives the physical address of `addr`. False: #PF recorded (CR2 and error code set by rule of SDM 3A 4.7).
+bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out);
+void mmu_flush(Cpu *cpu, bool keep_global);          // CR3 load, CR0/CR4 changes, A20, map changes
+void mmu_drop_page(Cpu *cpu, Lin addr);              // INVLPG
+void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to a physical page
+// For the bus hooks of the same names (opaque: the Cpu).
+void mmu_map_changed(void *cpu, u32 ppn, u32 pages);
+void mmu_write_protect(void *cpu, u32 ppn);
+
+#endif

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+// String instructions with REP, and INS/OUTS.
+//
+// A REP works piece by piece: a piece is what lies within one page of each operand, within the
+// segment's fast bound and before the offset wraps; it is done by the host's own string instruction,
+// so overlap behaves exactly. What has no direct entry in the soft MMU's tables (first touch, MMIO,
+// code, page crossings, breakpoints) is done element by element through the slow path.
+//
+// Rules
+//  1. (E)CX, (E)SI, (E)DI are committed after each piece, before anything can fault again.
+//  2. A call makes progress by at least one element and leaves after a bounded amount of work or when
+//     the bus wants attention: result 0, eip set back to the instruction itself.
+//  3. REPE/REPNE CMPS and SCAS set the flags only when they leave without a fault (SDM 2B, REP).
+//  General registers only, no libc.
+#include "cpu/cpu_int.h"
+
+#define WORK_BYTES 65536            // per call
+#define WORK_OF_ELEMENT 16          // what an element of the slow path costs of it
+
+typedef struct Str {
+    Cpu *cpu;
+    unsigned seg;                   // of the source
+    unsigned size_log2;
+    u32 size;                       // bytes per element
+    u32 mask;                       // of offsets and count
+    u32 length;                     // of the instruction
+    u32 count;                      // elements left
+    i32 work;                       // budget of this call
+    bool step;                      // one element only: single step
+    bool until_equal;               // REPNE
+} Str;
+
+static Str str_start(Cpu *cpu, u32 info) {
+    u32 mask = info & CPU_STR_A32 ? 0xffffffff : 0xffff;
+    return (Str){
+        .cpu = cpu, .seg = info & 7, .size_log2 = info >> 3 & 7, .size = 1u << (info >> 3 & 7),
+        .mask = mask, .length = info >> 8 & 0xff, .count = cpu->regs[CPU_ECX] & mask,
+        .work = WORK_BYTES, .step = cpu->mode & MODE_TF, .until_equal = info & CPU_STR_REPNE,
+    };
+}
+
+static inline u32 str_offset(const Str *s, unsigned reg) { return s->cpu->regs[reg] & s->mask; }
+
+static inline void str_move(const Str *s, unsigned reg, u32 n) {
+    u32 *r = &s->cpu->regs[reg], by = n << s->size_log2;
+    u32 to = s->cpu->df > 0 ? *r + by : *r - by;
+    *r = (*r & ~s->mask) | (to & s->mask);
+}
+
+static inline void str_count(Str *s, u32 n, i32 work) {
+    u32 *ecx = &s->cpu->regs[CPU_ECX];
+    s->count -= n;
+    *ecx = (*ecx & ~s->mask) | s->count;
+    s->work -= work;
+}
+
+// To be asked after each piece: leave with elements left?
+static inline bool str_must_pause(const Str *s) {
+    return s->count && (s->work <= 0 || s->step || bus_has_attention(s->cpu->bus));
+}
+
+static u32 str_pause(const Str *s) {
+    s->cpu->eip -= s->length;
+    return 0;
+}
+
+// ---- pieces -------------------------------------------------------------------------------------
+// How many elements from offset on (in DF's direction) can be accessed at *host directly; 0: none.
+static inline u32 str_piece(const Str *s, unsigned seg, u32 offset, bool write, u8 **host) {
+    const Cpu *cpu = s->cpu;
+    const CpuSeg *g = &cpu->seg[seg];
+    u32 end = write ? g->write_end[s->size_log2] : g->read_end[s->size_log2];
+    u32 addr = g->base + offset, in_page = addr & ~PAGE_MASK;
+    if (offset >= end || in_page + s->size > PAGE_BYTES) return 0;
+    if (cpu->mode & (MODE_AC | MODE_DEBUG)) return 0;
+    const i64 *table = write ? mmu_writes(cpu->mmu_base) : mmu_reads(cpu->mmu_base);
+    i64 entry = table[addr >> PAGE_SHIFT];
+    if (entry < 0) return 0;
+    *host = (u8 *)(entry + addr);
+    u32 more;                                             // elements after the first
+    if (cpu->df > 0) {
+        more = (PAGE_BYTES - s->size - in_page) >> s->size_log2;
+        more = min_u32(more, (end - 1 - offset) >> s->size_log2);
+        more = min_u32(more, (s->mask - offset) >> s->size_log2);
+    } else {
+        more = min_u32(in_page, offset) >> s->size_log2;
+    }
+    u32 n = min_u32(more + 1, s->count);
+    return s->step ? min_u32(n, 1) : n;
+}
+
+static bool str_slow_load(const Str *s, unsigned seg, u32 offset, u64 *v) {
+    *v = cpu_slow_load(s->cpu, offset, CPU_ACCESS(seg, s->size_log2));
+    return !s->cpu->fault.pending;
+}
+
+static bool str_slow_store(const Str *s, u32 offset, u64 v) {
+    cpu_slow_store(s->cpu, offset, CPU_ACCESS(CPU_ES, s->size_log2), v);
+    return !s->cpu->fault.pending;
+}
+
+static inline u64 host_load(const u8 *p, unsigned size_log2) {
+    return size_log2 == 2 ? get_le32(p) : size_log2 == 1 ? get_le16(p) : *p;
+}
+
+static inline void host_store(u8 *p, unsigned size_log2, u64 v) {
+    if (size_log2 == 2) put_le32(p, (u32)v);
+    else if (size_log2 == 1) put_le16(p, (u16)v);
+    else *p = (u8)v;
+}
+
+// `insn` once with DF clear, once with it set; the host's DF is clear before and after.
+#define HOST_REP(insn, ...) do { \
+        if (s->cpu->df > 0) __asm__ volatile(insn __VA_ARGS__); \
+        else __asm__ volatile("std\n\t" insn "\n\tcld" __VA_ARGS__); \
+    } while (0)
+
+static void host_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
+    if (s->size_log2 == 0) HOST_REP("rep movsb", : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+    else if (s->size_log2 == 1) HOST_REP("rep movsw", : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+    else HOST_REP("rep movsl", : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+}
+
+static void host_stos(const Str *s, u8 *to, u32 v, u64 n) {
+    if (s->size_log2 == 0) HOST_REP("rep stosb", : "+D"(to), "+c"(n) : "a"(v) : "memory");
+    else if (s->size_log2 == 1) HOST_REP("rep stosw", : "+D"(to), "+c"(n) : "a"(v) : "memory");
+    else HOST_REP("rep stosl", : "+D"(to), "+c"(n) : "a"(v) : "memory");
+}
+
+// ---- MOVS ---------------------------------------------------------------------------------------
+u32 cpu_h_rep_movs(Cpu *cpu, u32 info) {
+    Str str = str_start(cpu, info), *s = &str;
+    while (s->count) {
+        u32 source = str_offset(s, CPU_ESI), target = str_offset(s, CPU_EDI);
+        u8 *from, *to;
+        u32 n = str_piece(s, s->seg, source, false, &from);
+        if (n) n = min_u32(n, str_piece(s, CPU_ES, target, true, &to));
+        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
+        if (n) {
+            host_movs(s, to, from, n);
+        } else {
+            u64 v;
+            if (!str_slow_load(s, s->seg, source, &v) || !str_slow_store(s, target, v)) return 0;
+            n = 1;
+        }
+        str_move(s, CPU_ESI, n);
+        str_move(s, CPU_EDI, n);
+        str_count(s, n, work);
+        if (str_must_pause(s)) return str_pause(s);
+    }
+    return 1;
+}
+
+// ---- STOS ---------------------------------------------------------------------------------------
+u32 cpu_h_rep_stos(Cpu *cpu, u32 info) {
+    Str str = str_start(cpu, info), *s = &str;
+    while (s->count) {
+        u32 target = str_offset(s, CPU_EDI), v = cpu->regs[CPU_EAX];
+        u8 *to;
+        u32 n = str_piece(s, CPU_ES, target, true, &to);
+        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
+        if (n) host_stos(s, to, v, n);
+        else if (!str_slow_store(s, target, trunc_size(v, s->size))) return 0;
+        n = max_u32(n, 1);
+        str_move(s, CPU_EDI, n);
+        str_count(s, n, work);
+        if (str_must_pause(s)) return str_pause(s);
+    }
+    return 1;
+}
+
+// ---- LODS ---------------------------------------------------------------------------------------
+// Only the last element of a piece stays in the register.
+u32 cpu_h_rep_lods(Cpu *cpu, u32 info) {
+    Str str = str_start(cpu, info), *s = &str;
+    while (s->count) {
+        u32 source = str_offset(s, CPU_ESI);
+        u8 *from;
+        u64 v;
+        u32 n = str_piece(s, s->seg, source, false, &from);
+        if (n) {
+            u32 last = (n - 1) << s->size_log2;
+            v = host_load(cpu->df > 0 ? from + last : from - last, s->size_log2);
+        } else if (!str_slow_load(s, s->seg, source, &v)) {
+            return 0;
+        }
+        n = max_u32(n, 1);
+        u32 mask = s->size == 4 ? 0xffffffff : (1u << (8 * s->size)) - 1;
+        cpu->regs[CPU_EAX] = (cpu->regs[CPU_EAX] & ~mask) | ((u32)v & mask);
+        str_move(s, CPU_ESI, n);
+        str_count(s, n, WORK_OF_ELEMENT);
+        if (str_must_pause(s)) return str_pause(s);
+    }
+    return 1;
+}
+
+// ---- CMPS, SCAS ---------------------------------------------------------------------------------
+static u32 flags_of_lahf(u32 ax) { return (ax >> 8 & FLAG_SZAPC) | (ax & 1 ? FLAG_OF : 0); }
+
+#define LAHF "\n\tlahf\n\tseto %%al"
+#define CMPS(insn) HOST_REP(insn LAHF, : "+D"(b), "+S"(a), "+c"(left), "=a"(ax) : : "memory", "cc")
+#define SCAS(insn) HOST_REP(insn LAHF, : "+D"(at), "+c"(left), "+a"(ax) : : "memory", "cc")
+
+// Compares up to n > 0 elements; *n becomes what was done. Gives the flags of the last comparison.
+static u32 host_cmps(const Str *s, const u8 *a, const u8 *b, u32 *n) {
+    u64 left = *n;
+    u32 ax;
+    switch (s->size_log2 + (s->until_equal ? 4 : 0)) {
+    case 0: CMPS("repe cmpsb"); break;
+    case 1: CMPS("repe cmpsw"); break;
+    case 2: CMPS("repe cmpsl"); break;
+    case 4: CMPS("repne cmpsb"); break;
+    case 5: CMPS("repne cmpsw"); break;
+    default: CMPS("repne cmpsl"); break;
+    }
+    *n -= (u32)left;
+    return flags_of_lahf(ax);
+}
+
+static u32 host_scas(const Str *s, const u8 *at, u32 ax, u32 *n) {
+    u64 left = *n;
+    switch (s->size_log2 + (s->until_equal ? 4 : 0)) {
+    case 0: SCAS("repe scasb"); break;
+    case 1: SCAS("repe scasw"); break;
+    case 2: SCAS("repe scasl"); break;
+    case 4: SCAS("repne scasb"); break;
+    case 5: SCAS("repne scasw"); break;
+    default: SCAS("repne scasl"); break;
+    }
+    *n -= (u32)left;
+    return flags_of_lahf(ax);
+}
+
+static u32 str_compare(const Str *s, u64 a, u64 b) {
+    return flags_compute(FLAGS_OP(FLAGS_SUB, s->size_log2), (u32)a, (u32)b, 0);
+}
+
+// Ends a comparison: by its condition, by the count, or for a pause.
+static u32 str_compared(const Str *s, u32 flags, bool ended) {
+    cpu_set_arith(s->cpu, flags);
+    return ended || !s->count ? 1 : str_pause(s);
+}
+
+u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
+    Str str = str_start(cpu, info), *s = &str;
+    if (!s->count) return 1;
+    for (;;) {
+        u32 source = str_offset(s, CPU_ESI), target = str_offset(s, CPU_EDI), flags;
+        u8 *a, *b;
+        u32 n = str_piece(s, s->seg, source, false, &a);
+        if (n) n = min_u32(n, str_piece(s, CPU_ES, target, false, &b));
+        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
+        if (n) {
+            flags = host_cmps(s, a, b, &n);
+        } else {
+            u64 x, y;
+            if (!str_slow_load(s, s->seg, source, &x) || !str_slow_load(s, CPU_ES, target, &y))
+                return 0;
+            flags = str_compare(s, x, y);
+            n = 1;
+        }
+        str_move(s, CPU_ESI, n);
+        str_move(s, CPU_EDI, n);
+        str_count(s, n, work);
+        bool ended = ((flags & FLAG_ZF) != 0) == s->until_equal;
+        if (ended || !s->count || str_must_pause(s)) return str_compared(s, flags, ended);
+    }
+}
+
+u32 cpu_h_rep_scas(Cpu *cpu, u32 info) {
+    Str str = str_start(cpu, info), *s = &str;
+    if (!s->count) return 1;
+    for (;;) {
+        u32 target = str_offset(s, CPU_EDI), value = cpu->regs[CPU_EAX], flags;
+        u8 *at;
+        u32 n = str_piece(s, CPU_ES, target, false, &at);
+        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
+        if (n) {
+            flags = host_scas(s, at, value, &n);
+        } else {
+            u64 v;
+            if (!str_slow_load(s, CPU_ES, target, &v)) return 0;
+            flags = str_compare(s, value, v);
+            n = 1;
+        }
+        str_move(s, CPU_EDI, n);
+        str_count(s, n, work);
+        bool ended = ((flags & FLAG_ZF) != 0) == s->until_equal;
+        if (ended || !s->count || str_must_pause(s)) return str_compared(s, flags, ended);
+    }
+}
+#undef LAHF
+#undef CMPS
+#undef SCAS
+#undef HOST_REP
+
+// ---- INS, OUTS ----------------------------------------------------------------------------------
+// The destination is proved writable before the port is read: a port read cannot be taken back.
+static bool str_in(const Str *s) {
+    Cpu *cpu = s->cpu;
+    u32 target = str_offset(s, CPU_EDI);
+    u16 port = (u16)cpu->regs[CPU_EDX];
+    u8 *to;
+    if (str_piece(s, CPU_ES, target, true, &to)) {
+        host_store(to, s->size_log2, bus_in(cpu->bus, port, s->size));
+    } else {
+        if (!cpu_probe(cpu, CPU_ES, target, s->size, true)) return false;
+        if (!str_slow_store(s, target, bus_in(cpu->bus, port, s->size))) return false;
+    }
+    str_move(s, CPU_EDI, 1);
+    return true;
+}
+
+static bool str_out(const Str *s) {
+    Cpu *cpu = s->cpu;
+    u32 source = str_offset(s, CPU_ESI);
+    u8 *from;
+    u64 v;
+    if (str_piece(s, s->seg, source, false, &from)) v = host_load(from, s->size_log2);
+    else if (!str_slow_load(s, s->seg, source, &v)) return false;
+    bus_out(cpu->bus, (u16)cpu->regs[CPU_EDX], s->size, (u32)v);
+    str_move(s, CPU_ESI, 1);
+    return true;
+}
+
+static u32 str_repeat_port(Cpu *cpu, u32 info, bool (*one)(const Str *s)) {
+    Str str = str_start(cpu, info), *s = &str;
+    if (s->count && !cpu_check_port(cpu, cpu->regs[CPU_EDX], s->size)) return 0;
+    while (s->count) {
+        if (!one(s)) return 0;
+        str_count(s, 1, WORK_OF_ELEMENT);
+        if (str_must_pause(s)) return str_pause(s);
+    }
+    return 1;
+}
+
+static void str_once_port(Cpu *cpu, u32 info, bool (*one)(const Str *s)) {
+    Str s = str_start(cpu, info);
+    s.count = 1;
+    if (cpu_check_port(cpu, cpu->regs[CPU_EDX], s.size)) one(&s);
+}
+
+u32 cpu_h_rep_ins(Cpu *cpu, u32 info) { return str_repeat_port(cpu, info, str_in); }
+u32 cpu_h_rep_outs(Cpu *cpu, u32 info) { return str_repeat_port(cpu, info, str_out); }
+void cpu_h_ins(Cpu *cpu, u32 info) { str_once_port(cpu, info, str_in); }
+void cpu_h_outs(Cpu *cpu, u32 info) { str_once_port(cpu, info, str_out); }

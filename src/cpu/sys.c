@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: MIT
+// System instructions: control and debug registers, descriptor table registers, CPUID, MSRs, flags,
+// ports.
+//
+// Every helper checks privilege itself. Rules: SDM 2A-2B pseudo code; 3A 2.5 (control registers),
+// 17.2 (debug registers); 1, 19.5 (I/O permission).
+#include "cpu/cpu_int.h"
+
+static bool sys_need_cpl0(Cpu *cpu) { return cpu->cpl == 0 || cpu_raise_error(cpu, VEC_GP, 0); }
+
+// SLDT, STR, LLDT, LTR, LAR, LSL, VERR, VERW, ARPL do not exist in real and virtual-8086 mode.
+static bool sys_need_protected(Cpu *cpu) { return cpu_is_protected(cpu) || cpu_raise(cpu, VEC_UD); }
+
+// ---- control registers --------------------------------------------------------------------------
+#define CR0_WRITABLE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW \
+                      | CR0_CD | CR0_PG)
+#define CR0_OF_MMU (CR0_PE | CR0_WP | CR0_PG)
+#define CR4_WRITABLE (CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE)
+#define CR3_WRITABLE 0xfffff018u
+
+u32 cpu_h_read_cr(Cpu *cpu, u32 n) {
+    if (n != 0 && n != 2 && n != 3 && n != 4) {
+        cpu_raise(cpu, VEC_UD);
+        return 0;
+    }
+    if (!sys_need_cpl0(cpu)) return 0;
+    return n == 0 ? cpu->cr0 : n == 2 ? cpu->cr2 : n == 3 ? cpu->cr3 : cpu->cr4;
+}
+
+static void write_cr0(Cpu *cpu, u32 value) {
+    bool bad = ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD));
+    if (bad) {
+        cpu_raise_error(cpu, VEC_GP, 0);
+        return;
+    }
+    u32 old = cpu->cr0;
+    cpu->cr0 = (value & CR0_WRITABLE) | CR0_ET;
+    if ((old ^ cpu->cr0) & CR0_OF_MMU) mmu_flush(cpu, false);
+    if ((old ^ cpu->cr0) & CR0_PE) cpu_update_mode(cpu);
+    else cpu_update_privilege(cpu);
+}
+
+static void write_cr4(Cpu *cpu, u32 value) {
+    if (value & ~CR4_WRITABLE) {
+        cpu_raise_error(cpu, VEC_GP, 0);
+        return;
+    }
+    u32 changed = cpu->cr4 ^ value;
+    cpu->cr4 = value;
+    if (changed & (CR4_PSE | CR4_PGE)) mmu_flush(cpu, false);
+    cpu_update_privilege(cpu);
+}
+
+void cpu_h_write_cr(Cpu *cpu, u32 n, u32 value) {
+    if (n != 0 && n != 2 && n != 3 && n != 4) {
+        cpu_raise(cpu, VEC_UD);
+        return;
+    }
+    if (!sys_need_cpl0(cpu)) return;
+    if (n == 0) write_cr0(cpu, value);
+    if (n == 2) cpu->cr2 = value;
+    if (n == 4) write_cr4(cpu, value);
+    if (n == 3) {
+        cpu->cr3 = value & CR3_WRITABLE;
+        mmu_flush(cpu, true);
+    }
+}
+
+u32 cpu_h_smsw(Cpu *cpu) { return cpu->cr0; }
+
+// LMSW can set PE but not clear it.
+void cpu_h_lmsw(Cpu *cpu, u32 value) {
+    if (!sys_need_cpl0(cpu)) return;
+    write_cr0(cpu, (cpu->cr0 & ~0xeu) | (value & 0xf));
+}
+
+void cpu_h_clts(Cpu *cpu) {
+    if (!sys_need_cpl0(cpu)) return;
+    cpu->cr0 &= ~CR0_TS;
+    cpu_update_privilege(cpu);
+}
+
+// ---- debug registers ----------------------------------------------------------------------------
+// The register meant by n; DR4 and DR5 are DR6 and DR7 unless CR4.DE. NULL: fault recorded.
+static u32 *debug_register(Cpu *cpu, u32 n) {
+    if ((n == 4 || n == 5) && (cpu->cr4 & CR4_DE)) {
+        cpu_raise(cpu, VEC_UD);
+        return NULL;
+    }
+    if (!sys_need_cpl0(cpu)) return NULL;
+    if (cpu->dr[7] & DR7_GD) {
+        cpu->dr[6] |= DR6_BD;
+        cpu_raise(cpu, VEC_DB);
+        return NULL;
+    }
+    return &cpu->dr[n == 4 || n == 5 ? n + 2 : n & 7];
+}
+
+u32 cpu_h_read_dr(Cpu *cpu, u32 n) {
+    const u32 *reg = debug_register(cpu, n);
+    return reg ? *reg : 0;
+}
+
+void cpu_h_write_dr(Cpu *cpu, u32 n, u32 value) {
+    u32 *reg = debug_register(cpu, n);
+    if (!reg) return;
+    if (reg == &cpu->dr[6]) value = (value & 0xe00f) | DR6_FIXED;
+    if (reg == &cpu->dr[7]) value = (value & 0xffff23ff) | DR7_FIXED;
+    *reg = value;
+    cpu_update_privilege(cpu);
+}
+
+// ---- GDTR, IDTR ---------------------------------------------------------------------------------
+// mem's size is the operand size: with 2, bits 24-31 of the base are not used.
+static void table_load(Cpu *cpu, CpuTable *t, u32 offset, u32 mem) {
+    unsigned seg = mem & 7;
+    u64 limit, base;
+    if (!sys_need_cpl0(cpu)) return;
+    if (!cpu_load(cpu, seg, offset, 2, &limit) || !cpu_load(cpu, seg, offset + 2, 4, &base)) return;
+    t->limit = (u16)limit;
+    t->base = (mem >> 3 & 7) == 2 ? (u32)base : (u32)base & 0xffffff;
+}
+
+static void table_store(Cpu *cpu, const CpuTable *t, u32 offset, u32 mem) {
+    unsigned seg = mem & 7;
+    if (!cpu_probe(cpu, seg, offset, 6, true)) return;
+    if (cpu_store(cpu, seg, offset, 2, t->limit)) cpu_store(cpu, seg, offset + 2, 4, t->base);
+}
+
+void cpu_h_lgdt(Cpu *cpu, u32 offset, u32 mem) { table_load(cpu, &cpu->gdtr, offset, mem); }
+void cpu_h_lidt(Cpu *cpu, u32 offset, u32 mem) { table_load(cpu, &cpu->idtr, offset, mem); }
+void cpu_h_sgdt(Cpu *cpu, u32 offset, u32 mem) { table_store(cpu, &cpu->gdtr, offset, mem); }
+void cpu_h_sidt(Cpu *cpu, u32 offset, u32 mem) { table_store(cpu, &cpu->idtr, offset, mem); }
+
+// ---- LDTR, TR -----------------------------------------------------------------------------------
+void cpu_h_lldt(Cpu *cpu, u32 selector) {
+    if (sys_need_protected(cpu) && sys_need_cpl0(cpu)) seg_load_ldt(cpu, selector & 0xffff, VEC_GP);
+}
+
+void cpu_h_ltr(Cpu *cpu, u32 selector) {
+    Desc d;
+    selector &= 0xffff;
+    if (!sys_need_protected(cpu) || !sys_need_cpl0(cpu)) return;
+    if (selector_is_null(selector)) cpu_raise_error(cpu, VEC_GP, 0);
+    else if (task_fetch_tss(cpu, selector, 0, &d)
+             && mem_store(cpu, d.addr + 4, 4, false, d.hi | BIT(9))) {
+        d.access |= 2;
+        seg_fill(&cpu->tr, selector, &d);
+    }
+}
+
+u32 cpu_h_sldt(Cpu *cpu) { return sys_need_protected(cpu) ? cpu->ldtr.selector : 0; }
+u32 cpu_h_str(Cpu *cpu) { return sys_need_protected(cpu) ? cpu->tr.selector : 0; }
+
+// ---- looking at descriptors ---------------------------------------------------------------------
+static void sys_set_zf(Cpu *cpu, bool zf) { cpu_set_eflags(cpu, zf ? FLAG_ZF : 0, FLAG_ZF); }
+
+// Reads a descriptor for LAR, LSL, VERR, VERW. False: not visible (ZF cleared) or fault.
+static bool look_fetch(Cpu *cpu, u32 selector, Desc *d) {
+    if (!sys_need_protected(cpu)) return false;
+    DescStatus status = DESC_OUTSIDE;
+    selector &= 0xffff;
+    if (!selector_is_null(selector)) status = desc_read(cpu, selector, d);
+    if (status == DESC_OUTSIDE) sys_set_zf(cpu, false);
+    return status == DESC_OK;
+}
+
+static bool look_is_reachable(const Cpu *cpu, u32 selector, const Desc *d) {
+    if (desc_is_code(d) && !desc_is_nonconforming(d)) return true;
+    return ACC_DPL(d->access) >= max_u32(cpu->cpl, selector & 3);
+}
+
+// System descriptor types that LAR and LSL know, as masks of type numbers.
+#define LAR_TYPES (BIT(SYS_TSS16) | BIT(SYS_LDT) | BIT(SYS_TSS16_BUSY) | BIT(SYS_CALL16) \
+                   | BIT(SYS_TASK) | BIT(SYS_TSS32) | BIT(SYS_TSS32_BUSY) | BIT(SYS_CALL32))
+#define LSL_TYPES (BIT(SYS_TSS16) | BIT(SYS_LDT) | BIT(SYS_TSS16_BUSY) | BIT(SYS_TSS32) \
+                   | BIT(SYS_TSS32_BUSY))
+
+static bool look_accepts(Cpu *cpu, u32 selector, u32 system_types, Desc *d) {
+    if (!look_fetch(cpu, selector, d)) return false;
+    bool known = (d->access & SEG_ACC_S) || (system_types >> ACC_TYPE(d->access) & 1);
+    bool ok = known && look_is_reachable(cpu, selector, d);
+    sys_set_zf(cpu, ok);
+    return ok;
+}
+
+u32 cpu_h_lar(Cpu *cpu, u32 selector, u32 old) {
+    Desc d;
+    return look_accepts(cpu, selector, LAR_TYPES, &d) ? d.hi & 0x00f0ff00 : old;
+}
+
+u32 cpu_h_lsl(Cpu *cpu, u32 selector, u32 old) {
+    Desc d;
+    return look_accepts(cpu, selector, LSL_TYPES, &d) ? desc_limit(&d) : old;
+}
+
+void cpu_h_verr(Cpu *cpu, u32 selector) {
+    Desc d;
+    if (!look_fetch(cpu, selector, &d)) return;
+    bool readable = desc_is_data(&d) || (desc_is_code(&d) && (d.access & ACC_READABLE));
+    sys_set_zf(cpu, readable && look_is_reachable(cpu, selector, &d));
+}
+
+void cpu_h_verw(Cpu *cpu, u32 selector) {
+    Desc d;
+    if (!look_fetch(cpu, selector, &d)) return;
+    sys_set_zf(cpu, desc_is_writable(&d) && look_is_reachable(cpu, selector, &d));
+}
+
+u32 cpu_h_arpl(Cpu *cpu, u32 to, u32 from) {
+    if (!sys_need_protected(cpu)) return to;
+    bool raise = (to & 3) < (from & 3);
+    sys_set_zf(cpu, raise);
+    return raise ? (to & ~3u) | (from & 3) : to;
+}
+
+void cpu_h_invlpg(Cpu *cpu, u32 offset, u32 mem) {
+    if (sys_need_cpl0(cpu)) mmu_drop_page(cpu, lin(cpu->seg[mem & 7].base + offset));
+}
+
+// ---- CPUID, TSC, MSRs ---------------------------------------------------------------------------
+static void cpuid_put(Cpu *cpu, u32 a, u32 b, u32 c, u32 d) {
+    cpu->regs[CPU_EAX] = a;
+    cpu->regs[CPU_EBX] = b;
+    cpu->regs[CPU_ECX] = c;
+    cpu->regs[CPU_EDX] = d;
+}
+
+// 16 bytes of the name per leaf 0x80000002..4.
+static void cpuid_brand(Cpu *cpu, unsigned part) {
+    static const char name[48] = "glassbox i386 CPU";
+    const char *at = name + 16 * part;
+    cpuid_put(cpu, get_le32(at), get_le32(at + 4), get_le32(at + 8), get_le32(at + 12));
+}
+
+void cpu_h_cpuid(Cpu *cpu) {
+    u32 leaf = cpu->regs[CPU_EAX];
+    if (leaf >= 0x80000002 && leaf <= 0x80000004) cpuid_brand(cpu, leaf - 0x80000002);
+    else if (leaf == 0x80000000) cpuid_put(cpu, 0x80000004, 0, 0, 0);
+    else if (leaf == 0x80000001) cpuid_put(cpu, 0, 0, 0, 0);
+    else if (leaf == 0)                                     // "Genu" "ineI" "ntel"
+        cpuid_put(cpu, cpu->cpuid_level, 0x756e6547, 0x6c65746e, 0x49656e69);
+    else cpuid_put(cpu, cpu->cpuid_signature, 0, 0, cpu->cpuid_features);
+}
+
+// Strictly increasing, one tick per guest nanosecond.
+static u64 tsc_read(Cpu *cpu) {
+    u64 now = bus_now_ns(cpu->bus);
+    if (now <= cpu->tsc_last) now = cpu->tsc_last + 1;
+    cpu->tsc_last = now;
+    return now + cpu->tsc_offset;
+}
+
+static void sys_put_wide(Cpu *cpu, u64 value) {
+    cpu->regs[CPU_EAX] = (u32)value;
+    cpu->regs[CPU_EDX] = (u32)(value >> 32);
+}
+
+void cpu_h_rdtsc(Cpu *cpu) {
+    if ((cpu->cr4 & CR4_TSD) && !sys_need_cpl0(cpu)) return;
+    sys_put_wide(cpu, tsc_read(cpu));
+}
+
+void cpu_h_rdpmc(Cpu *cpu) { cpu_raise_error(cpu, VEC_GP, 0); }
+
+enum { MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_MICROCODE = 0x8b, MSR_SYSENTER_CS = 0x174,
+       MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, MSR_MISC_ENABLE = 0x1a0 };
+
+// Registers that are only stored; -1: not one of them.
+static int msr_plain(u32 msr) {
+    return msr == MSR_MICROCODE ? 0 : msr == MSR_MISC_ENABLE ? 1 : -1;
+}
+
+static bool msr_unknown(Cpu *cpu, const char *what, u32 msr) {
+    log_guest_error(cpu->log, "cpu", "%s of unknown MSR %08x at %04x:%08x", what, msr,
+                    cpu->seg[CPU_CS].selector, cpu->eip);
+    return cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+void cpu_h_rdmsr(Cpu *cpu) {
+    u32 msr = cpu->regs[CPU_ECX];
+    if (!sys_need_cpl0(cpu)) return;
+    switch (msr) {
+    case MSR_TSC: sys_put_wide(cpu, tsc_read(cpu)); return;
+    case MSR_APIC_BASE: sys_put_wide(cpu, cpu->msr_apic_base); return;
+    case MSR_SYSENTER_CS: sys_put_wide(cpu, cpu->msr_sysenter_cs); return;
+    case MSR_SYSENTER_ESP: sys_put_wide(cpu, cpu->msr_sysenter_esp); return;
+    case MSR_SYSENTER_EIP: sys_put_wide(cpu, cpu->msr_sysenter_eip); return;
+    }
+    if (msr_plain(msr) >= 0) sys_put_wide(cpu, cpu->msr_misc[msr_plain(msr)]);
+    else msr_unknown(cpu, "read", msr);
+}
+
+void cpu_h_wrmsr(Cpu *cpu) {
+    u32 msr = cpu->regs[CPU_ECX], low = cpu->regs[CPU_EAX];
+    u64 value = low | (u64)cpu->regs[CPU_EDX] << 32;
+    if (!sys_need_cpl0(cpu)) return;
+    switch (msr) {
+    case MSR_TSC: cpu->tsc_offset += value - tsc_read(cpu); return;
+    case MSR_APIC_BASE: cpu->msr_apic_base = value; return;
+    case MSR_SYSENTER_CS: cpu->msr_sysenter_cs = low; return;
+    case MSR_SYSENTER_ESP: cpu->msr_sysenter_esp = low; return;
+    case MSR_SYSENTER_EIP: cpu->msr_sysenter_eip = low; return;
+    }
+    if (msr_plain(msr) >= 0) cpu->msr_misc[msr_plain(msr)] = value;
+    else msr_unknown(cpu, "write", msr);
+}
+
+// ---- HLT, caches --------------------------------------------------------------------------------
+void cpu_h_hlt(Cpu *cpu) {
+    if (sys_need_cpl0(cpu)) cpu->halted = true;
+}
+
+void cpu_h_wbinvd(Cpu *cpu) { sys_need_cpl0(cpu); }
+
+// ---- flags --------------------------------------------------------------------------------------
+// PUSHF and POPF in virtual-8086 mode need IOPL 3.
+static bool flags_need_iopl(Cpu *cpu) {
+    bool refused = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
+    return !refused || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+u32 cpu_h_pushf(Cpu *cpu, u32 opsize) {
+    if (!flags_need_iopl(cpu)) return 0;
+    u32 image = cpu_flags(cpu) & ~(FLAG_VM | FLAG_RF);
+    return opsize == 4 ? image : image & 0xffff;
+}
+
+void cpu_h_popf(Cpu *cpu, u32 image, u32 opsize) {
+    if (!flags_need_iopl(cpu)) return;
+    u32 mask = flags_writable(cpu, opsize) & ~FLAG_RF;
+    cpu->eflags &= ~FLAG_RF;
+    cpu_set_eflags(cpu, image, mask);
+}
+
+// CLI and STI: in protected mode CPL <= IOPL, in virtual-8086 mode (CPL 3) IOPL 3: the same test.
+static bool flags_need_if(Cpu *cpu) {
+    bool ok = !(cpu->cr0 & CR0_PE) || cpu->cpl <= cpu_iopl(cpu);
+    return ok || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+void cpu_h_cli(Cpu *cpu) {
+    if (flags_need_if(cpu)) cpu->eflags &= ~FLAG_IF;
+}
+
+void cpu_h_sti(Cpu *cpu) {
+    if (!flags_need_if(cpu)) return;
+    if (!(cpu->eflags & FLAG_IF)) cpu->inhibit_irq = true;
+    cpu->eflags |= FLAG_IF;
+}
+
+// ---- ports --------------------------------------------------------------------------------------
+// The bitmap of the TSS32: all bits of the ports must be clear. Two bytes are always read.
+static bool port_in_bitmap(Cpu *cpu, u32 port, u32 size) {
+    u32 start, word;
+    bool wide = (cpu->tr.access & 0x1f) == SYS_TSS32_BUSY || (cpu->tr.access & 0x1f) == SYS_TSS32;
+    if (!wide || !(cpu->tr.access & SEG_ACC_P) || cpu->tr.limit < 0x67)
+        return cpu_raise_error(cpu, VEC_GP, 0);
+    if (!mem_load16(cpu, cpu->tr.base + 0x66, false, &start)) return false;
+    u32 at = start + port / 8;
+    if (at + 1 > cpu->tr.limit) return cpu_raise_error(cpu, VEC_GP, 0);
+    if (!mem_load16(cpu, cpu->tr.base + at, false, &word)) return false;
+    bool refused = word >> (port & 7) & ((1u << size) - 1);
+    return !refused || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+bool cpu_check_port(Cpu *cpu, u32 port, u32 size) {
+    if (__builtin_expect(cpu->mode & MODE_IO_OK, 1)) return true;
+    return port_in_bitmap(cpu, port & 0xffff, size);
+}
+
+u32 cpu_h_in(Cpu *cpu, u32 port, u32 size) {
+    return cpu_check_port(cpu, port, size) ? bus_in(cpu->bus, (u16)port, size) : 0;
+}
+
+void cpu_h_out(Cpu *cpu, u32 port, u32 size, u32 value) {
+    if (cpu_check_port(cpu, port, size)) bus_out(cpu->bus, (u16)port, size, value);
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+// The IR builder: appends ops with the flag masks their row and condition imply.
+#include "ir/ir.h"
+
+#include <string.h>
+
+const IrInfo ir_info[IR_CODE_COUNT] = {
+#define IR(id, name, operands, flags, props, text) \
+    [IR_##id] = { name, operands, text, flags, props },
+#include "ir/ops.def"
+};
+
+IrBlock *ir_block_new(Arena *arena, const IrHelpers *helpers, u32 eip, u32 mode, bool code32) {
+    IrBlock *b = arena_alloc(arena, sizeof *b);
+    *b = (IrBlock){ .arena = arena, .helpers = helpers, .eip = eip, .end_eip = eip,
+                    .mode = mode, .code32 = code32, .capacity = 128, .const_capacity = 32 };
+    b->ops = arena_alloc(arena, b->capacity * sizeof *b->ops);
+    b->consts = arena_alloc(arena, b->const_capacity * sizeof *b->consts);
+    return b;
+}
+
+// Doubles an array that lives in the arena.
+static void *build_grow(Arena *arena, const void *old, u32 count, u32 *capacity, size_t element) {
+    *capacity *= 2;
+    void *p = arena_alloc(arena, *capacity * element);
+    memcpy(p, old, count * element);
+    return p;
+}
+
+u16 ir_cc_flags(unsigned cc) {
+    static const u16 reads[8] = {
+        FLAG_OF, FLAG_CF, FLAG_ZF, FLAG_CF | FLAG_ZF, FLAG_SF, FLAG_PF,
+        FLAG_SF | FLAG_OF, FLAG_SF | FLAG_OF | FLAG_ZF,
+    };
+    return reads[cc >> 1 & 7];
+}
+
+IrRef ir_const(IrBlock *b, u32 value) {
+    for (u32 i = 0; i < b->const_count; i++)
+        if (b->consts[i] == value) return (IrRef)(IR_KIND_CONST << 12 | i);
+    if (b->const_count == b->const_capacity)
+        b->consts = build_grow(b->arena, b->consts, b->const_count, &b->const_capacity,
+                               sizeof *b->consts);
+    require(b->const_count < IR_MAX_CONSTS);
+    b->consts[b->const_count] = value;
+    return (IrRef)(IR_KIND_CONST << 12 | b->const_count++);
+}
+
+IrRef ir_temp(IrBlock *b) {
+    require(b->temp_count < IR_MAX_TEMPS);
+    return IR_TEMP(b->temp_count++);
+}
+
+static bool build_is_cl(IrRef r) { return ir_kind(r) == IR_KIND_REG; }
+
+// Shifts and rotates by CL leave the flags alone when the count is 0: they use what they define.
+static void build_variable_count(IrOp *op) {
+    switch (op->code) {
+    case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
+        if (build_is_cl(op->b)) op->fuse |= op->fdef;
+        break;
+    case IR_SHLD: case IR_SHRD:
+        if (build_is_cl(op->c)) op->fuse |= op->fdef;
+        break;
+    default: break;
+    }
+}
+
+IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c) {
+    if (b->count == b->capacity)
+        b->ops = build_grow(b->arena, b->ops, b->count, &b->capacity, sizeof *b->ops);
+    IrOp *op = &b->ops[b->count++];
+    u32 flags = ir_info[code].flags;
+    *op = (IrOp){ .code = code, .size = size, .d = d, .a = a, .b = x, .c = c,
+                  .fdef = flags & 0xffff, .fuse = flags >> 16 };
+    build_variable_count(op);
+    if (size == 1 && code == IR_SETF) op->fdef = FLAG_SZAPC;       // SAHF keeps OF
+    if (size == 1 && code == IR_GETF) op->fuse = FLAG_SZAPC;       // LAHF does not see it
+    return op;
+}
+
+IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x) {
+    return ir_emit3(b, code, size, d, a, x, IR_NONE);
+}
+
+void ir_insn(IrBlock *b, u32 eip, unsigned length) {
+    IrOp *op = ir_emit(b, IR_INSN, 4, IR_NONE, IR_NONE, IR_NONE);
+    op->imm = eip;
+    op->aux = length;
+    b->insns++;
+    b->end_eip = eip + length;
+}
+
+void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a) {
+    if (d != a) ir_emit(b, IR_MOV, size, d, a, IR_NONE);
+}
+
+IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
+    if (base == IR_NONE && index == IR_NONE)
+        return ir_const(b, size == 2 ? disp & 0xffff : disp);
+    if (size == 4 && index == IR_NONE && disp == 0) return base;
+    IrRef d = ir_temp(b);
+    IrOp *op = ir_emit(b, IR_EA, size, d, base, index);
+    op->aux = scale_log2;
+    op->imm = disp;
+    return d;
+}
+
+IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr) {
+    IrOp *op = ir_emit(b, IR_LOAD, size, d, addr, IR_NONE);
+    op->seg = seg;
+    op->seg_class = seg_class;
+    return op;
+}
+
+IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value) {
+    IrOp *op = ir_emit(b, IR_STORE, size, IR_NONE, addr, value);
+    op->seg = seg;
+    op->seg_class = seg_class;
+    return op;
+}
+
+void ir_ldenv(IrBlock *b, unsigned size, IrRef d, u32 offset) {
+    ir_emit(b, IR_LDENV, size, d, IR_NONE, IR_NONE)->imm = offset;
+}
+
+void ir_stenv(IrBlock *b, unsigned size, IrRef a, u32 offset) {
+    ir_emit(b, IR_STENV, size, IR_NONE, a, IR_NONE)->imm = offset;
+}
+
+IrOp *ir_call(IrBlock *b, unsigned helper, IrRef d, IrRef a, IrRef x, IrRef c) {
+    IrOp *op = ir_emit3(b, IR_CALL, 4, d, a, x, c);
+    op->imm = helper;
+    u16 attr = b->helpers->row[helper].attr;
+    if (attr & IR_HELPER_FLAGS_IN) op->fuse = FLAG_OSZAPC;
+    if (attr & IR_HELPER_FLAGS_OUT) op->fdef = FLAG_OSZAPC;
+    return op;
+}
+
+static IrOp *build_exit(IrBlock *b, IrCode code, IrRef a, u32 target) {
+    IrOp *op = ir_emit(b, code, 4, IR_NONE, a, IR_NONE);
+    op->imm = target;
+    return op;
+}
+
+void ir_jcc(IrBlock *b, unsigned cc, u32 target) {
+    IrOp *op = build_exit(b, IR_JCC, IR_NONE, target);
+    op->cc = cc;
+    op->fuse = ir_cc_flags(cc);
+}
+
+void ir_jmp(IrBlock *b, u32 target) { build_exit(b, IR_JMP, IR_NONE, target); }
+void ir_jmpi(IrBlock *b, IrRef a) { build_exit(b, IR_JMPI, a, 0); }
+void ir_leave(IrBlock *b) { build_exit(b, IR_LEAVE, IR_NONE, 0); }
+
+void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error) {
+    IrOp *op = ir_emit(b, IR_RAISE, 4, IR_NONE, IR_NONE, IR_NONE);
+    op->imm = vector | (has_error ? 0x100u : 0) | error << 16;
+}

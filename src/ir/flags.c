@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// Flag liveness: one backward walk.
+//
+// Two kinds of readers are told apart, because they are served in different ways:
+//   flive  a later op of this block reads the bits on the normal path: they must be real flags there
+//   fobs   only a fault point or an exit may see them: a recipe that the restore map (or the code of
+//          the exit) can evaluate is enough
+// A definition that nobody reads and nobody can observe disappears, and with it an op without result.
+#include "ir/ir.h"
+
+typedef struct FlagState { u16 live, obs; } FlagState;
+
+// Does the op look at all flags through a fault, an exit or a helper that leaves?
+static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
+    u16 props = ir_info[op->code].props;
+    if (op->code == IR_STORE && (op->attr & IR_RMW)) return false;   // its load has checked
+    if (op->code == IR_CALL)
+        return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
+    return props & (IRP_FAULT | IRP_EXIT);
+}
+
+static bool flags_is_dead(const IrOp *op) {
+    u16 props = ir_info[op->code].props;
+    if (props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE)) return false;
+    return op->d == IR_NONE && !op->fdef;
+}
+
+// Shift or rotate by CL: count 0 passes the old flags through.
+static bool flags_is_variable_shift(const IrOp *op) {
+    if (op->code < IR_SHL || op->code > IR_SHRD) return false;
+    return ir_kind(op->code >= IR_SHLD ? op->c : op->b) == IR_KIND_REG;
+}
+
+static void flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
+    op->flive = s->live;
+    op->fobs = s->obs;
+    op->fdef &= s->live | s->obs;
+    if (flags_is_dead(op)) {
+        op->code = IR_INSN;              // marked for removal: aux 0
+        op->aux = 0;
+        op->fuse = 0;
+        return;
+    }
+    if (flags_is_variable_shift(op)) op->fuse = ir_info[op->code].flags >> 16 | op->fdef;
+    s->live &= ~op->fdef;
+    s->obs &= ~op->fdef;
+    s->live |= op->fuse;
+    if (flags_is_observer(b, op)) s->obs = FLAG_OSZAPC;
+}
+
+void ir_flags(IrBlock *b) {
+    FlagState s = { 0, 0 };
+    for (u32 i = b->count; i-- > 0;) flags_step(b, &b->ops[i], &s);
+    u32 n = 0;
+    for (u32 i = 0; i < b->count; i++) {
+        const IrOp *op = &b->ops[i];
+        if (op->code == IR_INSN && op->aux == 0) continue;
+        b->ops[n++] = *op;
+    }
+    b->count = n;
+    b->flags_in = s.live | s.obs;
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// The IR: one translated block as a straight line of operations close to the machine.
+//
+//   - Operands are guest registers or their parts, block-local temporaries, constants. Not SSA.
+//   - Guest flags are one implicit value: an op defines (`fdef`) and uses (`fuse`) some of OSZAPC.
+//   - Every op that may leave the block because of a fault (IRP_FAULT) does all its checks before it
+//     changes anything, and sits before all changes of its guest instruction (decision 9). That is the
+//     lifter's duty: first loads and probes, then register, flag and memory changes. One store per
+//     instruction may be last; register changes come after it.
+//   - Ops are grouped by INSN marks, one per guest instruction.
+//
+// Text form (printer and parser agree; tests are written in it):
+//      ---- 0xe4c0
+//      ea.4 t0, esp, $-0x4
+//      load.1 t1, ss:[t0]
+//      add.4 eax, eax, $0x4        !oszapc
+//      jcc.ne $0xe4c0
+// Registers: eax ax al ah ... ; temporaries t0 t1 ...; constants $...; flags defined `!`, used `?`.
+#ifndef IR_IR_H
+#define IR_IR_H
+
+#include "base/arena.h"
+#include "base/base.h"
+#include "base/flags.h"
+#include <stdio.h>
+
+typedef enum IrCode {
+#define IR(id, name, operands, flags, props, text) IR_##id,
+#include "ir/ops.def"
+    IR_CODE_COUNT
+} IrCode;
+
+// Operand reference: kind in bits 12-15.
+typedef u16 IrRef;
+enum { IR_KIND_NONE, IR_KIND_REG, IR_KIND_TEMP, IR_KIND_CONST };
+#define IR_NONE ((IrRef)0)
+// Guest register r (0-7, hardware order). Byte registers: low AL..BL (0-3), high AH..BH (IR_HIGH).
+#define IR_HIGH 0x0100u
+#define IR_REG(r) ((IrRef)(IR_KIND_REG << 12 | (r)))
+#define IR_REG_HIGH(r) ((IrRef)(IR_KIND_REG << 12 | IR_HIGH | (r)))
+#define IR_TEMP(n) ((IrRef)(IR_KIND_TEMP << 12 | (n)))
+static inline unsigned ir_kind(IrRef r) { return r >> 12; }
+static inline unsigned ir_reg(IrRef r) { return r & 7; }            // register number
+static inline unsigned ir_index(IrRef r) { return r & 0xfff; }     // temporary number
+static inline bool ir_is_high(IrRef r) { return ir_kind(r) == IR_KIND_REG && (r & IR_HIGH); }
+#define IR_MAX_TEMPS 0xfff
+#define IR_MAX_CONSTS 0xfff
+
+enum IrProp {
+    IRP_MARK = 1,
+    IRP_FAULT = 2,      // may leave with a fault: has a restore record
+    IRP_LOAD = 4, IRP_STORE = 8,
+    IRP_KEEP = 16,      // never dead
+    IRP_WIDE = 32,      // reads and writes EAX/EDX implicitly
+    IRP_CALL = 64,
+    IRP_EXIT = 128,     // leaves the block (conditionally)
+    IRP_END = 256,      // nothing follows
+};
+
+// Flag behaviour classes of ops.def: what is defined | what is used << 16.
+#define IRF(def, use) ((u32)(def) | (u32)(use) << 16)
+#define IRF_NONE IRF(0, 0)
+#define IRF_ALU IRF(FLAG_OSZAPC, 0)
+#define IRF_ALU_C IRF(FLAG_OSZAPC, FLAG_CF)
+#define IRF_NOC IRF(FLAG_OSZAP, 0)              // CF passes through
+#define IRF_SHIFT IRF(FLAG_OSZAPC, 0)           // by CL: the builder adds use of all (count may be 0)
+#define IRF_ROT IRF(FLAG_OF | FLAG_CF, 0)       // by CL: uses OF and CF
+#define IRF_ROT_C IRF(FLAG_OF | FLAG_CF, FLAG_CF)
+#define IRF_BT IRF(FLAG_CF, 0)
+#define IRF_CARRY IRF(FLAG_CF, 0)
+#define IRF_CMC IRF(FLAG_CF, FLAG_CF)
+#define IRF_CC IRF(0, 0)                        // the builder adds what the condition uses
+#define IRF_USE_ALL IRF(0, FLAG_OSZAPC)
+
+enum IrAttr {
+    IR_RMW = 1,          // LOAD/STORE pair on the same address
+};
+
+typedef struct IrOp {
+    u8 code;             // IrCode
+    u8 size;             // operation size in bytes: 1, 2, 4
+    u8 cc;               // condition code 0-15 (hardware encoding) of JCC, SEL, SETCC
+    u8 aux;              // ZEXT/SEXT: source bytes; EA: scale log2; FPULD/FPUST: bytes; INSN: length
+    u8 seg;              // memory ops: segment register 0-5
+    u8 seg_class;        // memory ops: what must be checked (MODE_SEG_CLASS of the mode translated for)
+    u8 attr;             // IrAttr
+    u8 addr16;           // memory ops: the address was computed with 16 bits
+    IrRef d, a, b, c;
+    u32 imm;
+    u16 fdef, fuse;      // OSZAPC bits defined / used by this instance
+    u16 flive;           // after ir_flags(): bits that a later op of the block reads on the normal path
+    u16 fobs;            // after ir_flags(): bits that a later fault point or exit may observe
+} IrOp;
+
+typedef struct IrBlock {
+    Arena *arena;
+    IrOp *ops;
+    u32 count, capacity;
+    u32 *consts;
+    u32 const_count, const_capacity;
+    u32 temp_count;
+    u32 eip;             // of the first guest instruction
+    u32 end_eip;         // after the last
+    u32 insns;           // guest instructions
+    u16 flags_in;        // after ir_flags(): OSZAPC bits at entry that somebody may see
+    u32 mode;            // the mode word it was translated for (opaque here)
+    bool code32;
+    const struct IrHelpers *helpers;
+} IrBlock;
+
+// ---- helpers' properties, given by who knows them -------------------------------------------------
+enum { IR_HELPER_FAULT = 1, IR_HELPER_END = 2, IR_HELPER_FLAGS_IN = 4, IR_HELPER_FLAGS_OUT = 8, IR_HELPER_REGS = 16 };
+typedef struct IrHelper { const char *name; u8 args; u8 result_bytes; u16 attr; void *fn; } IrHelper;
+typedef struct IrHelpers { const IrHelper *row; unsigned count; } IrHelpers;
+
+typedef struct IrInfo { const char *name, *operands, *text; u32 flags; u16 props; } IrInfo;
+extern const IrInfo ir_info[IR_CODE_COUNT];
+
+IrBlock *ir_block_new(Arena *arena, const IrHelpers *helpers, u32 eip, u32 mode, bool code32);
+// OSZAPC bits that condition `cc` reads.
+u16 ir_cc_flags(unsigned cc);
+
+// ---- builder ------------------------------------------------------------------------------------------
+// Each appends one op and returns it; fdef/fuse are set from ops.def (and cc, CL counts). Builders fold
+// what is known while building: EA of constants, moves to itself.
+IrRef ir_const(IrBlock *b, u32 value);
+static inline bool ir_is_const(IrRef r) { return ir_kind(r) == IR_KIND_CONST; }
+static inline u32 ir_value(const IrBlock *b, IrRef r) { return b->consts[r & 0xfff]; }
+IrRef ir_temp(IrBlock *b);
+IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x);    // x: operand b
+IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);
+void ir_insn(IrBlock *b, u32 eip, unsigned length);
+void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
+IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp); // a new temp or a constant
+IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr);
+IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value);
+void ir_ldenv(IrBlock *b, unsigned size, IrRef d, u32 offset);
+void ir_stenv(IrBlock *b, unsigned size, IrRef a, u32 offset);
+IrOp *ir_call(IrBlock *b, unsigned helper, IrRef d, IrRef a, IrRef x, IrRef c);
+void ir_jcc(IrBlock *b, unsigned cc, u32 target);
+void ir_jmp(IrBlock *b, u32 target);
+void ir_jmpi(IrBlock *b, IrRef a);
+void ir_leave(IrBlock *b);
+void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error);
+
+// ---- passes (each states its contract in one line) ------------------------------------------------
+// Folds constants, forwards constants held in temporaries, turns EA of constants into constants.
+void ir_fold(IrBlock *b);
+// Backward: sets flive/fobs on every op, shrinks fdef to what somebody sees, removes ops without effect.
+void ir_flags(IrBlock *b);
+// Checks shape: operand kinds, sizes, temps defined before use, INSN grouping, rules of ops.def.
+// NULL when fine, else a message in the block's arena.
+const char *ir_verify(const IrBlock *b);
+
+// ---- text -----------------------------------------------------------------------------------------
+typedef struct IrNames { const IrHelpers *helpers; const char *(*env_name)(u32 offset); } IrNames;
+void ir_print(const IrBlock *b, const IrNames *names, FILE *out);
+void ir_print_op(const IrBlock *b, const IrOp *op, const IrNames *names, FILE *out);
+// NULL on error; *err is a message with line number (malloc'ed).
+IrBlock *ir_parse(Arena *arena, const char *text, const IrNames *names, char **err);
+
+// ---- eval: runs a block without generating code ---------------------------------------------------
+// The machine under it: memory and helpers are calls, guest registers and flags are in place.
+typedef struct IrMachine {
+    void *self;                              // passed to the calls
+    u32 *regs;                               // guest registers, hardware order
+    u32 *flag_op, *flag_a, *flag_b, *flag_c; // recipe: read at entry, RAW at exit
+    u8 *env;                                 // base for LDENV/STENV
+    bool (*load)(void *self, const IrOp *op, u32 addr, unsigned size_bytes, void *to);   // false: fault
+    bool (*store)(void *self, const IrOp *op, u32 addr, unsigned size_bytes, const void *from);
+    bool (*probe)(void *self, const IrOp *op, u32 addr, u32 bytes);
+    bool (*call)(void *self, unsigned helper, u32 a, u32 b, u32 c, u64 *result);         // false: fault
+    void (*raise)(void *self, unsigned vector, bool has_error, u32 error);
+} IrMachine;
+
+typedef enum IrEvalEnd { IR_EVAL_JUMP, IR_EVAL_LEAVE, IR_EVAL_FAULT, IR_EVAL_POLL } IrEvalEnd;
+typedef struct IrEvalResult {
+    IrEvalEnd end;
+    u32 eip;           // JUMP: where to; FAULT, POLL: of the guest instruction (LEAVE: machine has it)
+    u32 insns;         // guest instructions completed
+    u32 op;            // index of the op that ended it
+} IrEvalResult;
+// Runs at most max_insns guest instructions (then ends as POLL at the next one's eip).
+IrEvalResult ir_eval(const IrBlock *b, IrMachine *m, u32 max_insns);
+
+#endif

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT
+// The decoder: bytes -> Insn, driven by the tables of rows.c.
+//
+// 1. The bytes are copied into a buffer padded with zeros that is longer than prefixes and fields
+//    can reach, so no fetch checks a bound. Afterwards the length that came out is compared with
+//    what was available and with 15: a decision that looked at padding is never reported.
+// 2. Nothing is decided by opcode here except prefixes, the 0F escape and FCMOV's condition; what
+//    an instruction is made of stands in its row.
+#include "isa/isa_int.h"
+
+enum {
+    DEC_BUFFER_BYTES = 40,  // 15 prefixes, 0F, opcode, ModRM, SIB, disp32, two immediates
+    DEC_SEG_SS = 2, DEC_SEG_DS = 3,
+    DEC_BX = 3, DEC_SP = 4, DEC_BP = 5, DEC_SI = 6, DEC_DI = 7,
+};
+
+typedef struct Decoder {
+    const u8 *p;            // next byte
+    Insn *in;
+    u8 size;                // 2 or 4: size of v and z operands
+    u8 segment_override;    // 0-5 or ISA_NO_REG
+    bool bad;               // an operand that doesn't exist
+} Decoder;
+
+// --- Prefixes ------------------------------------------------------------------------------------
+
+// Prefix bytes: 0 none, 1-6 segment + 1, else the values below.
+enum { DEC_66 = 8, DEC_67, DEC_F0, DEC_F2, DEC_F3 };
+static const u8 dec_prefix[256] = {
+    [0x26] = 1, [0x2e] = 2, [0x36] = 3, [0x3e] = 4, [0x64] = 5, [0x65] = 6,
+    [0x66] = DEC_66, [0x67] = DEC_67, [0xf0] = DEC_F0, [0xf2] = DEC_F2, [0xf3] = DEC_F3,
+};
+
+// Reads prefixes: at most ISA_MAX_BYTES, then no instruction can be short enough any more.
+static void dec_prefixes(Decoder *d) {
+    Insn *in = d->in;
+    for (unsigned i = 0; i < ISA_MAX_BYTES; i++, d->p++) {
+        unsigned kind = dec_prefix[*d->p];
+        switch (kind) {
+        case 0: return;
+        case DEC_66: in->prefixes |= ISA_OPSIZE; break;
+        case DEC_67: in->prefixes |= ISA_ADSIZE; break;
+        case DEC_F0: in->prefixes |= ISA_LOCK; break;
+        case DEC_F2: in->prefixes = (in->prefixes & ~ISA_REP) | ISA_REPNE; break;
+        case DEC_F3: in->prefixes = (in->prefixes & ~ISA_REPNE) | ISA_REP; break;
+        default:
+            in->prefixes |= ISA_SEGOVR;
+            d->segment_override = kind - 1;
+        }
+    }
+}
+
+// --- Row -----------------------------------------------------------------------------------------
+
+// Finds the row of the opcode at d->p and steps over the opcode. ModRM, where one decides, is only
+// looked at. Sets *has_modrm for rows in groups.
+static unsigned dec_find_row(Decoder *d, bool *has_modrm) {
+    unsigned byte = *d->p++, key = byte;
+    if (byte == 0x0f) {
+        byte = *d->p++;
+        key = 256 + byte;
+    }
+    d->in->opcode = byte;
+    unsigned entry = isa_index[key];
+    while (__builtin_expect(entry > ISA_INDEX_VALUE, 0)) {
+        if (entry & ISA_IS_GROUP) {
+            unsigned modrm = *d->p;
+            unsigned form = modrm >= 0xc0 ? 1 + (modrm & 7) : 0;
+            *has_modrm = true;
+            entry = isa_index[ISA_GROUP_BASE + (entry & ISA_INDEX_VALUE) * ISA_GROUP_CELLS
+                              + (modrm >> 3 & 7) * 9 + form];
+        } else {
+            unsigned prefixes = d->in->prefixes;
+            unsigned cell = prefixes & ISA_REP ? ISA_PREFIX_PF3
+                          : prefixes & ISA_REPNE ? ISA_PREFIX_PF2
+                          : prefixes & ISA_OPSIZE ? ISA_PREFIX_P66 : ISA_PREFIX_NP;
+            entry = isa_index[ISA_SPLIT_BASE + (entry & ISA_INDEX_VALUE) * 4 + cell];
+        }
+    }
+    return entry;
+}
+
+// --- Memory operand ------------------------------------------------------------------------------
+
+static void dec_default_segment(Decoder *d, unsigned segment) {
+    d->in->seg = d->segment_override != ISA_NO_REG ? d->segment_override : segment;
+}
+
+static u32 dec_disp8(Decoder *d) { return (u32)(i32)(i8)*d->p++; }
+static u32 dec_16(Decoder *d) { u32 v = get_le16(d->p); d->p += 2; return v; }
+static u32 dec_32(Decoder *d) { u32 v = get_le32(d->p); d->p += 4; return v; }
+static u32 dec_z(Decoder *d) { return d->size == 4 ? dec_32(d) : dec_16(d); }
+static u32 dec_z_signed(Decoder *d) { return d->size == 4 ? dec_32(d) : (u32)(i32)(i16)dec_16(d); }
+
+static void dec_memory_16(Decoder *d) {
+    static const u8 bases[8] = { DEC_BX, DEC_BX, DEC_BP, DEC_BP, DEC_SI, DEC_DI, DEC_BP, DEC_BX };
+    static const u8 indexes[8] = { DEC_SI, DEC_DI, DEC_SI, DEC_DI,
+                                   ISA_NO_REG, ISA_NO_REG, ISA_NO_REG, ISA_NO_REG };
+    Insn *in = d->in;
+    unsigned mod = in->modrm >> 6, rm = in->modrm & 7;
+    if (mod == 0 && rm == 6) {
+        in->disp = (u32)(i32)(i16)dec_16(d);
+        dec_default_segment(d, DEC_SEG_DS);
+        return;
+    }
+    in->base = bases[rm];
+    in->index = indexes[rm];
+    if (mod)
+        in->disp = mod == 1 ? dec_disp8(d) : (u32)(i32)(i16)dec_16(d);
+    dec_default_segment(d, in->base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS);
+}
+
+static void dec_memory_32(Decoder *d) {
+    Insn *in = d->in;
+    unsigned mod = in->modrm >> 6, base = in->modrm & 7;
+    if (base == DEC_SP) {
+        unsigned sib = *d->p++;
+        base = sib & 7;
+        in->scale = sib >> 6;
+        if ((sib >> 3 & 7) != DEC_SP)
+            in->index = sib >> 3 & 7;
+    }
+    if (mod == 0 && base == DEC_BP) {
+        in->disp = dec_32(d);
+        dec_default_segment(d, DEC_SEG_DS);
+        return;
+    }
+    in->base = base;
+    if (mod)
+        in->disp = mod == 1 ? dec_disp8(d) : dec_32(d);
+    dec_default_segment(d, base == DEC_SP || base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS);
+}
+
+static void dec_modrm(Decoder *d, bool always_register) {
+    d->in->modrm = *d->p++;
+    if (d->in->modrm >= 0xc0 || always_register)
+        return;
+    if (d->in->addrsize == 4)
+        dec_memory_32(d);
+    else
+        dec_memory_16(d);
+}
+
+// --- Operands ------------------------------------------------------------------------------------
+
+static void dec_put_reg(IsaOperand *o, unsigned reg, unsigned size) {
+    o->kind = ISA_REG;
+    o->size = size;
+    o->reg = reg;
+    if (size == 1 && reg >= 4) {
+        o->reg = reg - 4;
+        o->high = 1;
+    }
+}
+
+static void dec_put(IsaOperand *o, unsigned kind, unsigned reg, unsigned size) {
+    o->kind = kind;
+    o->reg = reg;
+    o->size = size;
+}
+
+static void dec_put_imm(IsaOperand *o, u32 value, unsigned size) {
+    o->kind = ISA_IMM;
+    o->size = size;
+    o->imm = value;
+}
+
+static void dec_put_rm(Decoder *d, IsaOperand *o, unsigned register_size, unsigned memory_size) {
+    if (d->in->modrm >= 0xc0)
+        dec_put_reg(o, d->in->modrm & 7, register_size);
+    else
+        dec_put(o, ISA_MEM, 0, memory_size);
+}
+
+static void dec_put_mem(Decoder *d, IsaOperand *o, unsigned size) {
+    d->bad |= d->in->modrm >= 0xc0;
+    dec_put(o, ISA_MEM, 0, size);
+}
+
+static void dec_put_segment(Decoder *d, IsaOperand *o, unsigned seg, unsigned allowed) {
+    d->bad |= !(allowed >> seg & 1);
+    dec_put(o, ISA_SEG, seg, 2);
+}
+
+static void dec_put_offset(Decoder *d, IsaOperand *o, unsigned size) {
+    d->in->disp = d->in->addrsize == 4 ? dec_32(d) : (u32)(i32)(i16)dec_16(d);
+    dec_default_segment(d, DEC_SEG_DS);
+    dec_put(o, ISA_MEM, 0, size);
+}
+
+static void dec_put_far(Decoder *d, IsaOperand *o) {
+    dec_put(o, ISA_FAR, 0, d->size + 2);
+    o->imm = dec_z(d);
+    d->in->imm2 = dec_16(d);
+}
+
+static void dec_put_source(Decoder *d, IsaOperand *o, unsigned size) {
+    dec_default_segment(d, DEC_SEG_DS);
+    dec_put(o, ISA_STR_SRC, 0, size);
+}
+
+static void dec_put_rel(IsaOperand *o, u32 displacement, unsigned size) {
+    dec_put(o, ISA_REL, 0, size);
+    o->imm = displacement;
+}
+
+// Fills one operand of the row's form. One line per operand code.
+static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
+    Insn *in = d->in;
+    unsigned size = d->size, reg = in->modrm >> 3 & 7;
+    switch ((IsaOperandCode)code) {
+    case ISA_O_Eb: dec_put_rm(d, o, 1, 1); break;
+    case ISA_O_Ew: dec_put_rm(d, o, 2, 2); break;
+    case ISA_O_Ev: dec_put_rm(d, o, size, size); break;
+    case ISA_O_RvMw: dec_put_rm(d, o, size, 2); break;
+    case ISA_O_Gb: dec_put_reg(o, reg, 1); break;
+    case ISA_O_Gw: dec_put_reg(o, reg, 2); break;
+    case ISA_O_Gv: dec_put_reg(o, reg, size); break;
+    case ISA_O_Rd: dec_put_reg(o, in->modrm & 7, 4); break;
+    case ISA_O_Cd: dec_put(o, ISA_CR, reg, 4); d->bad |= !(0x1d >> reg & 1); break;
+    case ISA_O_Dd: dec_put(o, ISA_DR, reg, 4); break;
+    case ISA_O_Sw: dec_put_segment(d, o, reg, 0x3f); break;
+    case ISA_O_SwLoad: dec_put_segment(d, o, reg, 0x3d); break;
+    case ISA_O_M: dec_put_mem(d, o, 0); break;
+    case ISA_O_Mw: dec_put_mem(d, o, 2); break;
+    case ISA_O_Md: dec_put_mem(d, o, 4); break;
+    case ISA_O_Mq: dec_put_mem(d, o, 8); break;
+    case ISA_O_Mt: dec_put_mem(d, o, 10); break;
+    case ISA_O_Ma: dec_put_mem(d, o, size * 2); break;
+    case ISA_O_Mp: dec_put_mem(d, o, size + 2); break;
+    case ISA_O_Ms: dec_put_mem(d, o, 6); break;
+    case ISA_O_Menv: dec_put_mem(d, o, size == 4 ? 28 : 14); break;
+    case ISA_O_Msave: dec_put_mem(d, o, size == 4 ? 108 : 94); break;
+    case ISA_O_STi: dec_put(o, ISA_ST, in->modrm & 7, 10); break;
+    case ISA_O_ST0: dec_put(o, ISA_ST, 0, 10); break;
+    case ISA_O_Zb: dec_put_reg(o, in->opcode & 7, 1); break;
+    case ISA_O_Zv: dec_put_reg(o, in->opcode & 7, size); break;
+    case ISA_O_AL: dec_put_reg(o, 0, 1); break;
+    case ISA_O_AX: dec_put_reg(o, 0, 2); break;
+    case ISA_O_eAX: dec_put_reg(o, 0, size); break;
+    case ISA_O_CL: dec_put_reg(o, 1, 1); break;
+    case ISA_O_DX: dec_put_reg(o, 2, 2); break;
+    case ISA_O_One: dec_put_imm(o, 1, 1); break;
+    case ISA_O_Ib: dec_put_imm(o, *d->p++, 1); break;
+    case ISA_O_sIb: dec_put_imm(o, trunc_size(dec_disp8(d), size), size); break;
+    case ISA_O_Iw: dec_put_imm(o, dec_16(d), 2); break;
+    case ISA_O_Iz: case ISA_O_Iv: dec_put_imm(o, dec_z(d), size); break;
+    case ISA_O_Jb: dec_put_rel(o, dec_disp8(d), 1); break;
+    case ISA_O_Jz: dec_put_rel(o, dec_z_signed(d), size); break;
+    case ISA_O_Ap: dec_put_far(d, o); break;
+    case ISA_O_Ob: dec_put_offset(d, o, 1); break;
+    case ISA_O_Ov: dec_put_offset(d, o, size); break;
+    case ISA_O_ES: case ISA_O_CS: case ISA_O_SS: case ISA_O_DS: case ISA_O_FS: case ISA_O_GS:
+        dec_put(o, ISA_SEG, code - ISA_O_ES, 2);
+        break;
+    case ISA_O_Xb: dec_put_source(d, o, 1); break;
+    case ISA_O_Xv: dec_put_source(d, o, size); break;
+    case ISA_O_Yb: dec_put(o, ISA_STR_DST, 0, 1); break;
+    case ISA_O_Yv: dec_put(o, ISA_STR_DST, 0, size); break;
+    case ISA_O_: case ISA_O_COUNT: break;
+    }
+}
+
+static void dec_operands(Decoder *d, const IsaRow *row) {
+    unsigned n = 0;
+    for (; n < ARRAY_LEN(row->form) && row->form[n]; n++)
+        dec_operand(d, &d->in->op[n], row->form[n]);
+    d->in->operand_count = n;
+}
+
+// --- The whole -----------------------------------------------------------------------------------
+
+// FCMOVcc's conditions are B E BE P (DA /0-3) and their opposites (DB).
+static unsigned dec_fcmov_condition(const Insn *in) {
+    static const u8 conditions[4] = { 2, 4, 6, 10 };
+    return conditions[in->modrm >> 3 & 3] | (in->opcode & 1);
+}
+
+static void dec_begin(Decoder *d, Insn *out, const u8 *bytes, unsigned available, u8 *buffer) {
+    unsigned copied = available < ISA_MAX_BYTES ? available : ISA_MAX_BYTES;
+    __builtin_memset(out, 0, sizeof *out);
+    __builtin_memset(buffer, 0, DEC_BUFFER_BYTES);
+    if (copied == ISA_MAX_BYTES)
+        __builtin_memcpy(buffer, bytes, ISA_MAX_BYTES);     // a constant size: inlined
+    else
+        for (unsigned i = 0; i < copied; i++)
+            buffer[i] = bytes[i];
+    __builtin_memcpy(out->bytes, buffer, ISA_MAX_BYTES);
+    out->base = out->index = ISA_NO_REG;
+    *d = (Decoder){ .p = buffer, .in = out, .segment_override = ISA_NO_REG };
+}
+
+// Operand and address size, and the segment of instructions without memory.
+static void dec_sizes(Decoder *d, bool code32) {
+    Insn *in = d->in;
+    bool size32 = code32, address32 = code32;
+    if (in->prefixes & ISA_OPSIZE)
+        size32 = !size32;
+    if (in->prefixes & ISA_ADSIZE)
+        address32 = !address32;
+    d->size = size32 ? 4 : 2;
+    in->addrsize = address32 ? 4 : 2;
+    dec_default_segment(d, DEC_SEG_DS);
+}
+
+static IsaStatus dec_status(const Decoder *d, unsigned available, const u8 *buffer) {
+    Insn *in = d->in;
+    unsigned length = d->p - buffer;
+    if (length > available && available < ISA_MAX_BYTES)
+        return ISA_NEED_MORE;
+    if (length > ISA_MAX_BYTES)
+        return ISA_TOO_LONG;
+    in->length = length;
+    bool lock_allowed = isa_rows[in->row].attr & ISA_A_LOCKABLE && in->op[0].kind == ISA_MEM;
+    if (in->row == 0 || d->bad || (in->prefixes & ISA_LOCK && !lock_allowed))
+        return ISA_UNDEFINED;
+    return ISA_OK;
+}
+
+IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out) {
+    u8 buffer[DEC_BUFFER_BYTES];
+    Decoder d;
+    dec_begin(&d, out, bytes, available, buffer);
+    dec_prefixes(&d);
+    dec_sizes(&d, code32);
+    bool has_modrm = false;
+    out->row = dec_find_row(&d, &has_modrm);
+    const IsaRow *row = &isa_rows[out->row];
+    out->opsize = row->shape & ISA_SHAPE_BYTE ? 1 : d.size;
+    out->cc = out->opcode & 15;
+    if (has_modrm || row->shape & ISA_SHAPE_MODRM)
+        dec_modrm(&d, row->form[0] == ISA_O_Rd || row->form[1] == ISA_O_Rd);
+    dec_operands(&d, row);
+    if (row->lifter == ISA_LIFT_ENTER)
+        out->imm2 = out->op[1].imm;
+    if (row->lifter == ISA_LIFT_FPU_CMOV)
+        out->cc = dec_fcmov_condition(out);
+    return dec_status(&d, available, buffer);
+}

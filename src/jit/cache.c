@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT
+// Blocks: where they are found, how they are linked, when they go.
+//
+// Rules
+//  1. A block is found by physical address, eip and mode key. It stays valid whatever happens to page
+//     tables; its checked entry compares the page's present translation.
+//  2. Code memory is not reused before a flush, so the block that is running may be invalidated: its
+//     code still leads out through its edges.
+//  3. A linked edge is in the list of its target's incoming edges; invalidation leads them back to
+//     their stubs.
+//  4. A page with blocks has BUS_PAGE_CODE set and the granules of their bytes marked.
+#include "jit/jit_int.h"
+
+#include "cpu/mmu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CACHE_HASH_BITS 16
+
+bool cache_new(Jit *jit, char **error) {
+    u32 mib = jit->opt.cache_mib ? jit->opt.cache_mib : 64;
+    jit->code_bytes = mib << 20;
+    jit->code = mmap(NULL, jit->code_bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (jit->code == MAP_FAILED) {
+        jit->code = NULL;
+        *error = mem_printf("cannot get %u MiB of executable memory for translated code: %s",
+                            mib, strerror(errno));
+        return false;
+    }
+    jit->hot_next = jit->code;
+    jit->hot_end = jit->code + jit->code_bytes / 2;
+    stubs_generate(jit);
+    jit->hot_start = jit->hot_next;
+    jit->cold_start = jit->cold_next = jit->hot_end;
+    jit->cold_end = jit->code + jit->code_bytes;
+    jit->meta = arena_new(1 << 20);
+    jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
+    jit->edge_capacity = 1 << 12;
+    jit->edge = mem_new(jit->edge_capacity * sizeof *jit->edge);
+    jit->block_capacity = 1 << 12;
+    jit->block = mem_new(jit->block_capacity * sizeof *jit->block);
+    return true;
+}
+
+void cache_free(Jit *jit) {
+    if (jit->code) munmap(jit->code, jit->code_bytes);
+    for (u32 i = 0; i < jit->mode_count; i++) {
+        free(jit->mode[i]->cache);
+        free(jit->mode[i]);
+    }
+    free(jit->mode);
+    free(jit->hash);
+    free(jit->edge);
+    free(jit->block);
+    if (jit->meta) arena_free(jit->meta);
+}
+
+static void cache_clear_jumps(Jit *jit, JumpEntry *cache) {
+    for (u32 i = 0; i < JUMP_CACHE_ENTRIES; i++)
+        cache[i] = (JumpEntry){ .eip = ~i, .code = jit->target.lookup };   // low bits differ: never hit
+}
+
+static void cache_forget_page(Jit *jit, u32 ppn) {
+    BusPage *page = bus_page(jit->bus, ppn);
+    page->blocks = NULL;
+    page->code_granules = 0;
+    page->flags &= ~BUS_PAGE_CODE;
+}
+
+void cache_flush(Jit *jit) {
+    for (u32 i = 0; i < jit->block_count; i++) {
+        Block *b = jit->block[i];
+        cache_forget_page(jit, b->phys >> PAGE_SHIFT);
+        if (b->second_ppn != JIT_NO_PAGE) cache_forget_page(jit, b->second_ppn);
+    }
+    jit->block_count = 0;
+    jit->edge_count = 0;
+    jit->hot_next = jit->hot_start;
+    jit->cold_next = jit->cold_start;
+    memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
+    for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
+    jit->cs_limit_count = 0;
+    arena_reset(jit->meta);
+    jit->stats.flushes++;
+}
+
+void jit_flush(Jit *jit) { cache_flush(jit); }
+
+// ---- modes -------------------------------------------------------------------------------------------------
+// CS's limit is part of what a block depends on: its number among the limits seen goes into the key.
+static u32 cache_limit_number(Jit *jit, u32 limit) {
+    for (u32 i = 0; i < jit->cs_limit_count; i++)
+        if (jit->cs_limits[i] == limit) return i;
+    if (jit->cs_limit_count == ARRAY_LEN(jit->cs_limits)) cache_flush(jit);
+    jit->cs_limits[jit->cs_limit_count] = limit;
+    return jit->cs_limit_count++;
+}
+
+static JitMode *cache_mode(Jit *jit, u32 key) {
+    for (u32 i = 0; i < jit->mode_count; i++)
+        if (jit->mode[i]->key == key) return jit->mode[i];
+    jit->mode = mem_resize(jit->mode, (jit->mode_count + 1) * sizeof *jit->mode);
+    JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
+    m->key = key;
+    m->cache = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->cache);
+    cache_clear_jumps(jit, m->cache);
+    return m;
+}
+
+u32 cache_mode_key(Jit *jit) {
+    u32 limit = jit->cpu->seg[CPU_CS].limit;
+    u32 key = jit->cpu->mode | cache_limit_number(jit, limit) << 26;
+    if (!jit->cur_mode || jit->cur_mode->key != key || jit->cpu->jit_word[WORD_JUMP_CACHE] !=
+        (u64)(uintptr_t)jit->cur_mode->cache) {
+        jit->cur_mode = cache_mode(jit, key);
+        jit->cpu->jit_word[WORD_JUMP_CACHE] = (u64)(uintptr_t)jit->cur_mode->cache;
+    }
+    return key;
+}
+
+// ---- lookup ------------------------------------------------------------------------------------------------
+static u32 cache_hash(u32 phys, u32 eip, u32 key) {
+    u32 h = (phys ^ eip * 0x9e3779b1u ^ key * 0x85ebca6bu) * 0x9e3779b1u;
+    return h >> (32 - CACHE_HASH_BITS);
+}
+
+static bool cache_fetch(Jit *jit, u32 eip, u32 *ppn) {
+    Cpu *cpu = jit->cpu;
+    return cpu_fetch_page(cpu, lin(cpu->seg[CPU_CS].base + eip), ppn);
+}
+
+// The page after the block's first must lead where the block was translated from.
+static bool cache_second_holds(Jit *jit, const Block *b) {
+    u32 ppn;
+    if (b->second_ppn == JIT_NO_PAGE) return true;
+    if (!cache_fetch(jit, b->eip + b->bytes - 1, &ppn)) {
+        jit->cpu->fault.pending = 0;          // translate_block() will meet it again
+        return false;
+    }
+    return ppn == b->second_ppn;
+}
+
+Block *cache_find(Jit *jit, u32 eip) {
+    u32 key = cache_mode_key(jit), ppn;
+    if (!cpu_check_cs(jit->cpu, eip, 1)) return NULL;
+    if (!cache_fetch(jit, eip, &ppn)) return NULL;
+    u32 phys = ppn << PAGE_SHIFT | ((jit->cpu->seg[CPU_CS].base + eip) & ~PAGE_MASK);
+    for (Block *b = jit->hash[cache_hash(phys, eip, key)]; b; b = b->hash_next)
+        if (b->phys == phys && b->eip == eip && b->key == key && cache_second_holds(jit, b)) return b;
+    jit->stats.misses++;
+    return translate_block(jit, eip, key, phys);
+}
+
+void cache_remember(Jit *jit, Block *b) {
+    jit->cur_mode->cache[b->eip % JUMP_CACHE_ENTRIES] = (JumpEntry){ .eip = b->eip, .code = b->hot };
+}
+
+Block *cache_block_at(const Jit *jit, const u8 *pc) {
+    bool cold = pc >= jit->cold_start;
+    u32 low = 0, high = jit->block_count;
+    while (low < high) {
+        u32 mid = (low + high) / 2;
+        const Block *b = jit->block[mid];
+        if ((cold ? b->cold : b->hot) <= pc) low = mid + 1;
+        else high = mid;
+    }
+    if (!low) return NULL;
+    Block *b = jit->block[low - 1];
+    const u8 *start = cold ? b->cold : b->hot;
+    return pc < start + (cold ? b->cold_bytes : b->hot_bytes) ? b : NULL;
+}
+
+// ---- pages -------------------------------------------------------------------------------------------------
+static u64 cache_granules(u32 offset, u32 bytes) {
+    return ~0ull << (offset >> 6) & ~0ull >> (63 - ((offset + bytes - 1) >> 6));
+}
+
+// Bytes of the block in its n-th page.
+static bool cache_part(const Block *b, unsigned n, u32 *ppn, u32 *offset, u32 *bytes) {
+    u32 first = min_u32(b->bytes, PAGE_BYTES - (b->phys & ~PAGE_MASK));
+    if (n == 0) {
+        *ppn = b->phys >> PAGE_SHIFT;
+        *offset = b->phys & ~PAGE_MASK;
+        *bytes = first;
+        return true;
+    }
+    *ppn = b->second_ppn;
+    *offset = 0;
+    *bytes = b->bytes - first;
+    return b->second_ppn != JIT_NO_PAGE;
+}
+
+static void cache_add_to_page(Jit *jit, Block *b, unsigned n) {
+    u32 ppn, offset, bytes;
+    if (!cache_part(b, n, &ppn, &offset, &bytes)) return;
+    BusPage *page = bus_page(jit->bus, ppn);
+    b->page_next[n] = page->blocks;
+    page->blocks = (void *)((uintptr_t)b | n);           // which link of b continues the list
+    page->code_granules |= cache_granules(offset, bytes);
+    if (!(page->flags & BUS_PAGE_CODE)) {
+        page->flags |= BUS_PAGE_CODE;
+        mmu_protect_phys(jit->cpu, ppn);
+    }
+}
+
+static Block *page_block(const void *link) { return (Block *)((uintptr_t)link & ~(uintptr_t)1); }
+static unsigned page_which(const void *link) { return (uintptr_t)link & 1; }
+
+static void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
+    u32 ppn, offset, bytes;
+    if (!cache_part(b, n, &ppn, &offset, &bytes)) return;
+    BusPage *page = bus_page(jit->bus, ppn);
+    u64 granules = 0;
+    void **at = &page->blocks;
+    while (*at) {
+        Block *other = page_block(*at);
+        unsigned k = page_which(*at);
+        if (other == b && k == n) { *at = other->page_next[k]; continue; }
+        u32 oppn, ooffset, obytes;
+        cache_part(other, k, &oppn, &ooffset, &obytes);
+        granules |= cache_granules(ooffset, obytes);
+        at = (void **)&other->page_next[k];
+    }
+    page->code_granules = granules;
+    if (!granules) page->flags &= ~BUS_PAGE_CODE;
+}
+
+void cache_insert(Jit *jit, Block *b) {
+    u32 h = cache_hash(b->phys, b->eip, b->key);
+    b->hash_next = jit->hash[h];
+    jit->hash[h] = b;
+    cache_add_to_page(jit, b, 0);
+    cache_add_to_page(jit, b, 1);
+    if (jit->block_count == jit->block_capacity) {
+        jit->block_capacity *= 2;
+        jit->block = mem_resize(jit->block, jit->block_capacity * sizeof *jit->block);
+    }
+    jit->block[jit->block_count++] = b;
+    b->valid = true;
+}
+
+// ---- links -------------------------------------------------------------------------------------------------
+void cache_link(Jit *jit, u32 number, Block *to) {
+    Edge *e = &jit->edge[number];
+    if (e->to || !e->from->valid || !to->valid || jit->opt.no_chain) return;
+    if (log_on(jit->log, LOG(NOCHAIN))) return;
+    u32 base = jit->cpu->seg[CPU_CS].base;
+    bool same_page = ((e->from->eip + base) ^ (to->eip + base)) >> PAGE_SHIFT == 0 &&
+                     e->from->second_ppn == JIT_NO_PAGE;
+    const u8 *entry = to->hot + (same_page ? to->fast : 0);
+    if (!e->saves_flags || to->flags_dead) enc_patch32(e->jump, entry);
+    else enc_patch32(e->stub_jump, entry);
+    e->to = to;
+    e->next_incoming = to->incoming;
+    to->incoming = number + 1;
+    jit->stats.links++;
+    if (log_on(jit->log, LOG(CHAIN)))
+        log_printf(jit->log, "Linking blocks %p [%08x] -> %p [%08x]%s\n", (void *)e->from->hot,
+                   e->from->eip, (void *)to->hot, to->eip, same_page ? "" : " checked");
+}
+
+static void cache_unlink(Jit *jit, Edge *e) {
+    enc_patch32(e->jump, e->stub);
+    enc_patch32(e->stub_jump, jit->target.link);
+    e->to = NULL;
+    jit->stats.unlinks++;
+}
+
+static void cache_unlink_outgoing(Jit *jit, Block *b) {
+    for (u32 i = b->first_edge; i < b->first_edge + b->edge_count; i++) {
+        Edge *e = &jit->edge[i];
+        if (!e->to) continue;
+        u32 *at = &e->to->incoming;
+        while (*at && *at != i + 1) at = &jit->edge[*at - 1].next_incoming;
+        if (*at) *at = e->next_incoming;
+        cache_unlink(jit, e);
+    }
+}
+
+void cache_invalidate(Jit *jit, Block *b) {
+    if (!b->valid) return;
+    b->valid = false;
+    jit->stats.invalidations++;
+    while (b->incoming) {
+        Edge *e = &jit->edge[b->incoming - 1];
+        b->incoming = e->next_incoming;
+        cache_unlink(jit, e);
+    }
+    cache_unlink_outgoing(jit, b);
+    Block **at = &jit->hash[cache_hash(b->phys, b->eip, b->key)];
+    while (*at != b) at = &(*at)->hash_next;
+    *at = b->hash_next;
+    for (u32 i = 0; i < jit->mode_count; i++) {
+        JumpEntry *j = &jit->mode[i]->cache[b->eip % JUMP_CACHE_ENTRIES];
+        if (j->code == b->hot) *j = (JumpEntry){ .eip = ~(b->eip % JUMP_CACHE_ENTRIES), .code = jit->target.lookup };
+    }
+    cache_remove_from_page(jit, b, 0);
+    cache_remove_from_page(jit, b, 1);
+}
+
+// ---- self-modifying code -----------------------------------------------------------------------------------
+static bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
+    for (unsigned n = 0; n < 2; n++) {
+        u32 bppn, boffset, bbytes;
+        if (cache_part(b, n, &bppn, &boffset, &bbytes) && bppn == ppn &&
+            offset < boffset + bbytes && boffset < offset + bytes) return true;
+    }
+    return false;
+}
+
+void cache_code_written(void *self, u32 ppn, u32 offset, u32 bytes) {
+    Jit *jit = self;
+    BusPage *page = bus_page(jit->bus, ppn);
+    bool hit = false;
+    for (void *link = page->blocks; link;) {
+        Block *b = page_block(link);
+        link = b->page_next[page_which(link)];
+        if (!cache_overlaps(b, ppn, offset, bytes)) continue;
+        if (log_on(jit->log, LOG(SMC)))
+            log_printf(jit->log, "smc: store to %08x+%x drops block %08x\n",
+                       ppn << PAGE_SHIFT | offset, bytes, b->eip);
+        cache_invalidate(jit, b);
+        hit = true;
+    }
+    if (hit) page->rewrites++;
+}
+
+// Would a store by the running block overwrite that block itself?
+bool cache_store_hits_code(void *self, u32 ppn, u32 offset, u32 bytes) {
+    Jit *jit = self;
+    if (jit->stepping || !jit->slow_pc) return false;
+    Block *b = cache_block_at(jit, jit->slow_pc);
+    return b && cache_overlaps(b, ppn, offset, bytes);
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// The glass box: every stage of a translation as text.
+#include "jit/jit_int.h"
+
+#include "lift/lift.h"
+
+#include <capstone/capstone.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address) {
+    csh handle;
+    if (cs_open(CS_ARCH_X86, CS_MODE_64, &handle) != CS_ERR_OK) return;
+    cs_option(handle, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
+    cs_insn *insn = cs_malloc(handle);
+    size_t left = bytes;
+    while (left) {
+        u64 at = address;
+        if (cs_disasm_iter(handle, &code, &left, &address, insn)) {
+            fprintf(out, "0x%08" PRIx64 ":  %-6s %s\n", at, insn->mnemonic, insn->op_str);
+        } else {
+            fprintf(out, "0x%08" PRIx64 ":  .byte  0x%02x\n", at, *code);
+            code++, address++, left--;
+        }
+    }
+    cs_free(insn, 1);
+    cs_close(&handle);
+}
+
+static const char *dump_place(const X64Restore *r, u8 place, char *text, size_t n) {
+    static const char *const reg[8] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi" };
+    static const char *const word[] = { "flag_a", "flag_b", "flag_c" };
+    if (place < 8) return reg[place];
+    if (place < X64_AT_IMM) return word[place - X64_AT_A];
+    if (place == X64_AT_ZERO) return "0";
+    snprintf(text, n, "$0x%x", r->imm);
+    return text;
+}
+
+void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir) {
+    (void)ir;
+    for (u32 i = 0; i < code->restore_count; i++) {
+        const X64Restore *r = &code->restores[i];
+        char a[16], b[16], c[16];
+        fprintf(out, "%s+0x%04x: op 0x%x insn %u charged %+d flags ", r->host & X64_COLD ? "cold" : "hot ",
+                r->host & ~X64_COLD, r->op, r->insn, r->charged);
+        if (r->flag_op == X64_FLAGS_IN_STATE) fprintf(out, "in state\n");
+        else fprintf(out, "%s.%u(%s, %s, %s)\n", flags_kind_name(r->flag_op >> 2), 1u << (r->flag_op & 3),
+                     dump_place(r, r->a, a, sizeof a), dump_place(r, r->b, b, sizeof b),
+                     dump_place(r, r->c, c, sizeof c));
+    }
+}
+
+// Stubs that only have to be somewhere near, for dumps without a machine.
+typedef struct DumpRig { u8 *memory; X64Target target; const u8 *helper[256]; } DumpRig;
+enum { DUMP_BYTES = 1 << 18 };
+
+static void dump_stages(IrBlock *ir, const X64Target *target, const X64Entry *entry, u8 *hot, u32 room,
+                        FILE *out) {
+    IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
+    fprintf(out, "OP:\n");
+    ir_print(ir, &names, out);
+    translate_optimize(ir);
+    fprintf(out, "\nOP after optimization and liveness analysis:\n");
+    ir_print(ir, &names, out);
+    X64Code code;
+    if (!x64_emit(ir, target, entry, hot, hot + room / 2, hot + room / 2, hot + room, &code)) return;
+    fprintf(out, "\nOUT: [size=%u]  (%u hot, %u cold)\n", code.hot_bytes + code.cold_bytes, code.hot_bytes,
+            code.cold_bytes);
+    dump_host(out, code.hot, code.hot_bytes, (u64)(uintptr_t)code.hot);
+    if (code.cold_bytes) fprintf(out, "  -- cold --\n");
+    dump_host(out, code.cold, code.cold_bytes, (u64)(uintptr_t)code.cold);
+    fprintf(out, "\nRESTORE MAP: %u records\n", code.restore_count);
+    dump_restores(out, &code, ir);
+}
+
+// A jit without a machine: code memory and stubs only.
+static Jit *dump_rig(void) {
+    char *error = NULL;
+    Jit *jit = mem_new(sizeof *jit);
+    jit->opt.cache_mib = 1;
+    jit->arena = arena_new(1 << 16);
+    jit->step_arena = arena_new(1 << 12);
+    if (!cache_new(jit, &error)) panic("%s", error);
+    return jit;
+}
+
+static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
+    Jit *jit = dump_rig();
+    X64Entry entry = { .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT, .eip = eip, .ppn = eip >> 12,
+                       .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base) };
+    dump_stages(ir, &jit->target, &entry, jit->hot_next, (u32)(jit->hot_end - jit->hot_next), out);
+    jit_free(jit);
+}
+
+bool jit_dump_bytes(const u8 *bytes, u32 count, u32 eip, u32 mode, FILE *out) {
+    if (!count) return false;
+    Arena *arena = arena_new(1 << 16);
+    u8 *padded = arena_alloc(arena, count + ISA_MAX_BYTES);
+    memset(padded, 0x90, count + ISA_MAX_BYTES);
+    memcpy(padded, bytes, count);
+    Source src = { .eip = eip, .mode = mode, .limit = 0xffffffff, .bytes = padded, .count = count,
+                   .second = padded + count };
+    Lifted l = translate_lift(arena, &src, JIT_MAX_INSNS);
+    if (l.ir) {
+        fprintf(out, "----------------\nIN: \n");
+        translate_print_insns(&src, &l, out);
+        dump_rig_stages(l.ir, eip, mode, out);
+    }
+    arena_free(arena);
+    return l.ir != NULL;
+}
+
+bool jit_dump_ir(const char *text, FILE *out, char **error) {
+    Arena *arena = arena_new(1 << 16);
+    IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
+    IrBlock *ir = ir_parse(arena, text, &names, error);
+    if (ir) dump_rig_stages(ir, ir->eip, ir->mode, out);
+    arena_free(arena);
+    return ir != NULL;
+}
+
+bool jit_dump_at(Jit *jit, u32 eip, FILE *out) {
+    Cpu *cpu = jit->cpu;
+    Phy at;
+    u32 base = cpu->seg[CPU_CS].base;
+    if (!cpu_debug_translate(cpu, lin(base + eip), &at)) return false;
+    u8 bytes[PAGE_BYTES];
+    u32 count = PAGE_BYTES - ((u32)at.v & ~PAGE_MASK);
+    if (!cpu_debug_read(cpu, lin(base + eip), bytes, count)) return false;
+    return jit_dump_bytes(bytes, count, eip, cpu->mode, out);
+}

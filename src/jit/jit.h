@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// The run loop and the translation cache: finds or makes the block for the guest's eip, enters it,
+// serves what comes back, delivers exceptions and interrupts, and keeps blocks true to guest memory.
+//
+//     Jit *jit = jit_new(cpu, bus, log, &(JitOptions){ 0 }, &error);
+//     jit_run(jit);                  // until a bus request (shutdown, stop) or jit_kick()
+#ifndef JIT_JIT_H
+#define JIT_JIT_H
+
+#include "bus/bus.h"
+#include "cpu/cpu.h"
+
+typedef struct Jit Jit;
+
+typedef enum JitRestore { JIT_RESTORE_TABLE, JIT_RESTORE_RETRANSLATE, JIT_RESTORE_CHECK } JitRestore;
+
+typedef struct JitOptions {
+    u32 cache_mib;             // code cache; 0: default
+    u32 max_insns;             // per block; 0: default, 1: single-instruction blocks (-singlestep)
+    bool no_chain;             // never link blocks
+    JitRestore restore;        // how the guest's state is found for a host pc
+    u32 check_every;           // -check: every n-th block runs in eval beside generated code; 0: off
+    u32 icount_shift;          // with icount: guest ns per instruction = 1 << shift
+    bool icount;
+    bool no_reboot;            // triple fault ends the emulator with status 70
+} JitOptions;
+
+// NULL when memory or a host feature is missing: *error says what (malloc'ed).
+Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **error);
+void jit_free(Jit *jit);
+
+typedef enum JitEnd { JIT_END_SHUTDOWN, JIT_END_STOP, JIT_END_HUNG } JitEnd;
+// Runs the machine on this thread. SHUTDOWN: bus_exit_status() holds the status. STOP: BUS_REQ_STOP was
+// served (cleared). HUNG: HLT with interrupts off, which nothing but reset or NMI can end.
+JitEnd jit_run(Jit *jit);
+// Runs one guest instruction without generating code (gdb, monitor).
+void jit_step(Jit *jit);
+// The board's reset, called when the guest or the monitor asked for one: set by the board.
+void jit_set_reset(Jit *jit, void (*reset)(void *self), void *self);
+
+void jit_flush(Jit *jit);                      // forgets all translations
+u64 jit_insns(const Jit *jit);                 // guest instructions executed so far
+void jit_info(const Jit *jit, FILE *out);      // `info jit`
+
+// ---- the glass box: every stage of a translation -------------------------------------------------------
+// Prints disassembly, IR, optimised IR, host code and restore records of the block that starts with
+// these bytes (mode: MODE_*), or of the guest's memory at eip in the present mode. False: nothing there.
+bool jit_dump_bytes(const u8 *bytes, u32 count, u32 eip, u32 mode, FILE *out);
+bool jit_dump_ir(const char *text, FILE *out, char **error);
+bool jit_dump_at(Jit *jit, u32 eip, FILE *out);
+
+// For the tour and tests: called for each fault in generated code, after the guest's state was found.
+typedef struct JitFaultInfo {
+    const u8 *host_pc;         // last byte of the call, or the instruction
+    const u8 *block_host;      // start of the block's code
+    u32 block_eip, eip;        // guest: of the block, of the faulting instruction
+    u32 op;                    // index of the IR op
+    u32 block_insns, insn;     // instructions in the block; index of the faulting one
+    u8 vector;
+    u32 error, cr2;
+    bool flags_recipe;         // flags came from a recipe of the restore record
+    const char *recipe;        // its name
+} JitFaultInfo;
+void jit_on_fault(Jit *jit, void (*fn)(void *self, const JitFaultInfo *info), void *self);
+
+#endif

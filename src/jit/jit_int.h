@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// The inside of room jit.
+//   stubs.c      code around blocks: entry, exits, slow accesses, helpers
+//   cache.c      blocks: lookup, links, invalidation, code memory
+//   translate.c  guest bytes -> block
+//   restore.c    host pc -> guest state
+//   run.c        the loop
+//   step.c       one instruction through ir/eval
+//   dump.c       every stage as text
+#ifndef JIT_JIT_INT_H
+#define JIT_JIT_INT_H
+
+#include "base/arena.h"
+#include "ir/ir.h"
+#include "isa/isa.h"
+#include "jit/jit.h"
+#include "x64/x64.h"
+
+#include <signal.h>
+
+// Cpu.jit_word[]: what generated code hands the run loop.
+enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_JUMP_CACHE };
+
+typedef enum JitExit {
+    EXIT_LINK = 1,      // value = edge number
+    EXIT_LOOKUP,        // cpu->eip = where to
+    EXIT_LEAVE,         // cpu->eip and mode set by a helper
+    EXIT_POLL,          // pc in a block: budget used up
+    EXIT_RAISE,         // pc in a block; value = RAISE's imm
+    EXIT_FAULT,         // pc in a block; cpu->fault
+    EXIT_SIGNAL,        // pc in a block; value = host trap number
+} JitExit;
+
+#define JIT_MAX_INSNS 64
+#define JIT_NO_PAGE 0xffffffffu
+#define JUMP_CACHE_ENTRIES 4096u
+
+typedef struct JumpEntry { u32 eip, pad; const u8 *code; } JumpEntry;     // 16 bytes: generated code knows
+
+typedef struct Block Block;
+typedef struct Edge {
+    Block *from, *to;          // to: NULL while not linked
+    u32 target;                // guest eip
+    u32 next_incoming;         // edge number + 1: list of to's incoming edges
+    u8 *jump, *stub, *stub_jump;
+    bool saves_flags;
+} Edge;
+
+struct Block {
+    u32 eip, key;              // guest eip, mode key (MODE_* and the CS limit's number)
+    u32 phys;                  // of the first byte
+    u32 second_ppn;            // page of the rest of the last instruction, or JIT_NO_PAGE
+    u16 bytes;                 // guest bytes
+    u8 insns;
+    bool valid;
+    bool flags_dead;           // nobody sees the flags at entry
+    u8 *hot, *cold;
+    u32 hot_bytes, cold_bytes, fast;
+    X64Restore *restores;
+    u32 restore_count;
+    u16 *insn_offset;          // guest offset of each instruction from eip
+    u32 first_edge, edge_count;
+    u32 incoming;              // edge number + 1
+    Block *hash_next, *page_next[2];
+};
+
+typedef struct JitMode {       // per mode key: where indirect jumps look first
+    u32 key;
+    JumpEntry *cache;
+} JitMode;
+
+struct Jit {
+    Cpu *cpu;
+    Bus *bus;
+    Log *log;
+    JitOptions opt;
+    X64Target target;
+    const u8 *helper_stub[256];
+    const u8 *enter, *signal_exit;             // stubs
+
+    // code memory
+    u8 *code, *hot_start, *hot_next, *hot_end, *cold_start, *cold_next, *cold_end;
+    u32 code_bytes;
+    // blocks, in order of their code's addresses
+    Arena *meta;                               // Block, records, edges' blocks
+    Block **block;
+    u32 block_count, block_capacity;
+    Edge *edge;
+    u32 edge_count, edge_capacity;
+    Block **hash;                              // by physical address, eip and key
+    JitMode **mode;
+    u32 mode_count;
+    JitMode *cur_mode;
+    u32 cs_limits[64];                         // distinct CS limits seen
+    u32 cs_limit_count;
+    Arena *arena;                              // one translation
+    Arena *step_arena;
+
+    // the running block
+    const u8 *slow_pc;                         // last byte of the call of the slow access at work
+    bool stepping;                             // an instruction runs in eval
+    u32 check_count;
+
+    void (*reset)(void *self);
+    void *reset_self;
+    void (*on_fault)(void *self, const JitFaultInfo *info);
+    void *on_fault_self;
+    stack_t old_stack;
+    struct sigaction old_fpe;
+    void *signal_stack;
+
+    struct {
+        u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
+        u64 links, unlinks, lookups, misses, leaves, polls, faults, signals, steps;
+        u64 invalidations, flushes, restores_table, restores_retranslated;
+    } stats;
+};
+
+// ---- stubs.c ---------------------------------------------------------------------------------------------
+void stubs_generate(Jit *jit);                 // at the start of the hot area; fills target and helper_stub
+typedef u32 (*JitEnter)(Cpu *cpu, const u8 *code);
+
+// ---- cache.c ---------------------------------------------------------------------------------------------
+bool cache_new(Jit *jit, char **error);
+void cache_free(Jit *jit);
+void cache_flush(Jit *jit);
+u32 cache_mode_key(Jit *jit);                  // of the CPU's present mode; switches the jump cache
+// The block for guest eip in the present mode, translated when it has to be. NULL: fault recorded.
+Block *cache_find(Jit *jit, u32 eip);
+void cache_insert(Jit *jit, Block *b);
+void cache_link(Jit *jit, u32 edge, Block *to);
+void cache_remember(Jit *jit, Block *b);       // for indirect jumps
+void cache_invalidate(Jit *jit, Block *b);
+void cache_code_written(void *jit, u32 ppn, u32 offset, u32 bytes);
+bool cache_store_hits_code(void *jit, u32 ppn, u32 offset, u32 bytes);
+Block *cache_block_at(const Jit *jit, const u8 *host_pc);
+
+// ---- translate.c -----------------------------------------------------------------------------------------
+typedef struct Source {        // the guest bytes a block is made of
+    u32 eip, mode;             // MODE_*
+    u32 limit;                 // of CS
+    const u8 *bytes;           // at eip
+    u32 count;                 // up to the end of the page
+    const u8 *second;          // the following page's bytes, or NULL when not known (yet)
+} Source;
+typedef struct Lifted {
+    IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known
+    u16 insn_offset[JIT_MAX_INSNS];
+    u32 bytes;                 // guest bytes covered
+    bool second;               // the only instruction goes on to the next page
+} Lifted;
+// Decodes and lifts at most max_insns instructions, adds the poll. No passes.
+Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns);
+void translate_optimize(IrBlock *ir);
+// Translates the block at eip (physical address known). NULL: fault recorded (second page).
+Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys);
+// The same again for an existing block, into scratch memory of the arena: for its records.
+bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code);
+void translate_print_insns(const Source *src, const Lifted *l, FILE *out);
+void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address);
+void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
+
+// ---- restore.c -------------------------------------------------------------------------------------------
+// Guest registers are in cpu->regs; finds eip, flags and the budget for a host pc. NULL: not in a block.
+Block *restore_state(Jit *jit, const u8 *host_pc, const X64Restore **record);
+
+void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *host_pc);   // the log
+
+// ---- step.c ----------------------------------------------------------------------------------------------
+// Runs the instruction at cpu->eip through eval. False: a fault is pending (eip is exact).
+bool step_one(Jit *jit);
+bool step_checked(Jit *jit, Block *b);         // -check
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// Host pc -> guest state: what makes exceptions precise.
+//
+// Two ways lead to the restore record of a host pc, and both are kept:
+//   table        the records kept with the block, searched by host offset
+//   retranslate  the block's guest bytes are translated again until the host pc is reached
+// -restore check does both and stops on any difference. The record says which guest instruction the pc
+// belongs to and where the flags are; registers are exact at every such point (decision 9), so nothing
+// else has to be undone.
+#include "jit/jit_int.h"
+
+#include "lift/lift.h"
+
+#include <string.h>
+
+static u32 restore_offset(const Jit *jit, const Block *b, const u8 *pc) {
+    if (pc >= jit->cold_start) return (u32)(pc - b->cold) | X64_COLD;
+    return (u32)(pc - b->hot);
+}
+
+static const X64Restore *restore_search(const X64Restore *r, u32 count, u32 host) {
+    u32 low = 0, high = count;
+    while (low < high) {
+        u32 mid = (low + high) / 2;
+        if (r[mid].host < host) low = mid + 1;
+        else high = mid;
+    }
+    return low < count && r[low].host == host ? &r[low] : NULL;
+}
+
+static const X64Restore *restore_by_translation(Jit *jit, const Block *b, u32 host) {
+    Lifted l;
+    X64Code code;
+    jit->stats.restores_retranslated++;
+    if (!b->valid || !translate_again(jit, b, &l, &code)) return NULL;
+    return restore_search(code.restores, code.restore_count, host);
+}
+
+static void restore_log(Jit *jit, const Block *b, const X64Restore *r, const u8 *pc) {
+    FILE *out = jit->log->file;
+    fprintf(out, "RESTORE:\n");
+    Lifted l;
+    X64Code code;
+    if (b->valid && translate_again(jit, b, &l, &code)) {
+        for (u32 i = 0, n = 0; i < l.ir->count && n <= r->insn; i++)
+            if (l.ir->ops[i].code == IR_INSN) { fprintf(out, "0x%04x: %08x\n", i, l.ir->ops[i].imm); n++; }
+    }
+    fprintf(out, "spc=0x%llx pc_pos=0x%x eip=%08x cs_base=%x\n", (unsigned long long)(uintptr_t)pc, r->op,
+            b->eip + b->insn_offset[r->insn], jit->cpu->seg[CPU_CS].base);
+    fflush(out);
+}
+
+static u32 restore_place(const Cpu *cpu, const X64Restore *r, u8 place, const u32 state[3]) {
+    if (place < 8) return cpu->regs[place];
+    switch (place) {
+    case X64_AT_A: case X64_AT_B: case X64_AT_C: return state[place - X64_AT_A];
+    case X64_AT_IMM: return r->imm;
+    default: return 0;
+    }
+}
+
+static void restore_flags(Cpu *cpu, const X64Restore *r) {
+    if (r->flag_op == X64_FLAGS_IN_STATE) return;
+    const u32 state[3] = { cpu->flag_a, cpu->flag_b, cpu->flag_c };
+    cpu->flag_a = restore_place(cpu, r, r->a, state);
+    cpu->flag_b = restore_place(cpu, r, r->b, state);
+    cpu->flag_c = restore_place(cpu, r, r->c, state);
+    cpu->flag_op = r->flag_op;
+}
+
+static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {
+    u32 host = restore_offset(jit, b, pc);
+    const X64Restore *table = restore_search(b->restores, b->restore_count, host);
+    if (jit->opt.restore == JIT_RESTORE_TABLE || !b->valid) return table;
+    const X64Restore *again = restore_by_translation(jit, b, host);
+    if (again) *copy = *again;
+    if (jit->opt.restore == JIT_RESTORE_CHECK &&
+        (!table || !again || memcmp(table, again, sizeof *table)))
+        panic("-restore check: records differ for host pc %p, block %08x (table op %d insn %d flags %x, "
+              "retranslation op %d insn %d flags %x)", (const void *)pc, b->eip, table ? table->op : -1,
+              table ? table->insn : -1, table ? table->flag_op : 0, again ? again->op : -1,
+              again ? again->insn : -1, again ? again->flag_op : 0);
+    return again ? copy : NULL;
+}
+
+Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
+    static const X64Restore none = { 0 };
+    Block *b = cache_block_at(jit, pc);
+    *record = &none;
+    if (!b) return NULL;
+    X64Restore *copy = arena_alloc(jit->step_arena, sizeof *copy);
+    const X64Restore *r = restore_find(jit, b, pc, copy);
+    if (!r) panic("no restore record for host pc %p (block %08x, hot +0x%x, cold +0x%x)",
+                  (const void *)pc, b->eip, (u32)(pc - b->hot), (u32)(pc - b->cold));
+    jit->stats.restores_table++;
+    Cpu *cpu = jit->cpu;
+    cpu->eip = b->eip + b->insn_offset[r->insn];
+    cpu->budget += r->charged;
+    restore_flags(cpu, r);
+    *record = r;
+    return b;
+}
+
+void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *pc) {
+    if (log_on(jit->log, LOG(RESTORE) | LOG(OP)) && log_pc_chosen(jit->log, b->eip))
+        restore_log(jit, b, r, pc);
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: MIT
+// The run loop: everything that happens between blocks.
+//
+//     outside events, requests, timers        once per quantum of instructions
+//     interrupts, pending exceptions          before the next instruction
+//     find block, enter, serve the exit       until the budget is used up
+//
+// Generated code polls one thing only: its budget. Whoever wants the loop's attention during a block
+// (a device raising an interrupt line in a port access) takes the budget away (run_attention).
+#define _GNU_SOURCE          // the names of registers in ucontext
+#include "jit/jit_int.h"
+
+#include "cpu/helpers.h"
+#include "cpu/mmu.h"
+#include "lift/lift.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#define RUN_QUANTUM 16384              // instructions between looks at timers and events
+#define RUN_SIGNAL_STACK_BYTES (64u << 10)
+
+// The signal handler has no argument of ours: the thread's jit is found here. Set in jit_run only.
+static _Thread_local Jit *run_thread_jit;
+
+// ---- host signals ----------------------------------------------------------------------------------------
+static const u8 run_greg[8] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R15, REG_RBP, REG_RSI, REG_RDI };
+
+static bool run_in_code(const Jit *jit, const u8 *pc) {
+    return pc >= jit->hot_start && pc < jit->code + jit->code_bytes;
+}
+
+// SIGFPE in a block: the guest's #DE or x87 exception at exactly this instruction. The handler stores the
+// guest's registers and goes on in the stub that leaves.
+static void run_on_signal(int number, siginfo_t *info, void *context) {
+    (void)info;
+    Jit *jit = run_thread_jit;
+    ucontext_t *uc = context;
+    greg_t *g = uc->uc_mcontext.gregs;
+    const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
+    if (!jit || !run_in_code(jit, pc)) {
+        signal(number, SIG_DFL);            // ours: come again and die with the right signal
+        return;
+    }
+    Cpu *cpu = jit->cpu;
+    for (unsigned r = 0; r < 8; r++) cpu->regs[r] = (u32)g[run_greg[r]];
+    cpu->jit_word[WORD_EXIT_PC] = (u64)g[REG_RIP];
+    cpu->jit_word[WORD_EXIT_VALUE] = (u64)g[REG_TRAPNO];
+    g[REG_RSP] = (greg_t)cpu->jit_word[WORD_HOST_SP];
+    g[REG_RIP] = (greg_t)(uintptr_t)jit->signal_exit;
+}
+
+static void run_install_signals(Jit *jit) {
+    stack_t stack = { .ss_sp = jit->signal_stack, .ss_size = RUN_SIGNAL_STACK_BYTES };
+    sigaltstack(&stack, &jit->old_stack);
+    struct sigaction sa = { .sa_sigaction = run_on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGFPE, &sa, &jit->old_fpe);
+    run_thread_jit = jit;
+}
+
+static void run_remove_signals(Jit *jit) {
+    sigaction(SIGFPE, &jit->old_fpe, NULL);
+    sigaltstack(&jit->old_stack, NULL);
+    run_thread_jit = NULL;
+}
+
+// ---- life ------------------------------------------------------------------------------------------------
+static void run_attention(void *self) {
+    Cpu *cpu = self;                       // an interrupt line rose inside a helper or slow access
+    i32 taken = cpu->budget;
+    if (taken <= 0) return;
+    cpu->budget = 0;
+    cpu->budget_given -= taken;
+}
+
+static void run_hook_written(void *self, u32 ppn, u32 offset, u32 bytes) {
+    cache_code_written(((Cpu *)self)->jit, ppn, offset, bytes);
+}
+
+static void run_set_hooks(Jit *jit) {
+    BusHooks hooks = { .opaque = jit->cpu, .code_written = run_hook_written,
+                       .map_changed = mmu_map_changed, .write_protect = mmu_write_protect,
+                       .attention = run_attention };
+    bus_set_hooks(jit->bus, &hooks);
+    jit->cpu->store_hits_code = cache_store_hits_code;
+    jit->cpu->jit = jit;
+}
+
+static u64 run_icount_ns(void *self) {
+    Jit *jit = self;
+    return jit_insns(jit) << jit->opt.icount_shift;
+}
+
+Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **error) {
+    Jit *jit = mem_new(sizeof *jit);
+    jit->cpu = cpu;
+    jit->bus = bus;
+    jit->log = log;
+    jit->opt = *options;
+    jit->arena = arena_new(1 << 16);
+    jit->step_arena = arena_new(1 << 14);
+    jit->signal_stack = mem_new(RUN_SIGNAL_STACK_BYTES);
+    if (!cache_new(jit, error)) {
+        jit_free(jit);
+        return NULL;
+    }
+    run_set_hooks(jit);
+    if (jit->opt.icount) bus_set_clock_source(bus, run_icount_ns, jit);
+    return jit;
+}
+
+void jit_free(Jit *jit) {
+    cache_free(jit);
+    arena_free(jit->arena);
+    arena_free(jit->step_arena);
+    free(jit->signal_stack);
+    free(jit);
+}
+
+void jit_set_reset(Jit *jit, void (*reset)(void *self), void *self) {
+    jit->reset = reset;
+    jit->reset_self = self;
+}
+
+void jit_on_fault(Jit *jit, void (*fn)(void *self, const JitFaultInfo *info), void *self) {
+    jit->on_fault = fn;
+    jit->on_fault_self = self;
+}
+
+u64 jit_insns(const Jit *jit) {
+    return jit->cpu->insns + (u64)(i64)(jit->cpu->budget_given - jit->cpu->budget);
+}
+
+// ---- faults ----------------------------------------------------------------------------------------------
+static void run_tell_fault(Jit *jit, const Block *b, const X64Restore *r, const u8 *pc) {
+    if (!jit->on_fault) return;
+    Cpu *cpu = jit->cpu;
+    JitFaultInfo info = { .host_pc = pc, .block_host = b->hot, .block_eip = b->eip, .eip = cpu->eip,
+        .op = r->op, .block_insns = b->insns, .insn = r->insn, .vector = cpu->fault.vector,
+        .error = cpu->fault.error, .cr2 = cpu->cr2, .flags_recipe = r->flag_op != X64_FLAGS_IN_STATE,
+        .recipe = r->flag_op != X64_FLAGS_IN_STATE ? flags_kind_name(r->flag_op >> 2) : "in state" };
+    jit->on_fault(jit->on_fault_self, &info);
+}
+
+// An exit out of the middle of a block: the guest's state is found by the host pc.
+static void run_restore(Jit *jit, bool fault) {
+    const u8 *pc = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];
+    const X64Restore *r;
+    arena_reset(jit->step_arena);
+    Block *b = restore_state(jit, pc, &r);
+    if (!b) panic("exit from host pc %p, which is in no block", (const void *)pc);
+    if (!fault) return;
+    jit->stats.faults++;
+    restore_show(jit, b, r, pc);
+    run_tell_fault(jit, b, r, pc);
+}
+
+static void run_raise(Cpu *cpu, u32 imm) {
+    if (imm & 0x100) cpu_raise_error(cpu, imm & 0xff, imm >> 16);
+    else cpu_raise(cpu, imm & 0xff);
+}
+
+// An x87 exception that came as a signal: #MF with NE, else the old way through FERR# and IRQ 13.
+static void run_math_fault(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    if (cpu->cr0 & BIT(5)) {
+        cpu_raise(cpu, VEC_MF);
+        return;
+    }
+    wire_set(bus_ferr(jit->bus), true);
+    wire_set(bus_ferr(jit->bus), false);
+}
+
+// What is pending is delivered; eip is that of the instruction (or after it for traps).
+static void run_deliver(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    if (cpu->fault.kind == CPU_RESTART) {
+        cpu->fault.pending = 0;
+        if (step_one(jit)) return;
+    }
+    if (cpu->fault.pending) cpu_deliver(cpu);
+}
+
+// ---- one stretch of generated code -------------------------------------------------------------------------
+static void run_give_budget(Jit *jit, i32 n) {
+    Cpu *cpu = jit->cpu;
+    cpu->insns = jit_insns(jit);
+    cpu->budget = cpu->budget_given = n;
+}
+
+static void run_log_block(Jit *jit, const Block *b) {
+    if (!log_pc_chosen(jit->log, b->eip)) return;
+    if (log_on(jit->log, LOG(EXEC)))
+        log_printf(jit->log, "Trace 0: %p [%08x/%08x/%08x]\n", (void *)b->hot,
+                   jit->cpu->seg[CPU_CS].base, b->eip, b->key);
+    if (log_on(jit->log, LOG(CPU))) cpu_dump(jit->cpu, jit->log->file, false);
+}
+
+// Serves an exit. Returns the block to go on with at once, or NULL: look at the machine first.
+static Block *run_serve(Jit *jit, JitExit exit) {
+    Cpu *cpu = jit->cpu;
+    Block *to;
+    switch (exit) {
+    case EXIT_LINK: {
+        u32 number = (u32)cpu->jit_word[WORD_EXIT_VALUE];
+        cpu->eip = jit->edge[number].target;
+        u64 flushes = jit->stats.flushes;
+        to = cache_find(jit, cpu->eip);
+        if (to && flushes == jit->stats.flushes) cache_link(jit, number, to);
+        return to;
+    }
+    case EXIT_LOOKUP:
+        jit->stats.lookups++;
+        to = cache_find(jit, cpu->eip);
+        if (to) cache_remember(jit, to);
+        return to;
+    case EXIT_LEAVE:
+        jit->stats.leaves++;
+        if (cpu->budget <= 0 || cpu->halted || cpu->inhibit_irq || cpu->mode & (MODE_TF | MODE_DEBUG)) return NULL;
+        if (bus_intr(jit->bus) && cpu->eflags & FLAG_IF) return NULL;
+        return cache_find(jit, cpu->eip);
+    case EXIT_POLL:
+        jit->stats.polls++;
+        run_restore(jit, false);
+        run_attention(cpu);                // what is left is less than this block: end of the quantum
+        return NULL;
+    case EXIT_RAISE: {
+        u32 imm = (u32)cpu->jit_word[WORD_EXIT_VALUE];
+        run_raise(cpu, imm);
+        run_restore(jit, true);
+        return NULL;
+    }
+    case EXIT_FAULT:
+        run_restore(jit, cpu->fault.kind != CPU_RESTART);
+        return NULL;
+    case EXIT_SIGNAL:
+        jit->stats.signals++;
+        if (cpu->jit_word[WORD_EXIT_VALUE] == VEC_DE) cpu_raise(cpu, VEC_DE);
+        else run_math_fault(jit);
+        run_restore(jit, true);
+        return NULL;
+    }
+    panic("exit reason %u", exit);
+}
+
+static void run_blocks(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    Block *b = cache_find(jit, cpu->eip);
+    while (b && cpu->budget > 0) {
+        if (log_on(jit->log, LOG(EXEC) | LOG(CPU))) run_log_block(jit, b);
+        u32 exit = ((JitEnter)(uintptr_t)jit->enter)(cpu, b->hot + b->fast);
+        b = run_serve(jit, exit);
+    }
+}
+
+// ---- the machine between stretches ---------------------------------------------------------------------------
+static void run_triple_fault(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    if (log_on(jit->log, LOG(CPU_RESET) | LOG(INT))) log_printf(jit->log, "Triple fault\n");
+    if (jit->opt.no_reboot) {
+        fprintf(stderr, "glassbox: triple fault at %04x:%08x, stopped because of -no-reboot\n",
+                cpu->seg[CPU_CS].selector, cpu->eip);
+        bus_request_exit(jit->bus, 70);
+    } else {
+        bus_request(jit->bus, BUS_REQ_RESET);
+    }
+    cpu->shutdown = false;
+    cpu->halted = true;
+}
+
+static void run_reset(Jit *jit) {
+    bus_clear_request(jit->bus, BUS_REQ_RESET);
+    if (log_on(jit->log, LOG(CPU_RESET))) {
+        log_printf(jit->log, "CPU Reset (CPU 0)\n");
+        cpu_dump(jit->cpu, jit->log->file, false);
+    }
+    if (jit->opt.no_reboot) {
+        bus_request_exit(jit->bus, 0);
+        return;
+    }
+    jit->cpu->insns = jit_insns(jit);
+    jit->cpu->budget = jit->cpu->budget_given = 0;
+    if (jit->reset) jit->reset(jit->reset_self);
+    else cpu_reset(jit->cpu);
+}
+
+// Requests and events from outside. True: jit_run() ends with *end.
+static bool run_outside(Jit *jit, JitEnd *end) {
+    Bus *bus = jit->bus;
+    bus_run_events(bus);
+    u32 requests = bus_requests(bus);
+    if (requests & BUS_REQ_SHUTDOWN) { *end = JIT_END_SHUTDOWN; return true; }
+    if (requests & BUS_REQ_RESET) run_reset(jit);
+    if (requests & BUS_REQ_STOP) {
+        bus_clear_request(bus, BUS_REQ_STOP);
+        *end = JIT_END_STOP;
+        return true;
+    }
+    return false;
+}
+
+static void run_wait(Jit *jit) {
+    bus_wait(jit->bus, bus_next_deadline_ns(jit->bus));
+}
+
+// The instruction right after STI or MOV SS, or one under the trap flag, runs alone.
+static bool run_alone(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    bool trap = cpu->mode & (MODE_TF | MODE_DEBUG);
+    bool shadow = cpu->inhibit_irq;
+    if (!trap && !shadow) return false;
+    cpu->inhibit_irq = false;
+    if (!trap && !bus_intr(jit->bus)) return false;
+    bool was_tf = cpu->mode & MODE_TF;
+    if (!step_one(jit)) { run_deliver(jit); return true; }
+    if (trap) {
+        cpu_h_step_trap(cpu, was_tf);
+        if (cpu->fault.pending) run_deliver(jit);
+    }
+    return true;
+}
+
+static void run_quantum(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    run_give_budget(jit, RUN_QUANTUM);
+    bus_run_timers(jit->bus);
+    for (;;) {
+        if (cpu->fault.pending) run_deliver(jit);
+        if (cpu->shutdown) run_triple_fault(jit);
+        if (cpu->halted && !cpu_take_interrupt(cpu)) return;
+        if (run_alone(jit)) { cpu->budget--; cpu->budget_given--; }
+        else {
+            cpu_take_interrupt(cpu);
+            if (!cpu->fault.pending && !cpu->shutdown) run_blocks(jit);
+        }
+        if (cpu->budget <= 0 || bus_has_attention(jit->bus)) return;
+    }
+}
+
+JitEnd jit_run(Jit *jit) {
+    JitEnd end = JIT_END_SHUTDOWN;
+    run_install_signals(jit);
+    bus_clock_run(jit->bus, true);
+    for (;;) {
+        if (bus_has_attention(jit->bus) && run_outside(jit, &end)) break;
+        run_quantum(jit);
+        if (jit->cpu->halted && !cpu_can_interrupt(jit->cpu) && !bus_has_attention(jit->bus))
+            run_wait(jit);
+        else if (jit->cpu->halted && !bus_has_attention(jit->bus) && !bus_intr(jit->bus))
+            run_wait(jit);
+    }
+    run_give_budget(jit, 0);
+    bus_clock_run(jit->bus, false);
+    run_remove_signals(jit);
+    return end;
+}
+
+void jit_step(Jit *jit) {
+    run_install_signals(jit);
+    if (!cpu_take_interrupt(jit->cpu) && !step_one(jit)) run_deliver(jit);
+    run_remove_signals(jit);
+}
+
+void jit_info(const Jit *jit, FILE *out) {
+    double guest = (double)jit->stats.guest_bytes, hot = (double)jit->stats.hot_bytes;
+    double cold = (double)jit->stats.cold_bytes, n = (double)jit->stats.blocks;
+    if (!n) n = 1;
+    if (!guest) guest = 1;
+    fprintf(out, "Translation cache\n");
+    fprintf(out, "code size        %llu/%u\n", (unsigned long long)((jit->hot_next - jit->hot_start) +
+            (jit->cold_next - jit->cold_start)), jit->code_bytes);
+    fprintf(out, "blocks           %u now, %llu translated\n", jit->block_count, (unsigned long long)jit->stats.blocks);
+    fprintf(out, "guest size avg   %.1f bytes, %.1f instructions\n", guest / n, (double)jit->stats.guest_insns / n);
+    fprintf(out, "host size avg    %.1f bytes hot, %.1f cold (expansion ratio: %.2f hot, %.2f all)\n",
+            hot / n, cold / n, hot / guest, (hot + cold) / guest);
+#define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)jit->stats.name);
+    ROW(links, "links") ROW(unlinks, "unlinks") ROW(lookups, "lookups") ROW(misses, "lookup misses")
+    ROW(leaves, "leaves") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
+    ROW(steps, "single steps") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
+    ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
+#undef ROW
+    fprintf(out, "%-16s %llu\n", "slow loads", (unsigned long long)jit->cpu->stats.slow_loads);
+    fprintf(out, "%-16s %llu\n", "slow stores", (unsigned long long)jit->cpu->stats.slow_stores);
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+// The code around blocks, generated once. Register convention: x64/x64.h.
+//
+// A call out of a block has pushed its return address; the pc reported for it is that address - 1, the
+// last byte of the call (as a restore record names it).
+//
+// The stack inside blocks is 16-byte aligned; enter keeps 8 bytes of padding below the saved registers.
+#include "jit/jit_int.h"
+
+#include "cpu/helpers.h"
+#include "cpu/mmu.h"
+
+#include <string.h>
+
+static const u8 stub_host_reg[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
+
+#define OFF(field) ((i32)offsetof(Cpu, field))
+static Rm stub_reg(unsigned r) { return rm_mem(R14, OFF(regs) + 4 * (i32)r); }
+static Rm stub_word(unsigned n) { return rm_mem(R14, OFF(jit_word) + 8 * (i32)n); }
+
+enum { STUB_ALL = 0xff, STUB_CALLER_SAVED = 0xc7 };   // EAX ECX EDX ESI EDI: what C may change
+
+static void stub_store_regs(Buf *b, unsigned mask) {
+    for (unsigned r = 0; r < 8; r++)
+        if (mask >> r & 1) enc_rm(b, 0, 0x89, stub_host_reg[r], stub_reg(r));
+}
+
+static void stub_load_regs(Buf *b, unsigned mask) {
+    for (unsigned r = 0; r < 8; r++)
+        if (mask >> r & 1) enc_rm(b, 0, 0x8b, stub_host_reg[r], stub_reg(r));
+}
+
+static void stub_push(Buf *b, unsigned r) { if (r >= 8) enc_u8(b, 0x41); enc_u8(b, 0x50 | (r & 7)); }
+static void stub_pop(Buf *b, unsigned r) { if (r >= 8) enc_u8(b, 0x41); enc_u8(b, 0x58 | (r & 7)); }
+static void stub_rsp(Buf *b, i32 bytes) { enc_alu_imm(b, ENC_W, 0, rm_reg(RSP), (u32)bytes, 4); }
+
+static void stub_call_c(Buf *b, const void *fn) {
+    enc_mov_imm64(b, RAX, (u64)(uintptr_t)fn);
+    enc_rm(b, 0, 0xff, 2, rm_reg(RAX));                    // call *%rax
+}
+
+static void stub_align(Buf *b) {
+    while ((uintptr_t)b->p & 15) enc_u8(b, 0xcc);
+}
+
+// u32 enter(Cpu *cpu, const u8 *code)
+static const u8 *stub_enter(Buf *b) {
+    const u8 *at = b->p;
+    static const u8 saved[] = { RBP, RBX, R12, R13, R14, R15 };
+    for (unsigned i = 0; i < 6; i++) stub_push(b, saved[i]);
+    stub_rsp(b, -8);
+    enc_rr(b, ENC_W, 0x89, RDI, R14);
+    enc_rr(b, ENC_W, 0x89, RSI, R8);
+    enc_rm(b, ENC_W, 0x89, RSP, stub_word(WORD_HOST_SP));
+    enc_rm(b, ENC_W, 0x8b, R13, rm_mem(R14, OFF(mmu_base)));
+    enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
+    stub_load_regs(b, STUB_ALL);
+    enc_rm(b, 0, 0xff, 4, rm_reg(R8));                     // jmp *%r8
+    return at;
+}
+
+// Everything leaves here: r9d = JitExit.
+static const u8 *stub_exit(Buf *b) {
+    const u8 *at = b->p;
+    static const u8 saved[] = { R15, R14, R13, R12, RBX, RBP };
+    stub_store_regs(b, STUB_ALL);
+    enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
+    enc_rr(b, 0, 0x89, R9, RAX);
+    stub_rsp(b, 8);
+    for (unsigned i = 0; i < 6; i++) stub_pop(b, saved[i]);
+    enc_u8(b, 0xc3);
+    return at;
+}
+
+static void stub_leave_as(Buf *b, const u8 *exit, JitExit reason) {
+    enc_mov_imm(b, R9, reason);
+    enc_patch32(enc_jmp32(b), exit);
+}
+
+// pop the return address, report it - 1 as the pc.
+static void stub_take_pc(Buf *b) {
+    stub_pop(b, R8);
+    enc_rm(b, ENC_W, 0xff, 1, rm_reg(R8));                 // dec %r8
+    enc_rm(b, ENC_W, 0x89, R8, stub_word(WORD_EXIT_PC));
+}
+
+static const u8 *stub_slow_access(Buf *b, const void *fn, const u8 *exit) {
+    stub_align(b);
+    const u8 *at = b->p;
+    stub_push(b, R10);
+    stub_push(b, R11);
+    stub_store_regs(b, STUB_CALLER_SAVED);
+    enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
+    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    enc_rr(b, 0, 0x89, R8, RSI);
+    enc_rr(b, 0, 0x89, R9, RDX);
+    enc_rm(b, ENC_W, 0x8b, RCX, rm_mem(RSP, 16));          // return address
+    stub_rsp(b, -8);
+    stub_call_c(b, fn);
+    stub_rsp(b, 8);
+    enc_rr(b, ENC_W, 0x89, RAX, R8);
+    enc_rr(b, ENC_W, 0x85, RAX, RAX);
+    stub_load_regs(b, STUB_CALLER_SAVED);
+    enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    u8 *fault = enc_jcc32(b, 4);
+    enc_u8(b, 0xc3);
+    enc_patch32(fault, b->p);
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_FAULT);
+    return at;
+}
+
+// After a store through a bounce buffer. Keeps every register and host EFLAGS.
+static const u8 *stub_commit(Buf *b, const void *fn) {
+    stub_align(b);
+    const u8 *at = b->p;
+    enc_u8(b, 0x9c);                                       // pushfq
+    stub_push(b, R10);
+    stub_push(b, R11);
+    stub_store_regs(b, STUB_CALLER_SAVED);
+    enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
+    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_call_c(b, fn);
+    stub_load_regs(b, STUB_CALLER_SAVED);
+    enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    enc_u8(b, 0x9d);                                       // popfq
+    enc_u8(b, 0xc3);
+    return at;
+}
+
+static const u8 *stub_flags_load(Buf *b, const void *fn) {
+    stub_align(b);
+    const u8 *at = b->p;
+    stub_push(b, R8);
+    stub_push(b, R10);
+    stub_push(b, R11);
+    stub_store_regs(b, STUB_CALLER_SAVED);
+    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_call_c(b, fn);
+    stub_push(b, RAX);
+    enc_u8(b, 0x9d);                                       // popfq
+    stub_load_regs(b, STUB_CALLER_SAVED);
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    stub_pop(b, R8);
+    enc_u8(b, 0xc3);
+    return at;
+}
+
+static const u8 *stub_helper(Buf *b, const void *fn, const u8 *exit) {
+    const u8 *at = b->p;
+    stub_store_regs(b, STUB_ALL);
+    enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
+    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    enc_rr(b, 0, 0x89, R8, RSI);
+    enc_rr(b, 0, 0x89, R9, RDX);
+    enc_rr(b, 0, 0x89, R10, RCX);
+    enc_rm(b, ENC_W, 0x8b, RAX, rm_mem(RSP, 0));
+    enc_rm(b, ENC_W, 0x89, RAX, stub_word(WORD_EXIT_PC));  // who calls (for the log and SMC)
+    stub_rsp(b, -8);
+    stub_call_c(b, fn);
+    stub_rsp(b, 8);
+    enc_rr(b, 0, 0x89, RAX, R8);
+    enc_rm(b, 0, 0x80, 7, rm_mem(R14, OFF(fault)));        // cmpb $0, fault.pending
+    enc_u8(b, 0);
+    stub_load_regs(b, STUB_ALL);
+    enc_rm(b, ENC_W, 0x8b, R13, rm_mem(R14, OFF(mmu_base)));
+    enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
+    u8 *fault = enc_jcc32(b, 5);
+    enc_u8(b, 0xc3);
+    enc_patch32(fault, b->p);
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_FAULT);
+    return at;
+}
+
+static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
+    X64Target *t = &jit->target;
+    t->link = b->p;
+    enc_rm(b, 0, 0x89, R9, stub_word(WORD_EXIT_VALUE));
+    stub_leave_as(b, exit, EXIT_LINK);
+    t->lookup = b->p;
+    enc_rm(b, 0, 0x89, R8, rm_mem(R14, OFF(eip)));
+    stub_leave_as(b, exit, EXIT_LOOKUP);
+    t->leave = b->p;
+    stub_leave_as(b, exit, EXIT_LEAVE);
+    t->poll = b->p;
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_POLL);
+    t->raise = b->p;
+    enc_rm(b, 0, 0x89, R9, stub_word(WORD_EXIT_VALUE));
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_RAISE);
+    // The signal handler goes on here: guest registers are in cpu->regs already.
+    jit->signal_exit = b->p;
+    stub_load_regs(b, STUB_ALL);
+    stub_leave_as(b, exit, EXIT_SIGNAL);
+}
+
+// ---- the C side of slow accesses ---------------------------------------------------------------------------
+// A slow access in three words: jit_word[4] offset, [5] info, [6] commit wanted.
+enum { WORD_SLOW_OFFSET = 4, WORD_SLOW_INFO, WORD_SLOW_COMMIT };
+
+static u64 slow_load_part(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 flags) {
+    u32 log2 = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3;
+    return cpu_slow_load(cpu, offset, CPU_ACCESS(seg, log2) | flags);
+}
+
+static u8 *slow_bounce_load(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 flags) {
+    u64 low = slow_load_part(cpu, offset, seg, bytes > 8 ? 8 : bytes, flags);
+    if (cpu->fault.pending) return NULL;
+    memcpy(cpu->bounce, &low, 8);
+    if (bytes > 8) {
+        u64 high = slow_load_part(cpu, offset + 8, seg, bytes - 8, flags);
+        if (cpu->fault.pending) return NULL;
+        memcpy(cpu->bounce + 8, &high, 8);
+    }
+    return cpu->bounce;
+}
+
+static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
+    Jit *jit = cpu->jit;
+    u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
+    jit->slow_pc = return_address - 1;
+    if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
+    cpu->jit_word[WORD_SLOW_OFFSET] = offset;
+    cpu->jit_word[WORD_SLOW_INFO] = info;
+    if (kind == X64_SLOW_RMW) return slow_bounce_load(cpu, offset, seg, bytes, CPU_ACCESS_RMW);
+    if (!cpu_probe(cpu, seg, offset, bytes, true)) return NULL;
+    return cpu->bounce;
+}
+
+static void slow_commit(Cpu *cpu) {
+    u32 offset = (u32)cpu->jit_word[WORD_SLOW_OFFSET], info = (u32)cpu->jit_word[WORD_SLOW_INFO];
+    u32 seg = info >> 2 & 7, bytes = info >> 8;
+    u64 value;
+    memcpy(&value, cpu->bounce, 8);
+    if (bytes > 8) {
+        cpu_slow_store(cpu, offset, CPU_ACCESS(seg, 3), value);
+        cpu_slow_store(cpu, offset + 8, CPU_ACCESS(seg, 1), get_le16(cpu->bounce + 8));
+        return;
+    }
+    u32 log2 = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3;
+    cpu_slow_store(cpu, offset, CPU_ACCESS(seg, log2), value);
+}
+
+static u64 flags_for_host(Cpu *cpu) {
+    return flags_compute(cpu->flag_op, cpu->flag_a, cpu->flag_b, cpu->flag_c) | 2;
+}
+
+static void stub_layout(X64Target *t) {
+    t->regs = OFF(regs);
+    t->flag_op = OFF(flag_op);
+    t->flag_a = OFF(flag_a);
+    t->flag_b = OFF(flag_b);
+    t->flag_c = OFF(flag_c);
+    t->spill = OFF(spill);
+    t->spill_count = 8;
+    t->jump_cache = OFF(jit_word) + 8 * WORD_JUMP_CACHE;
+    for (unsigned s = 0; s < 6; s++) {
+        t->seg_base[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, base));
+        t->seg_read_end[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, read_end));
+        t->seg_write_end[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, write_end));
+    }
+    t->read_table = MMU_READ;
+    t->write_table = MMU_WRITE;
+    t->code_table = MMU_CODE;
+}
+
+static void *const stub_helper_fn[] = {
+#define H(name, result, count, attributes) (void *)cpu_h_##name,
+#include "cpu/helpers.def"
+#undef H
+};
+_Static_assert(ARRAY_LEN(stub_helper_fn) <= ARRAY_LEN(((Jit *)0)->helper_stub), "helper table");
+
+void stubs_generate(Jit *jit) {
+    X64Target *t = &jit->target;
+    Buf b = { jit->hot_next, jit->hot_next, jit->hot_end };
+    stub_layout(t);
+    jit->enter = stub_enter(&b);
+    const u8 *exit = stub_exit(&b);
+    stub_exits(jit, &b, exit);
+    const u8 *slow = stub_slow_access(&b, (void *)slow_access, exit);
+    for (unsigned k = 0; k < X64_SLOW_KINDS; k++) t->slow[k] = slow;
+    t->commit = stub_commit(&b, (void *)slow_commit);
+    t->flags_load = stub_flags_load(&b, (void *)flags_for_host);
+    for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
+        jit->helper_stub[h] = stub_helper(&b, stub_helper_fn[h], exit);
+    t->helper = jit->helper_stub;
+    stub_align(&b);
+    jit->hot_next = b.p;
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+// Guest bytes -> block. The pipeline, in order:
+//
+//     decode + lift   until the block ends, the page ends or enough instructions are in
+//     poll            one per block: charges its instructions, leaves when the budget is used up
+//     fold, flags     the passes
+//     emit            into the hot and cold areas
+//     insert          into hash and page lists
+//
+// An instruction that goes on to the next page is a block of its own, tied to both pages.
+#include "jit/jit_int.h"
+
+#include "cpu/mmu.h"
+#include "lift/lift.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// ---- lifting -------------------------------------------------------------------------------------------------
+static bool lift_one(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
+    if (st == ISA_OK && (u64)eip + in->length - 1 > src->limit) {
+        ir_insn(ir, eip, in->length);
+        ir_raise(ir, VEC_GP, true, 0);
+        return true;
+    }
+    if (st == ISA_OK) return lift_insn(ir, in, eip);
+    lift_undefined(ir, in, eip, st);
+    return true;
+}
+
+// The instruction at the page's end, put together from both pages.
+static bool lift_crossing(Lifted *l, const Source *src) {
+    u8 bytes[2 * ISA_MAX_BYTES] = { 0 };
+    if (!src->second) return false;
+    memcpy(bytes, src->bytes, src->count);
+    memcpy(bytes + src->count, src->second, ISA_MAX_BYTES);
+    Insn in;
+    IsaStatus st = isa_decode(bytes, ISA_MAX_BYTES, src->mode & MODE_CODE32, &in);
+    if (!lift_one(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
+    l->bytes = in.length;
+    l->second = in.length > src->count;
+    return true;
+}
+
+static IrOp *poll_insert(IrBlock *ir, u32 at, IrCode code) {
+    IrOp *op = ir_emit(ir, code, 4, IR_NONE, IR_NONE, IR_NONE);
+    op->imm = ir->insns;
+    IrOp copy = *op;
+    memmove(&ir->ops[at + 1], &ir->ops[at], (ir->count - 1 - at) * sizeof copy);
+    ir->ops[at] = copy;
+    return &ir->ops[at];
+}
+
+// A cycle of blocks has a backward or an indirect edge: only those blocks poll, others count.
+static bool poll_needed(const IrBlock *ir) {
+    for (u32 i = 0; i < ir->count; i++) {
+        const IrOp *op = &ir->ops[i];
+        bool direct = op->code == IR_JMP || op->code == IR_JCC || op->code == IR_JZ || op->code == IR_JNZ;
+        if (op->code == IR_JMPI || (direct && op->imm < ir->end_eip)) return true;
+    }
+    return false;
+}
+
+// Where the poll costs least: at an instruction before which no flags are wanted by code, preferably one
+// that can fault anyway (then nothing new can be observed). Index of its INSN mark.
+static u32 poll_place(const IrBlock *ir) {
+    u16 live = 0;
+    u32 best = 0, last = 0;
+    bool faults = false, found = false, found_faulting = false;
+    for (u32 i = ir->count; i-- > 0;) {
+        const IrOp *op = &ir->ops[i];
+        live = (live & ~op->fdef) | op->fuse;
+        faults |= (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
+        if (op->code != IR_INSN) continue;
+        if (!last) last = i;
+        if (!live && faults && !found_faulting) { best = i; found = found_faulting = true; }
+        if (!live && !found && i) { best = i; found = true; }
+        faults = false;
+    }
+    return found ? best : last;
+}
+
+static void poll_add(IrBlock *ir) {
+    if (!poll_needed(ir)) poll_insert(ir, 1, IR_COUNT);
+    else poll_insert(ir, poll_place(ir) + 1, IR_POLL);
+}
+
+Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
+    Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
+    bool ended = false;
+    u32 n = 0;
+    while (!ended && n < max_insns && l.bytes < src->count) {
+        Insn in;
+        u32 left = src->count - l.bytes;
+        IsaStatus st = isa_decode(src->bytes + l.bytes, min_u32(left, ISA_MAX_BYTES),
+                                  src->mode & MODE_CODE32, &in);
+        if (st == ISA_NEED_MORE) {
+            if (n) break;
+            if (!lift_crossing(&l, src)) { l.ir = NULL; return l; }
+            ended = true;
+            break;
+        }
+        l.insn_offset[n++] = (u16)l.bytes;
+        ended = lift_one(l.ir, src, &in, st, src->eip + l.bytes);
+        l.bytes += in.length;
+    }
+    if (!ended) lift_end(l.ir);
+    poll_add(l.ir);
+    return l;
+}
+
+void translate_optimize(IrBlock *ir) {
+    ir_fold(ir);
+    ir_flags(ir);
+#ifdef GLASSBOX_DEBUG
+    const char *wrong = ir_verify(ir);
+    if (wrong) panic("IR of block %08x: %s", ir->eip, wrong);
+#endif
+}
+
+// ---- bytes ---------------------------------------------------------------------------------------------------
+// Bytes of a physical page from `offset` on. Pages without host memory (MMIO, nothing) are read by the bus.
+static const u8 *source_page(Jit *jit, Arena *arena, u32 ppn, u32 offset, u32 count) {
+    BusPage *page = bus_page(jit->bus, ppn);
+    if (page->host) return page->host + offset;
+    u8 *copy = arena_alloc(arena, count);
+    for (u32 i = 0; i < count; i++) copy[i] = (u8)bus_read(jit->bus, phy((u64)ppn << PAGE_SHIFT | (offset + i)), 1);
+    return copy;
+}
+
+static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
+    u32 offset = phys & ~PAGE_MASK, count = PAGE_BYTES - offset;
+    return (Source){ .eip = eip, .mode = key & 0x03ffffff, .limit = jit->cs_limits[key >> 26],
+                     .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count };
+}
+
+static u32 max_insns(const Jit *jit) {
+    return jit->opt.max_insns ? min_u32(jit->opt.max_insns, JIT_MAX_INSNS) : JIT_MAX_INSNS;
+}
+
+static X64Entry entry_of(u32 eip, u32 key, u32 phys, const Lifted *l, u32 first_bytes, u32 second_ppn) {
+    X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip,
+                   .ppn = phys >> PAGE_SHIFT,
+                   .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base), .second = l->second };
+    if (l->second) {
+        e.second_eip = eip + first_bytes;
+        e.second_ppn = second_ppn;
+    }
+    return e;
+}
+
+// ---- log -----------------------------------------------------------------------------------------------------
+void translate_print_insns(const Source *src, const Lifted *l, FILE *out) {
+    for (u32 i = 0, at = 0; i < l->ir->insns && at < l->bytes; i++) {
+        u8 bytes[2 * ISA_MAX_BYTES] = { 0 };
+        u32 have = min_u32(src->count - at, ISA_MAX_BYTES);
+        memcpy(bytes, src->bytes + at, have);
+        if (src->second) memcpy(bytes + have, src->second, ISA_MAX_BYTES);
+        Insn in;
+        char text[128];
+        if (isa_decode(bytes, ISA_MAX_BYTES, src->mode & MODE_CODE32, &in) == ISA_OK)
+            isa_format(&in, src->eip + at, ISA_ATT, text, sizeof text);
+        else strcpy(text, "(bad)");
+        fprintf(out, "0x%08x:  %s\n", src->eip + at, text);
+        if (!in.length) break;
+        at += in.length;
+    }
+    fprintf(out, "\n");
+}
+
+static void log_lifted(Jit *jit, const Source *src, const Lifted *l) {
+    FILE *out = jit->log->file;
+    if (log_on(jit->log, LOG(IN_ASM))) {
+        fprintf(out, "----------------\nIN: \n");
+        translate_print_insns(src, l, out);
+    }
+    if (log_on(jit->log, LOG(OP))) {
+        IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
+        fprintf(out, "OP:\n");
+        ir_print(l->ir, &names, out);
+        fprintf(out, "\n");
+    }
+}
+
+static void log_optimized(Jit *jit, const IrBlock *ir) {
+    IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
+    fprintf(jit->log->file, "OP after optimization and liveness analysis:\n");
+    ir_print(ir, &names, jit->log->file);
+    fprintf(jit->log->file, "\n");
+}
+
+static void log_host(Jit *jit, const X64Code *code) {
+    FILE *out = jit->log->file;
+    fprintf(out, "OUT: [size=%u]\n", code->hot_bytes + code->cold_bytes);
+    dump_host(out, code->hot, code->hot_bytes, (u64)(uintptr_t)code->hot);
+    if (code->cold_bytes) {
+        fprintf(out, "  -- cold --\n");
+        dump_host(out, code->cold, code->cold_bytes, (u64)(uintptr_t)code->cold);
+    }
+    fprintf(out, "\n");
+    fflush(out);
+}
+
+// ---- blocks --------------------------------------------------------------------------------------------------
+static void block_take_edges(Jit *jit, Block *b, const X64Code *code) {
+    b->first_edge = jit->edge_count;
+    b->edge_count = code->edge_count;
+    while (jit->edge_count + code->edge_count > jit->edge_capacity) {
+        jit->edge_capacity *= 2;
+        jit->edge = mem_resize(jit->edge, jit->edge_capacity * sizeof *jit->edge);
+    }
+    for (u32 i = 0; i < code->edge_count; i++) {
+        const X64Edge *x = &code->edges[i];
+        put_le32(x->number, jit->edge_count);
+        jit->edge[jit->edge_count++] = (Edge){ .from = b, .target = x->target, .jump = x->jump,
+            .stub = x->stub, .stub_jump = x->stub_jump, .saves_flags = x->saves_flags };
+    }
+}
+
+static void *meta_copy(Jit *jit, const void *from, size_t bytes) {
+    void *p = arena_alloc(jit->meta, bytes ? bytes : 1);
+    memcpy(p, from, bytes);
+    return p;
+}
+
+static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, const X64Code *code) {
+    Block *b = arena_alloc(jit->meta, sizeof *b);
+    *b = (Block){ .eip = eip, .key = key, .phys = phys, .second_ppn = JIT_NO_PAGE,
+                  .bytes = (u16)l->bytes, .insns = (u8)l->ir->insns, .flags_dead = !l->ir->flags_in,
+                  .hot = code->hot, .cold = code->cold, .hot_bytes = code->hot_bytes,
+                  .cold_bytes = code->cold_bytes, .fast = code->fast,
+                  .restore_count = code->restore_count };
+    b->restores = meta_copy(jit, code->restores, code->restore_count * sizeof *code->restores);
+    b->insn_offset = meta_copy(jit, l->insn_offset, l->ir->insns * sizeof *l->insn_offset);
+    block_take_edges(jit, b, code);
+    jit->stats.blocks++;
+    jit->stats.guest_bytes += b->bytes;
+    jit->stats.guest_insns += b->insns;
+    jit->stats.hot_bytes += b->hot_bytes;
+    jit->stats.cold_bytes += b->cold_bytes;
+    return b;
+}
+
+static bool emit_or_flush(Jit *jit, const IrBlock *ir, const X64Entry *entry, X64Code *code) {
+    for (unsigned tries = 0; tries < 2; tries++) {
+        if (x64_emit(ir, &jit->target, entry, jit->hot_next, jit->hot_end, jit->cold_next,
+                     jit->cold_end, code)) return true;
+        u32 limit = jit->cs_limits[jit->cur_mode->key >> 26];
+        cache_flush(jit);
+        jit->cs_limits[0] = limit;              // the key being translated keeps its meaning
+        jit->cs_limit_count = 1;
+    }
+    return false;
+}
+
+// Lifts the block, fetching the second page if its first instruction goes on there.
+static bool lift_block(Jit *jit, Source *src, Lifted *l, u32 *second_ppn) {
+    *second_ppn = JIT_NO_PAGE;
+    *l = translate_lift(jit->arena, src, max_insns(jit));
+    if (l->ir) return true;
+    Cpu *cpu = jit->cpu;
+    u32 next = (cpu->seg[CPU_CS].base + src->eip + src->count) & PAGE_MASK;
+    if (!cpu_fetch_page(cpu, lin(next), second_ppn)) return false;
+    src->second = source_page(jit, jit->arena, *second_ppn, 0, ISA_MAX_BYTES);
+    *l = translate_lift(jit->arena, src, max_insns(jit));
+    if (!l->second) *second_ppn = JIT_NO_PAGE;
+    return true;
+}
+
+Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
+    arena_reset(jit->arena);
+    Source src = source_at(jit, jit->arena, eip, key, phys);
+    Lifted l;
+    u32 second_ppn;
+    if (!lift_block(jit, &src, &l, &second_ppn)) return NULL;
+    bool chosen = log_pc_chosen(jit->log, eip);
+    if (chosen && log_on(jit->log, LOG(IN_ASM) | LOG(OP))) log_lifted(jit, &src, &l);
+    translate_optimize(l.ir);
+    if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
+    X64Entry entry = entry_of(eip, key, phys, &l, src.count, second_ppn);
+    X64Code code;
+    u64 flushes = jit->stats.flushes;
+    if (!emit_or_flush(jit, l.ir, &entry, &code))
+        panic("block at %08x does not fit into an empty code cache", eip);
+    if (jit->stats.flushes != flushes) return cache_find(jit, eip);   // numbers of limits began anew
+    jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
+    jit->cold_next = code.cold + code.cold_bytes;
+    if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
+    Block *b = block_make(jit, eip, key, phys, &l, &code);
+    b->second_ppn = second_ppn;
+    cache_insert(jit, b);
+    return b;
+}
+
+bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
+    arena_reset(jit->arena);
+    Source src = source_at(jit, jit->arena, b->eip, b->key, b->phys);
+    if (b->second_ppn != JIT_NO_PAGE)
+        src.second = source_page(jit, jit->arena, b->second_ppn, 0, ISA_MAX_BYTES);
+    *l = translate_lift(jit->arena, &src, max_insns(jit));
+    if (!l->ir) return false;
+    translate_optimize(l->ir);
+    X64Entry entry = entry_of(b->eip, b->key, b->phys, l, src.count, b->second_ppn);
+    u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
+    u8 *scratch = arena_alloc(jit->arena, hot + cold);
+    return x64_emit(l->ir, &jit->target, &entry, scratch, scratch + hot, scratch + hot,
+                    scratch + hot + cold, code);
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// Flag control, segment registers, system registers and tables, the odd rest. Nearly all of it is
+// helpers: the functions here fetch operands, call, put results away.
+#include "lift/lift_int.h"
+
+// ---- flags --------------------------------------------------------------------------------------
+
+// DF is kept twice: as eflags' bit and as the step of string instructions.
+static void system_set_df(Lift *l, bool down) {
+    IrRef eflags = ir_temp(l->b);
+    ir_ldenv(l->b, 4, eflags, offsetof(Cpu, eflags));
+    eflags = down ? lift_plain(l, IR_OR, eflags, lift_const(l, FLAG_DF))
+                  : lift_plain(l, IR_AND, eflags, lift_const(l, ~FLAG_DF));
+    ir_stenv(l->b, 4, eflags, offsetof(Cpu, eflags));
+    ir_stenv(l->b, 4, lift_const(l, down ? -1 : 1), offsetof(Cpu, df));
+}
+
+void lift_insn_flagop(Lift *l) {
+    switch (l->row->sub) {
+    case ISA_SUB_CLC: ir_emit(l->b, IR_CLC, 4, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_STC: ir_emit(l->b, IR_STC, 4, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_CMC: ir_emit(l->b, IR_CMC, 4, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_CLD: system_set_df(l, false); break;
+    case ISA_SUB_STD: system_set_df(l, true); break;
+    case ISA_SUB_CLI: lift_call(l, HELPER_cli, IR_NONE, IR_NONE, IR_NONE); break;
+    default: lift_call_end(l, HELPER_sti, IR_NONE, IR_NONE, IR_NONE); break;
+    }
+}
+
+void lift_insn_ahf(Lift *l) {
+    IrRef ah = IR_REG_HIGH(CPU_EAX);
+    if (l->row->sub == ISA_SUB_LAHF) {
+        ir_emit(l->b, IR_GETF, 1, ah, IR_NONE, IR_NONE);
+        return;
+    }
+    IrOp *op = ir_emit(l->b, IR_SETF, 1, IR_NONE, ah, IR_NONE);
+    op->fdef = FLAG_SZAPC;
+}
+
+// ---- segment registers --------------------------------------------------------------------------
+
+// The visible part of a segment register, zero-extended to 32 bits.
+static IrRef system_selector(Lift *l, unsigned seg) {
+    IrRef t = ir_temp(l->b);
+    ir_ldenv(l->b, 2, t, offsetof(Cpu, seg) + seg * sizeof(CpuSeg) + offsetof(CpuSeg, selector));
+    return t;
+}
+
+void lift_insn_mov_seg(Lift *l) {
+    const IsaOperand *o = l->in->op;
+    if (o[1].kind == ISA_SEG) {
+        lift_write(l, &o[0], system_selector(l, o[1].reg));
+        return;
+    }
+    IrRef selector = lift_read_zext(l, &o[1]);
+    lift_call_end(l, HELPER_load_seg, lift_const(l, o[0].reg), selector, IR_NONE);
+}
+
+void lift_insn_push_seg(Lift *l) {
+    lift_stack_push(l, l->in->opsize, system_selector(l, l->in->op[0].reg));
+}
+
+void lift_insn_pop_seg(Lift *l) {
+    lift_call_end(l, HELPER_pop_seg, lift_const(l, l->in->op[0].reg), lift_const(l, l->in->opsize),
+                  IR_NONE);
+}
+
+void lift_insn_lds(Lift *l) {
+    LiftMem m = lift_mem(l, 0);
+    unsigned seg = l->row->sub - ISA_SUB_ES, reg = l->in->op[0].reg;
+    lift_call_end(l, HELPER_load_far, m.addr, lift_access(l, m, lift_log2(l->in->opsize)),
+                  lift_const(l, seg | reg << 4));
+}
+
+// ---- control and debug registers ----------------------------------------------------------------
+
+static void system_mov(Lift *l, HelperId read, HelperId write) {
+    const IsaOperand *o = l->in->op;
+    if (o[0].kind == ISA_REG)
+        lift_write(l, &o[0], lift_call_value(l, read, lift_const(l, o[1].reg), IR_NONE, IR_NONE));
+    else
+        lift_call_end(l, write, lift_const(l, o[0].reg), lift_reg(&o[1]), IR_NONE);
+}
+
+void lift_insn_mov_cr(Lift *l) { system_mov(l, HELPER_read_cr, HELPER_write_cr); }
+void lift_insn_mov_dr(Lift *l) { system_mov(l, HELPER_read_dr, HELPER_write_dr); }
+
+// ---- descriptor tables --------------------------------------------------------------------------
+
+// (offset, access) of the memory operand.
+static void system_table(Lift *l, HelperId helper, bool ends) {
+    LiftMem m = lift_mem(l, 0);
+    IrRef access = lift_access(l, m, lift_log2(l->in->opsize));
+    if (ends)
+        lift_call_end(l, helper, m.addr, access, IR_NONE);
+    else
+        lift_call(l, helper, m.addr, access, IR_NONE);
+}
+
+// A helper's value into op0: 16 bits of memory, or the register.
+static void system_get(Lift *l, HelperId helper) {
+    lift_write(l, &l->in->op[0], lift_call_value(l, helper, IR_NONE, IR_NONE, IR_NONE));
+}
+
+static void system_selector_call(Lift *l, HelperId helper) {
+    lift_call(l, helper, lift_read_zext(l, &l->in->op[0]), IR_NONE, IR_NONE);
+}
+
+// LAR, LSL: the helper is given the old value and returns it when the selector will not do.
+static void system_describe(Lift *l, HelperId helper) {
+    const IsaOperand *o = l->in->op;
+    IrRef selector = lift_zext(l, 2, lift_read(l, &o[1]));
+    lift_write(l, &o[0], lift_call_value(l, helper, selector, IR_REG(o[0].reg), IR_NONE));
+}
+
+// a & b, a - b and so on of rule 4, with a constant.
+static IrRef system_plain(Lift *l, IrCode code, IrRef a, u32 value) {
+    return lift_plain(l, code, a, lift_const(l, value));
+}
+
+// ZF = raise is not 0 (0..3); the other flags stay. (raise + 3) << 4 has bit 6 set from 1 on.
+static void system_set_zf(Lift *l, IrRef raise) {
+    IrRef zf = system_plain(l, IR_ADD, raise, 3);
+    zf = system_plain(l, IR_SHL, zf, 4);
+    zf = system_plain(l, IR_AND, zf, FLAG_ZF);
+    IrRef flags = ir_temp(l->b);
+    ir_emit(l->b, IR_GETF, 4, flags, IR_NONE, IR_NONE);
+    flags = system_plain(l, IR_AND, flags, ~FLAG_ZF);
+    ir_emit(l->b, IR_SETF, 4, IR_NONE, lift_plain(l, IR_OR, flags, zf), IR_NONE);
+}
+
+// How much the RPL of `old` must be raised to reach `wanted` (both RPLs): max(wanted - old, 0).
+static IrRef system_rpl_missing(Lift *l, IrRef old, IrRef wanted) {
+    IrRef missing = lift_plain(l, IR_SUB, wanted, system_plain(l, IR_AND, old, 3));
+    IrRef negative = system_plain(l, IR_SAR, missing, 31), keep = ir_temp(l->b);
+    ir_emit(l->b, IR_NOT, 4, keep, negative, IR_NONE);
+    return lift_plain(l, IR_AND, missing, keep);
+}
+
+// Inline, because no helper may be called between the two halves of a read-modify-write.
+static void system_arpl(Lift *l) {
+    const IsaOperand *o = l->in->op;
+    IrRef wanted = system_plain(l, IR_AND, lift_reg(&o[1]), 3);
+    LiftMem m = { 0 };
+    bool in_memory = o[0].kind == ISA_MEM;
+    if (in_memory) m = lift_mem(l, 0);
+    IrRef old = lift_zext(l, 2, in_memory ? lift_load_rmw(l, 2, m) : lift_reg(&o[0]));
+    IrRef missing = system_rpl_missing(l, old, wanted);
+    IrRef new = lift_plain(l, IR_ADD, old, missing);
+    if (in_memory)
+        lift_store_rmw(l, 2, m, new);
+    else
+        lift_write(l, &o[0], new);
+    system_set_zf(l, missing);
+}
+
+void lift_insn_desc(Lift *l) {
+    switch (l->row->sub) {
+    case ISA_SUB_SGDT: system_table(l, HELPER_sgdt, false); break;
+    case ISA_SUB_SIDT: system_table(l, HELPER_sidt, false); break;
+    case ISA_SUB_LGDT: system_table(l, HELPER_lgdt, true); break;
+    case ISA_SUB_LIDT: system_table(l, HELPER_lidt, true); break;
+    case ISA_SUB_INVLPG: system_table(l, HELPER_invlpg, true); break;
+    case ISA_SUB_SLDT: system_get(l, HELPER_sldt); break;
+    case ISA_SUB_STR: system_get(l, HELPER_str); break;
+    case ISA_SUB_SMSW: system_get(l, HELPER_smsw); break;
+    case ISA_SUB_LLDT: system_selector_call(l, HELPER_lldt); break;
+    case ISA_SUB_LTR: system_selector_call(l, HELPER_ltr); break;
+    case ISA_SUB_VERR: system_selector_call(l, HELPER_verr); break;
+    case ISA_SUB_VERW: system_selector_call(l, HELPER_verw); break;
+    case ISA_SUB_LAR: system_describe(l, HELPER_lar); break;
+    case ISA_SUB_LSL: system_describe(l, HELPER_lsl); break;
+    case ISA_SUB_ARPL: system_arpl(l); break;
+    case ISA_SUB_CLTS: lift_call_end(l, HELPER_clts, IR_NONE, IR_NONE, IR_NONE); break;
+    default:
+        lift_call_end(l, HELPER_lmsw, lift_read_zext(l, &l->in->op[0]), IR_NONE, IR_NONE);
+        break;
+    }
+}
+
+// ---- the rest -----------------------------------------------------------------------------------
+
+// SYSENTER and SYSEXIT are not announced by CPUID; RSM exists in system management mode only.
+void lift_insn_system(Lift *l) {
+    switch (l->row->sub) {
+    case ISA_SUB_HLT: lift_call_end(l, HELPER_hlt, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_WRMSR: lift_call_end(l, HELPER_wrmsr, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_INVD: case ISA_SUB_WBINVD:
+        lift_call(l, HELPER_wbinvd, IR_NONE, IR_NONE, IR_NONE);
+        break;
+    case ISA_SUB_CPUID: lift_call(l, HELPER_cpuid, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_RDTSC: lift_call(l, HELPER_rdtsc, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_RDMSR: lift_call(l, HELPER_rdmsr, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_RDPMC: lift_call(l, HELPER_rdpmc, IR_NONE, IR_NONE, IR_NONE); break;
+    default: lift_raise(l, VEC_UD); break;
+    }
+}

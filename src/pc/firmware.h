@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// The firmware built into the binary: SeaBIOS and its VGA BIOS for an ISA VGA with Bochs VBE.
+#ifndef PC_FIRMWARE_H
+#define PC_FIRMWARE_H
+
+#include "base/base.h"
+
+typedef struct Firmware { const u8 *data; u32 bytes; } Firmware;
+
+Firmware firmware_bios(void);
+Firmware firmware_vgabios(void);
+
+#endif

@@ -1,0 +1,973 @@
+// SPDX-License-Identifier: MIT
+// The walk over a block: one case per IR op, normally one host instruction each.
+//
+// Rules
+//  1. An op reads its operands, then prepares the flags (what survives, what it needs), then emits, then
+//     says what it defined. Nothing between "prepare" and "emit" may touch host EFLAGS.
+//  2. st_before_write() comes before any change of a guest register.
+//  3. Loads fuse with the op right behind them when that is their only user; LOAD.rmw / op / STORE.rmw
+//     become one instruction on memory.
+#include "x64/emit_int.h"
+
+#include <string.h>
+
+// ---- byte registers ------------------------------------------------------------------------------------
+// AH..BH cannot stand beside a REX prefix: swap them into AL..BL around the instruction (flag-free).
+static void op_swap_bytes(Emit *e, unsigned high) {
+    unsigned r = high & 3;
+    enc_rm(e->b, ENC_BYTE, 0x86, high, rm_reg(r));        // xchg %ah, %al
+}
+
+static void op_rm_raw(Emit *e, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
+    if (!enc_needs_rex(reg, rm)) { enc_rm(e->b, flags, opcode, reg, rm); return; }
+    unsigned high = reg & ENC_HIGH ? reg : !rm.mem && rm.reg & ENC_HIGH ? rm.reg : 0;
+    if (!high) { enc_rm(e->b, flags, opcode, reg, rm); return; }
+    op_swap_bytes(e, high);
+    if (reg & ENC_HIGH) reg &= 3;
+    else rm.reg &= 3;
+    enc_rm(e->b, flags, opcode, reg, rm);
+    op_swap_bytes(e, high);
+}
+
+void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
+    op_rm_raw(e, size_flags(size), size == 1 ? opcode - 1 : opcode, reg, rm);
+}
+
+void op_mov(Emit *e, unsigned size, unsigned reg, Opd from) {
+    if (!from.is_imm) {
+        if (!from.rm.mem && from.rm.reg == reg) return;
+        op_rm(e, size, 0x8b, reg, from.rm);
+    } else if (size == 4) {
+        enc_mov_imm(e->b, reg, from.imm);
+    } else if (size == 2) {
+        enc_rm(e->b, ENC_66, 0xc7, 0, rm_reg(reg));
+        enc_u16(e->b, from.imm);
+    } else {
+        enc_rm(e->b, ENC_BYTE, 0xc6, 0, rm_reg(reg));
+        enc_u8(e->b, from.imm);
+    }
+}
+
+// ALU with immediate on a register or memory. digit: 0 add 1 or 2 adc 3 sbb 4 and 5 sub 6 xor 7 cmp.
+static void op_alu_imm(Emit *e, unsigned size, unsigned digit, Rm rm, u32 imm) {
+    enc_alu_imm(e->b, size_flags(size), digit, rm, imm, size);
+}
+
+static const u8 op_alu_digit[] = {
+    [IR_ADD] = 0, [IR_OR] = 1, [IR_ADC] = 2, [IR_SBB] = 3, [IR_AND] = 4, [IR_SUB] = 5, [IR_XOR] = 6,
+};
+
+static bool op_is_alu(unsigned code) {
+    return code == IR_ADD || code == IR_ADC || code == IR_SUB || code == IR_SBB || code == IR_AND ||
+           code == IR_OR || code == IR_XOR;
+}
+
+// Prepares flags for an op that changes host EFLAGS: keeps what survives, loads what it needs.
+static void fl_begin(Emit *e, const IrOp *op) {
+    u16 keep = fl_survivors(e, op);
+    if (!op->fdef) {
+        fl_prepare_clobber(e, keep);
+        if (op->fuse) fl_need_host(e, op->fuse);
+    } else if (keep | op->fuse) {
+        if (keep && e->f.recipe) fl_prepare_clobber(e, true);     // catch a carry before re-executing
+        fl_need_host(e, keep | op->fuse);
+    }
+}
+
+// After it: host EFLAGS hold what the op defined (recipe: how else to get it).
+static void fl_end(Emit *e, const IrOp *op, const FlagsState *recipe) {
+    u16 sets = ir_info[op->code].flags & 0xffff;
+    if (op->fdef) fl_defined(e, op, recipe);
+    else e->f.host &= ~sets;
+}
+
+static void fl_reset_host(Emit *e) { e->f.host = 0; }
+
+// ---- recipes --------------------------------------------------------------------------------------------
+// The place of an operand, or 0xff when it has none that lasts.
+static u8 fl_place(const Emit *e, IrRef r, FlagsState *f) {
+    if (ir_kind(r) == IR_KIND_REG && !ir_is_high(r)) return ir_reg(r);
+    if (ir_kind(r) == IR_KIND_CONST) { f->imm = ir_value(e->ir, r); return X64_AT_IMM; }
+    return 0xff;
+}
+
+static bool fl_same_reg(IrRef a, IrRef b) {
+    return ir_kind(a) == IR_KIND_REG && ir_kind(b) == IR_KIND_REG && ir_reg(a) == ir_reg(b);
+}
+
+// How the flags of an ALU op can be had later from what is in guest registers after it.
+static bool fl_alu_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
+    *f = (FlagsState){ .c = X64_AT_ZERO, .b = X64_AT_ZERO };
+    unsigned size = size_log2(op->size);
+    switch (op->code) {
+    case IR_AND: case IR_OR: case IR_XOR:
+        f->op = FLAGS_OP(FLAGS_LOGIC, size);
+        if (op->d != IR_NONE) f->a = fl_place(e, op->d, f);
+        else if (op->a == op->b) f->a = fl_place(e, op->a, f);
+        else return false;
+        return f->a < 8;
+    case IR_SUB:
+        if (op->d == IR_NONE) {
+            f->op = FLAGS_OP(FLAGS_SUB, size);
+            f->a = fl_place(e, op->a, f);
+            f->b = fl_place(e, op->b, f);
+            return f->a < 8 && f->b != 0xff;
+        }
+        f->op = FLAGS_OP(FLAGS_SUBR, size);
+        break;
+    case IR_ADD: f->op = FLAGS_OP(FLAGS_ADDR, size); break;
+    default: return false;
+    }
+    f->a = fl_place(e, op->d, f);
+    f->b = fl_place(e, op->b, f);
+    return f->a < 8 && f->b != 0xff && !fl_same_reg(op->d, op->b);
+}
+
+// ---- ALU ----------------------------------------------------------------------------------------------
+static void op_before_write_ref(Emit *e, const IrOp *op, IrRef d) {
+    if (ir_kind(d) == IR_KIND_REG) st_before_write(e, ir_reg(d), fl_survivors(e, op));
+}
+
+// cmp/test: no result. a or b may be memory (fused load).
+static void op_compare(Emit *e, const IrOp *op, Opd a, Opd b) {
+    bool test = op->code == IR_AND;
+    if (a.is_imm) {
+        op_mov(e, 4, R9, a);
+        a = (Opd){ .rm = rm_reg(R9) };
+    }
+    if (test && b.is_imm) {
+        op_rm(e, op->size, 0xf7, 0, a.rm);
+        if (op->size == 1) enc_u8(e->b, b.imm);
+        else if (op->size == 2) enc_u16(e->b, b.imm);
+        else enc_u32(e->b, b.imm);
+    } else if (b.is_imm && b.imm == 0 && !a.rm.mem) {
+        op_rm(e, op->size, 0x85, a.rm.reg, a.rm);                  // cmp $0: test says the same
+    } else if (b.is_imm) {
+        op_alu_imm(e, op->size, 7, a.rm, b.imm);
+    } else if (!b.rm.mem) {
+        op_rm(e, op->size, test ? 0x85 : 0x39, b.rm.reg, a.rm);
+    } else if (!a.rm.mem) {
+        op_rm(e, op->size, test ? 0x85 : 0x3b, a.rm.reg, b.rm);
+    } else {
+        op_rm(e, op->size, 0x8b, R9, a.rm);
+        op_rm(e, op->size, test ? 0x85 : 0x3b, R9, b.rm);
+    }
+}
+
+// reg = reg OP b.
+static void op_alu_into(Emit *e, const IrOp *op, unsigned reg, Opd b) {
+    unsigned digit = op_alu_digit[op->code];
+    if (b.is_imm) op_alu_imm(e, op->size, digit, rm_reg(reg), b.imm);
+    else op_rm(e, op->size, digit << 3 | 3, reg, b.rm);
+}
+
+// d = a OP b where nobody wants flags: lea keeps host EFLAGS.
+static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
+    if (op->fdef || op->size != 4 || !opd_is_reg(a)) return false;
+    if (op->code != IR_ADD && !(op->code == IR_SUB && b.is_imm)) return false;
+    if (!b.is_imm && b.rm.mem) return false;
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (!b.is_imm) enc_rm(e->b, 0, 0x8d, reg, rm_sib(a.rm.reg, b.rm.reg, 0, 0));
+    else enc_rm(e->b, 0, 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_ADD ? b.imm : -b.imm));
+    st_defined(e, op->d, reg);
+    return true;
+}
+
+static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
+    FlagsState recipe;
+    bool have = fl_alu_recipe(e, op, &recipe);
+    if (op->d == IR_NONE) {
+        fl_begin(e, op);
+        op_compare(e, op, a, b);
+        fl_end(e, op, have ? &recipe : NULL);
+        return;
+    }
+    if (op_alu_lea(e, op, a, b)) return;
+    fl_begin(e, op);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    bool commutes = op->code != IR_SUB && op->code != IR_SBB;
+    bool b_is_d = opd_is_reg(b) && b.rm.reg == reg;
+    if (opd_is_reg(a) && a.rm.reg == reg) {
+        op_alu_into(e, op, reg, b);
+    } else if (b_is_d && commutes) {
+        op_alu_into(e, op, reg, a);
+    } else if (b_is_d) {
+        op_mov(e, op->size, R9, a);
+        op_alu_into(e, op, R9, b);
+        op_mov(e, op->size, reg, (Opd){ .rm = rm_reg(R9) });
+    } else {
+        op_mov(e, op->size, reg, a);
+        op_alu_into(e, op, reg, b);
+    }
+    st_defined(e, op->d, reg);
+    fl_end(e, op, have ? &recipe : NULL);
+}
+
+// ---- one operand: inc dec neg not, shifts ----------------------------------------------------------------
+static void op_unary_encode(Emit *e, const IrOp *op, Rm rm) {
+    switch (op->code) {
+    case IR_INC: op_rm(e, op->size, 0xff, 0, rm); break;
+    case IR_DEC: op_rm(e, op->size, 0xff, 1, rm); break;
+    case IR_NOT: op_rm(e, op->size, 0xf7, 2, rm); break;
+    default: op_rm(e, op->size, 0xf7, 3, rm); break;               // NEG
+    }
+}
+
+// INC/DEC recipe. CF: constant when the old flags' CF is known or unwanted, else still in host EFLAGS.
+static bool fl_incdec_recipe(const Emit *e, const IrOp *op, const FlagsState *old, FlagsState *f) {
+    if (op->code != IR_INC && op->code != IR_DEC) return false;
+    *f = (FlagsState){ .b = X64_AT_ZERO, .c = X64_AT_ZERO };
+    f->op = FLAGS_OP(op->code == IR_INC ? FLAGS_INC : FLAGS_DEC, size_log2(op->size));
+    f->a = fl_place(e, op->d, f);
+    bool wants_carry = (op->flive | op->fobs) & FLAG_CF;
+    bool known_zero = old->recipe && old->op >> 2 == FLAGS_LOGIC;
+    f->wants_carry = wants_carry && !known_zero;
+    return f->a < 8;
+}
+
+static void op_unary(Emit *e, const IrOp *op) {
+    FlagsState recipe, old = e->f;
+    bool have = fl_incdec_recipe(e, op, &old, &recipe);
+    Opd a = st_read(e, op->a);
+    bool step = op->code == IR_INC || op->code == IR_DEC;
+    bool lea = step && !op->fdef && op->size == 4 && opd_is_reg(a);
+    if (op->code != IR_NOT && !lea) fl_begin(e, op);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (lea) {
+        enc_rm(e->b, 0, 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_INC ? 1 : -1));
+    } else {
+        op_mov(e, op->size, reg, a);
+        op_unary_encode(e, op, rm_reg(reg));
+    }
+    st_defined(e, op->d, reg);
+    if (op->code != IR_NOT && !lea) fl_end(e, op, have ? &recipe : NULL);
+}
+
+static const u8 op_shift_digit[] = {
+    [IR_SHL] = 4, [IR_SHR] = 5, [IR_SAR] = 7, [IR_ROL] = 0, [IR_ROR] = 1, [IR_RCL] = 2, [IR_RCR] = 3,
+};
+
+static bool op_is_shift(unsigned code) { return code >= IR_SHL && code <= IR_RCR; }
+
+static void op_shift_encode(Emit *e, const IrOp *op, Rm rm) {
+    unsigned digit = op_shift_digit[op->code];
+    if (!ir_is_const(op->b)) { op_rm(e, op->size, 0xd3, digit, rm); return; }
+    u32 n = ir_value(e->ir, op->b);
+    if (n == 1) { op_rm(e, op->size, 0xd1, digit, rm); return; }
+    // The immediate follows the instruction: a swapped byte register must not come between.
+    unsigned high = !rm.mem && rm.reg & ENC_HIGH && enc_needs_rex(digit, rm);
+    require(!high);
+    enc_rm(e->b, size_flags(op->size), op->size == 1 ? 0xc0 : 0xc1, digit, rm);
+    enc_u8(e->b, n);
+}
+
+// A shift by a constant whose flags may be observed: the operand goes to flag_a, the rest is static.
+static bool fl_shift_recipe(Emit *e, const IrOp *op, unsigned reg, FlagsState *f) {
+    if (op->code > IR_SAR || !ir_is_const(op->b) || !op->fdef || !op->fobs) return false;
+    if (reg & ENC_HIGH) return false;
+    unsigned kind = op->code == IR_SHL ? FLAGS_SHL : op->code == IR_SHR ? FLAGS_SHR : FLAGS_SAR;
+    *f = (FlagsState){ .a = X64_AT_A, .b = X64_AT_IMM, .c = X64_AT_ZERO,
+                       .op = FLAGS_OP(kind, size_log2(op->size)), .imm = ir_value(e->ir, op->b) };
+    enc_rm(e->b, 0, 0x89, reg, rm_state(e->t->flag_a));
+    return true;
+}
+
+static void op_shift(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a);
+    fl_begin(e, op);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    bool to_cl = !ir_is_const(op->b) && (reg & ~ENC_HIGH & 0xf) == RCX && op->a != op->d;
+    if (to_cl) {                                                   // d is (part of) ECX: count in CL
+        op_mov(e, op->size, R9, a);
+        op_shift_encode(e, op, rm_reg(R9));
+        op_mov(e, op->size, reg, (Opd){ .rm = rm_reg(R9) });
+        st_defined(e, op->d, reg);
+        fl_end(e, op, NULL);
+        return;
+    }
+    op_mov(e, op->size, reg, a);
+    FlagsState recipe;
+    bool have = fl_shift_recipe(e, op, reg, &recipe);
+    op_shift_encode(e, op, rm_reg(reg));
+    st_defined(e, op->d, reg);
+    fl_end(e, op, have ? &recipe : NULL);
+}
+
+static void op_double_shift(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a), b = st_read_reg(e, op->size, op->b, R8);
+    fl_begin(e, op);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d), work = reg;
+    if ((opd_is_reg(b) && b.rm.reg == reg && op->a != op->d) || reg == RCX) work = R9;
+    op_mov(e, op->size, work, a);
+    u32 opcode = op->code == IR_SHLD ? 0x0fa4 : 0x0fac;
+    if (ir_is_const(op->c)) {
+        enc_rm(e->b, size_flags(op->size), opcode, b.rm.reg, rm_reg(work));
+        enc_u8(e->b, ir_value(e->ir, op->c));
+    } else {
+        enc_rm(e->b, size_flags(op->size), opcode + 1, b.rm.reg, rm_reg(work));
+    }
+    op_mov(e, op->size, reg, (Opd){ .rm = rm_reg(work) });
+    st_defined(e, op->d, reg);
+    fl_end(e, op, NULL);
+}
+
+// ---- multiply, divide, bits ---------------------------------------------------------------------------
+static void op_before_wide(Emit *e, const IrOp *op) {
+    st_before_write(e, 0, fl_survivors(e, op));
+    if (op->size != 1) st_before_write(e, 2, fl_survivors(e, op));
+}
+
+static void op_wide(Emit *e, const IrOp *op, Opd a) {
+    static const u8 digit[] = { [IR_MULW] = 4, [IR_IMULW] = 5, [IR_DIVW] = 6, [IR_IDIVW] = 7 };
+    bool divides = op->code == IR_DIVW || op->code == IR_IDIVW;
+    if (a.is_imm) {
+        op_mov(e, 4, R9, a);
+        a = (Opd){ .rm = rm_reg(R9) };
+    }
+    if (divides) {                         // #DE arrives as a signal at this instruction
+        fl_prepare_clobber(e, true);
+        fl_reset_host(e);
+        st_record(e, e->b, e->b->p);
+    } else {
+        fl_begin(e, op);
+    }
+    op_before_wide(e, op);
+    if (divides) {                         // the rescue of places moved the instruction
+        e->out->restores[e->out->restore_count - 1].host = (u32)(e->b->p - e->b->start);
+    }
+    op_rm(e, op->size, 0xf7, digit[op->code], a.rm);
+    fl_end(e, op, NULL);
+}
+
+static void op_imul(Emit *e, const IrOp *op, Opd a, Opd b) {
+    fl_begin(e, op);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (a.is_imm) { Opd t = a; a = b; b = t; }
+    if (b.is_imm) {
+        bool small = b.imm == (u32)(i32)(i8)b.imm;
+        enc_rm(e->b, size_flags(op->size), small ? 0x6b : 0x69, reg, a.rm);
+        if (small) enc_u8(e->b, b.imm);
+        else if (op->size == 2) enc_u16(e->b, b.imm);
+        else enc_u32(e->b, b.imm);
+    } else if (opd_is_reg(b) && b.rm.reg == reg) {
+        enc_rm(e->b, size_flags(op->size), 0x0faf, reg, a.rm);
+    } else {
+        op_mov(e, op->size, reg, a);
+        enc_rm(e->b, size_flags(op->size), 0x0faf, reg, b.rm);
+    }
+    st_defined(e, op->d, reg);
+    fl_end(e, op, NULL);
+}
+
+static void op_bit_test(Emit *e, const IrOp *op) {
+    static const u8 digit[] = { [IR_BT] = 4, [IR_BTS] = 5, [IR_BTR] = 6, [IR_BTC] = 7 };
+    Opd a = st_read(e, op->a), b = st_read(e, op->b);
+    unsigned reg;
+    fl_begin(e, op);
+    if (op->d == IR_NONE) {
+        a = st_read_reg(e, op->size, op->a, R8);
+        reg = a.rm.reg;
+    } else {
+        op_before_write_ref(e, op, op->d);
+        reg = st_define(e, op->d);
+    }
+    unsigned work = reg;
+    bool clash = op->d != IR_NONE && opd_is_reg(b) && b.rm.reg == reg && op->a != op->d;
+    if (clash) work = R9;
+    if (op->d != IR_NONE) op_mov(e, op->size, work, a);
+    if (b.is_imm) {
+        enc_rm(e->b, size_flags(op->size), 0x0fba, digit[op->code], rm_reg(work));
+        enc_u8(e->b, b.imm & (op->size * 8 - 1));
+    } else {
+        if (b.rm.mem) { op_mov(e, op->size, R9, b); b.rm = rm_reg(R9); }
+        u32 opcode = 0x0f83 | (u32)digit[op->code] << 3;           // a3 ab b3 bb
+        enc_rm(e->b, size_flags(op->size), opcode, b.rm.reg, rm_reg(work));
+    }
+    if (op->d != IR_NONE) {
+        op_mov(e, op->size, reg, (Opd){ .rm = rm_reg(work) });
+        st_defined(e, op->d, reg);
+    }
+    fl_end(e, op, NULL);
+}
+
+static void op_bit_scan(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a), b = st_read(e, op->b);
+    if (a.is_imm) { op_mov(e, 4, R8, a); a = (Opd){ .rm = rm_reg(R8) }; }
+    fl_begin(e, op);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (op->b != op->d) {
+        if (opd_is_reg(a) && a.rm.reg == reg) { op_mov(e, 4, R8, a); a = (Opd){ .rm = rm_reg(R8) }; }
+        op_mov(e, op->size, reg, b);
+    }
+    enc_rm(e->b, size_flags(op->size), op->code == IR_BSF ? 0x0fbc : 0x0fbd, reg, a.rm);
+    st_defined(e, op->d, reg);
+    fl_end(e, op, NULL);
+}
+
+// ---- moves ---------------------------------------------------------------------------------------------
+static void op_move(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_mov(e, op->size, reg, a);
+    st_defined(e, op->d, reg);
+}
+
+// movzx / movsx from a register or memory.
+static void op_extend_into(Emit *e, const IrOp *op, unsigned reg, Opd a) {
+    bool sign = op->code == IR_SEXT;
+    if (a.is_imm) {
+        u32 v = op->aux == 1 ? (sign ? (u32)(i8)a.imm : (u8)a.imm)
+                             : (sign ? (u32)(i16)a.imm : (u16)a.imm);
+        op_mov(e, op->size, reg, (Opd){ .is_imm = true, .imm = v });
+    } else if (op->aux >= op->size) {
+        op_mov(e, op->size, reg, a);
+    } else {
+        u32 opcode = (sign ? 0x0fbe : 0x0fb6) + (op->aux == 2);
+        bool swap = !a.rm.mem && a.rm.reg & ENC_HIGH && enc_needs_rex(reg, a.rm);
+        unsigned high = a.rm.reg;
+        if (swap) { op_swap_bytes(e, high); a.rm.reg &= 3; }
+        enc_rm(e->b, op->size == 2 ? ENC_66 : 0, opcode, reg, a.rm);
+        if (swap) op_swap_bytes(e, high);
+    }
+}
+
+static void op_extend(Emit *e, const IrOp *op, Opd a) {
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_extend_into(e, op, reg, a);
+    st_defined(e, op->d, reg);
+}
+
+static void op_ea_into(Emit *e, const IrOp *op, unsigned reg) {
+    Opd base = op->a == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->a, R8);
+    Opd index = op->b == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->b, R9);
+    if (index.rm.reg == ENC_NO && base.rm.reg != ENC_NO && !op->imm)
+        op_mov(e, 4, reg, base);
+    else enc_rm(e->b, 0, 0x8d, reg, rm_sib(base.rm.reg, index.rm.reg, op->aux, op->imm));
+    if (op->size == 2) enc_rr(e->b, 0, 0x0fb7, reg, reg);
+}
+
+static bool op_guest_or_none(IrRef r) { return r == IR_NONE || ir_kind(r) == IR_KIND_REG; }
+
+static void op_ea(Emit *e, const IrOp *op) {
+    if (ir_kind(op->d) == IR_KIND_TEMP && op_guest_or_none(op->a) && op_guest_or_none(op->b)) {
+        TempState *t = &e->temp[ir_index(op->d)];
+        t->kind = TEMP_LAZY;                               // computed where it is used
+        t->def = e->i;
+        return;
+    }
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_ea_into(e, op, reg);
+    st_defined(e, op->d, reg);
+}
+
+static void op_select(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a), b = st_read(e, op->b);
+    unsigned cc = op->cc;
+    fl_need_host(e, op->fuse);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (opd_is_reg(a) && a.rm.reg == reg) {                // d = cc ? d : b
+        Opd t = a; a = b; b = t;
+        cc ^= 1;
+    }
+    op_mov(e, op->size, reg, b);
+    unsigned size = op->size == 1 ? 4 : op->size;
+    if (a.is_imm || op->size == 1) {
+        op_mov(e, a.is_imm ? 4 : 1, R8, a);
+        a = (Opd){ .rm = rm_reg(R8) };
+    }
+    if (reg & ENC_HIGH || op->size == 1) {                 // bytes: select in r9, then move
+        op_mov(e, 1, R9, (Opd){ .rm = rm_reg(reg) });
+        enc_rm(e->b, 0, 0x0f40 | cc, R9, a.rm);
+        op_mov(e, 1, reg, (Opd){ .rm = rm_reg(R9) });
+    } else {
+        enc_rm(e->b, size_flags(size), 0x0f40 | cc, reg, a.rm);
+    }
+    st_defined(e, op->d, reg);
+}
+
+static void op_setcc(Emit *e, const IrOp *op) {
+    fl_need_host(e, op->fuse);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_rm_raw(e, ENC_BYTE, 0x0f90 | op->cc, 0, rm_reg(reg));
+    st_defined(e, op->d, reg);
+}
+
+// ---- flags as values ------------------------------------------------------------------------------------
+static void op_get_flags(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, op->flive | op->fobs);
+    fl_need_host(e, FLAG_OSZAPC);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (op->size == 1) {
+        require(reg == (ENC_HIGH | 4));
+        enc_u8(e->b, 0x9f);                                                 // lahf
+        return;
+    }
+    enc_u8(e->b, 0x9c);                                                     // pushfq
+    if (reg >= 8) enc_u8(e->b, 0x41);
+    enc_u8(e->b, 0x58 | (reg & 7));                                         // pop
+    enc_alu_imm(e->b, 0, 4, rm_reg(reg), FLAG_OSZAPC, 4);
+    fl_reset_host(e);
+    st_defined(e, op->d, reg);
+}
+
+static void op_set_flags(Emit *e, const IrOp *op) {
+    if (op->size == 1) {
+        require(ir_is_high(op->a) && ir_reg(op->a) == 0);
+        if ((op->flive | op->fobs) & FLAG_OF) fl_need_host(e, FLAG_OF);
+        enc_u8(e->b, 0x9e);                                                 // sahf
+        e->f = (FlagsState){ .host = FLAG_OSZAPC };
+        return;
+    }
+    Opd a = st_read_reg(e, 4, op->a, R9);
+    enc_rm(e->b, 0, 0x89, a.rm.reg, rm_state(e->t->flag_a));
+    enc_rm(e->b, 0, 0xc7, 0, rm_state(e->t->flag_op));
+    enc_u32(e->b, FLAGS_OP(FLAGS_RAW, 2));
+    e->f = (FlagsState){ .env = true, .op = FLAGS_OP(FLAGS_RAW, 2) };
+}
+
+static void op_carry(Emit *e, const IrOp *op) {
+    fl_begin(e, op);
+    enc_u8(e->b, op->code == IR_CLC ? 0xf8 : op->code == IR_STC ? 0xf9 : 0xf5);
+    fl_end(e, op, NULL);
+}
+
+// ---- CPU state, helpers -----------------------------------------------------------------------------------
+static void op_load_state(Emit *e, const IrOp *op) {
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    Rm rm = rm_state((i32)op->imm);
+    if (reg & ENC_HIGH || (ir_kind(op->d) == IR_KIND_REG && op->size != 4)) op_rm(e, op->size, 0x8b, reg, rm);
+    else if (op->size == 4) enc_rm(e->b, 0, 0x8b, reg, rm);
+    else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, reg, rm);
+    st_defined(e, op->d, reg);
+}
+
+static void op_store_value(Emit *e, unsigned size, Rm to, Opd v) {
+    if (v.is_imm) {
+        enc_rm(e->b, size_flags(size), size == 1 ? 0xc6 : 0xc7, 0, to);
+        if (size == 1) enc_u8(e->b, v.imm);
+        else if (size == 2) enc_u16(e->b, v.imm);
+        else enc_u32(e->b, v.imm);
+        return;
+    }
+    if (v.rm.mem) { op_mov(e, 4, R9, v); v.rm = rm_reg(R9); }
+    op_rm(e, size, 0x89, v.rm.reg, to);
+}
+
+static void op_call(Emit *e, const IrOp *op) {
+    const IrHelper *h = &e->ir->helpers->row[op->imm];
+    bool leaves = h->attr & (IR_HELPER_END | IR_HELPER_FLAGS_IN | IR_HELPER_REGS | IR_HELPER_FAULT);
+    bool wanted = op->fuse || (op->flive | op->fobs) & ~op->fdef || h->attr & IR_HELPER_FAULT;
+    if (wanted && leaves && !e->f.env) fl_to_state(e, e->b, &e->f);
+    else fl_prepare_clobber(e, wanted);
+    if (op->a != IR_NONE) op_mov(e, 4, R8, st_read(e, op->a));
+    if (op->b != IR_NONE) op_mov(e, 4, R9, st_read(e, op->b));
+    if (op->c != IR_NONE) {
+        Opd c = st_read(e, op->c);
+        if (!(opd_is_reg(c) && c.rm.reg == R10)) {
+            if (!(e->reg_free & BIT(R10))) st_spill_live(e);
+            op_mov(e, 4, R10, c);
+        }
+    }
+    st_spill_live(e);
+    enc_patch32(enc_call32(e->b), e->t->helper[op->imm]);
+    st_record(e, e->b, e->b->p - 1);
+    fl_reset_host(e);
+    if (op->fdef || h->attr & IR_HELPER_FLAGS_OUT) e->f = (FlagsState){ .env = true, .op = 0 };
+    if (op->d == IR_NONE) return;
+    st_before_write(e, ir_kind(op->d) == IR_KIND_REG ? ir_reg(op->d) : 0xff, fl_survivors(e, op));
+    unsigned reg = st_define(e, op->d);
+    op_mov(e, 4, reg, (Opd){ .rm = rm_reg(R8) });
+    st_defined(e, op->d, reg);
+}
+
+// ---- memory: fusion ------------------------------------------------------------------------------------
+static bool op_only_use(const Emit *e, IrRef temp, u32 at) {
+    const TempState *t = &e->temp[ir_index(temp)];
+    return ir_kind(temp) == IR_KIND_TEMP && t->uses == 1 && t->last == at;
+}
+
+// LOAD.rmw t; op t2 = t, x; STORE.rmw same address, t2: one instruction.
+static bool op_fuses_rmw(const Emit *e, const IrOp *load) {
+    if (!(load->attr & IR_RMW) || e->i + 2 >= e->ir->count) return false;
+    const IrOp *op = load + 1, *store = load + 2;
+    if (store->code != IR_STORE || !(store->attr & IR_RMW) || store->a != load->a) return false;
+    if (op->a != load->d || op->d != store->b || op->size != load->size) return false;
+    if (store->size != load->size || ir_kind(op->d) != IR_KIND_TEMP) return false;
+    if (load->d != op->d && !op_only_use(e, load->d, e->i + 1)) return false;
+    if (e->temp[ir_index(op->d)].last != e->i + 2) return false;
+    if (op->b == load->d) return false;
+    if (op_is_alu(op->code)) return true;
+    if (op->code == IR_INC || op->code == IR_DEC || op->code == IR_NEG || op->code == IR_NOT) return true;
+    // A shift by a constant whose flags are observed wants its operand in a register.
+    return op_is_shift(op->code) && !(ir_is_const(op->b) && op->code <= IR_SAR && op->fobs);
+}
+
+static void op_rmw_encode(Emit *e, const IrOp *op, Opd b, Rm rm) {
+    if (op_is_shift(op->code)) { op_shift_encode(e, op, rm); return; }
+    if (!op_is_alu(op->code)) { op_unary_encode(e, op, rm); return; }
+    unsigned digit = op_alu_digit[op->code];
+    if (b.is_imm) op_alu_imm(e, op->size, digit, rm, b.imm);
+    else op_rm(e, op->size, digit << 3 | 1, b.rm.reg, rm);
+}
+
+// Flags from before that the instruction needs are loaded in both copies: same state, twice.
+static void op_rmw_copy(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
+    Opd b = { 0 };
+    fl_begin(e, op);
+    if (bref != IR_NONE) {
+        b = st_read(e, bref);
+        if (!b.is_imm && b.rm.mem) { op_mov(e, 4, R9, b); b.rm = rm_reg(R9); }
+    }
+    op_rmw_encode(e, op, b, rm);
+}
+
+static void op_rmw(Emit *e, const IrOp *load) {
+    const IrOp *op = load + 1;
+    IrRef bref = op_is_alu(op->code) ? op->b : IR_NONE;
+    st_settle(e, bref);
+    Rm rm = ac_store(e, load, load->size, true);
+    FlagsState before = e->f;
+    e->i++;
+    op_rmw_copy(e, op, bref, rm);
+    FlagsState after = e->f;
+    e->f = before;
+    rm = ac_store_cold(e);
+    op_rmw_copy(e, op, bref, rm);
+    ac_store_done(e);
+    e->f = after;
+    e->i--;
+    fl_end(e, op, NULL);
+    e->skip = 2;
+}
+
+// The op right behind a load that can take memory as its source: emits it. False: no such op.
+static bool op_fuse_next(Emit *e, const IrOp *load) {
+    if (load->attr & IR_RMW || e->i + 1 >= e->ir->count) return false;
+    const IrOp *op = load + 1;
+    if (!op_only_use(e, load->d, e->i + 1)) return false;
+    bool alu = op_is_alu(op->code) && op->size == load->size && (op->a == load->d) != (op->b == load->d) &&
+               (op->d == IR_NONE || (op->b == load->d && op->a == op->d && ir_kind(op->d) == IR_KIND_REG));
+    bool extend = (op->code == IR_ZEXT || op->code == IR_SEXT) && op->aux == load->size &&
+                  op->aux < op->size && ir_kind(op->d) == IR_KIND_REG;
+    bool move = op->code == IR_MOV && op->size == load->size && ir_kind(op->d) == IR_KIND_REG;
+    bool wide = ir_info[op->code].props & IRP_WIDE && op->size == load->size;
+    bool imul = op->code == IR_IMUL && op->size == load->size && op->a != op->b &&
+                ir_kind(op->d) == IR_KIND_REG &&
+                (ir_is_const(op->b) || ir_is_const(op->a) || op->a == op->d || op->b == op->d);
+    if (!alu && !extend && !move && !wide && !imul) return false;
+    Opd m = { .rm = ac_load(e, load, load->size) };
+    e->i++;
+    if (alu) op_alu(e, op, op->a == load->d ? m : st_read(e, op->a), op->b == load->d ? m : st_read(e, op->b));
+    else if (extend) op_extend(e, op, m);
+    else if (wide) op_wide(e, op, m);
+    else if (imul) op_imul(e, op, op->a == load->d ? m : st_read(e, op->a), op->b == load->d ? m : st_read(e, op->b));
+    else {
+        op_before_write_ref(e, op, op->d);
+        op_mov(e, op->size, st_define(e, op->d), m);
+    }
+    e->i--;
+    e->skip = 1;
+    return true;
+}
+
+static void op_load(Emit *e, const IrOp *op) {
+    if (op_fuses_rmw(e, op)) { op_rmw(e, op); return; }
+    if (op_fuse_next(e, op)) return;
+    Rm rm;
+    if (op->attr & IR_RMW) {                 // probes the write; the pointer is not kept
+        rm = ac_store(e, op, op->size, true);
+        enc_patch32(enc_jmp32(&e->cold), e->hot.p);
+    } else {
+        rm = ac_load(e, op, op->size);
+    }
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    if (ir_kind(op->d) == IR_KIND_TEMP && op->size != 4)
+        enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, reg, rm);
+    else op_mov(e, op->size, reg, (Opd){ .rm = rm });
+    st_defined(e, op->d, reg);
+}
+
+static void op_store(Emit *e, const IrOp *op) {
+    st_settle(e, op->b);
+    Rm rm = ac_store(e, op, op->size, false);
+    op_store_value(e, op->size, rm, st_read(e, op->b));
+    rm = ac_store_cold(e);
+    op_store_value(e, op->size, rm, st_read(e, op->b));
+    ac_store_done(e);
+}
+
+// ---- x87 --------------------------------------------------------------------------------------------------
+static void op_fpu(Emit *e, const IrOp *op) {
+    unsigned opcode = op->imm & 0xff, modrm = op->imm >> 8 & 0xff;
+    if (opcode == 0xdf && modrm == 0xe0) st_before_write(e, 0, op->flive | op->fobs);
+    fl_prepare_clobber(e, true);                        // a pending exception is a fault point
+    if (op->fuse) fl_need_host(e, op->fuse);
+    st_record(e, e->b, e->b->p);
+    enc_u8(e->b, opcode);
+    enc_u8(e->b, modrm);
+    if (op->fdef) e->f = (FlagsState){ .host = FLAG_OSZAPC };
+}
+
+static void op_fpu_mem(Emit *e, Rm rm, const IrOp *op) {
+    st_record(e, e->b, e->b->p);
+    enc_rm(e->b, 0, op->imm & 0xff, op->imm >> 8 & 7, rm);
+}
+
+static void op_fpu_load(Emit *e, const IrOp *op) {
+    op_fpu_mem(e, ac_load(e, op, op->aux), op);
+}
+
+static void op_fpu_store(Emit *e, const IrOp *op) {
+    op_fpu_mem(e, ac_store(e, op, op->aux, false), op);
+    op_fpu_mem(e, ac_store_cold(e), op);
+    ac_store_done(e);
+}
+
+// ---- exits ----------------------------------------------------------------------------------------------
+// A direct exit: `jump` is the rel32 of the hot jump. Its stub saves flags, names the edge, asks for a link.
+static void ex_edge(Emit *e, u8 *jump, u32 target) {
+    X64Code *out = e->out;
+    if (out->edge_count == e->edge_capacity) {
+        X64Edge *old = out->edges;
+        e->edge_capacity *= 2;
+        out->edges = arena_alloc(e->ir->arena, e->edge_capacity * sizeof *old);
+        memcpy(out->edges, old, out->edge_count * sizeof *old);
+    }
+    X64Edge *edge = &out->edges[out->edge_count++];
+    *edge = (X64Edge){ .target = target, .jump = jump, .stub = e->cold.p };
+    FlagsState f = e->f;
+    edge->saves_flags = !f.env;
+    if (!f.env) fl_to_state(e, &e->cold, &f);
+    enc_mov_imm(&e->cold, R9, 0);
+    edge->number = e->cold.p - 4;
+    edge->stub_jump = enc_jmp32(&e->cold);
+    enc_patch32(edge->stub_jump, e->t->link);
+    enc_patch32(jump, edge->stub);
+}
+
+static void ex_jcc(Emit *e, const IrOp *op) {
+    fl_need_host(e, op->fuse);
+    ex_edge(e, enc_jcc32(e->b, op->cc), op->imm);
+}
+
+// Branch on a register being zero without touching the guest's flags.
+static void ex_jz(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, op->flive | op->fobs);
+    Opd a = st_read_reg(e, op->size, op->a, R9);
+    op_rm(e, op->size, 0x85, a.rm.reg, a.rm);
+    fl_reset_host(e);
+    ex_edge(e, enc_jcc32(e->b, op->code == IR_JZ ? 4 : 5), op->imm);
+}
+
+static void ex_indirect(Emit *e, const IrOp *op) {
+    Buf *b = e->b;
+    fl_to_state(e, b, &e->f);
+    op_mov(e, 4, R8, st_read(e, op->a));
+    enc_rr(b, 0, 0x89, R8, R9);                                    // mov %r8d, %r9d
+    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));                             // shl $4, %r9d
+    enc_u8(b, 4);
+    enc_rr(b, 0, 0x0fb7, R9, R9);                                  // movzwl %r9w, %r9d
+    enc_rm(b, ENC_W, 0x03, R9, rm_state(e->t->jump_cache));        // add jump_cache, %r9
+    enc_rm(b, 0, 0x3b, R8, rm_mem(R9, 0));                         // cmp (%r9), %r8d
+    enc_patch32(enc_jcc32(b, 5), e->t->lookup);
+    enc_rm(b, 0, 0xff, 4, rm_mem(R9, 8));                          // jmp *8(%r9)
+}
+
+static void ex_leave(Emit *e) {
+    fl_to_state(e, e->b, &e->f);
+    enc_patch32(enc_jmp32(e->b), e->t->leave);
+}
+
+static void ex_raise(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
+    enc_mov_imm(e->b, R9, op->imm);
+    enc_patch32(enc_call32(e->b), e->t->raise);
+    st_record(e, e->b, e->b->p - 1);
+}
+
+static void ex_count(Emit *e, const IrOp *op) {
+    enc_rm(e->b, 0, 0x8d, R12, rm_mem(R12, -(i32)op->imm));        // lea: keeps flags
+    e->charged += op->imm;
+}
+
+static void ex_poll(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
+    fl_reset_host(e);
+    enc_alu_imm(e->b, 0, 5, rm_reg(R12), op->imm, 4);              // sub $n, %r12d
+    e->charged += op->imm;
+    u8 *out = enc_jcc32(e->b, 8);
+    enc_patch32(out, e->cold.p);
+    enc_patch32(enc_call32(&e->cold), e->t->poll);
+    st_record(e, &e->cold, e->cold.p - 1);
+}
+
+// ---- the walk -------------------------------------------------------------------------------------------
+static void em_op(Emit *e, const IrOp *op) {
+    switch (op->code) {
+    case IR_INSN: break;
+    case IR_MOV: op_move(e, op); break;
+    case IR_ZEXT: case IR_SEXT: op_extend(e, op, st_read(e, op->a)); break;
+    case IR_EA: op_ea(e, op); break;
+    case IR_LOAD: op_load(e, op); break;
+    case IR_STORE: op_store(e, op); break;
+    case IR_ADD: case IR_ADC: case IR_SUB: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR:
+        op_alu(e, op, st_read(e, op->a), st_read(e, op->b));
+        break;
+    case IR_INC: case IR_DEC: case IR_NEG: case IR_NOT: op_unary(e, op); break;
+    case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
+        op_shift(e, op);
+        break;
+    case IR_SHLD: case IR_SHRD: op_double_shift(e, op); break;
+    case IR_MULW: case IR_IMULW: case IR_DIVW: case IR_IDIVW: op_wide(e, op, st_read(e, op->a)); break;
+    case IR_IMUL: op_imul(e, op, st_read(e, op->a), st_read(e, op->b)); break;
+    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: op_bit_test(e, op); break;
+    case IR_BSF: case IR_BSR: op_bit_scan(e, op); break;
+    case IR_SEL: op_select(e, op); break;
+    case IR_SETCC: op_setcc(e, op); break;
+    case IR_GETF: op_get_flags(e, op); break;
+    case IR_SETF: op_set_flags(e, op); break;
+    case IR_CLC: case IR_STC: case IR_CMC: op_carry(e, op); break;
+    case IR_LDENV: op_load_state(e, op); break;
+    case IR_STENV: op_store_value(e, op->size, rm_state((i32)op->imm), st_read(e, op->a)); break;
+    case IR_CALL: op_call(e, op); break;
+    case IR_FPU: op_fpu(e, op); break;
+    case IR_FPULD: op_fpu_load(e, op); break;
+    case IR_FPUST: op_fpu_store(e, op); break;
+    case IR_JCC: ex_jcc(e, op); break;
+    case IR_JZ: case IR_JNZ: ex_jz(e, op); break;
+    case IR_JMP: ex_edge(e, enc_jmp32(e->b), op->imm); break;
+    case IR_JMPI: ex_indirect(e, op); break;
+    case IR_LEAVE: ex_leave(e); break;
+    case IR_RAISE: ex_raise(e, op); break;
+    case IR_COUNT: ex_count(e, op); break;
+    case IR_POLL: ex_poll(e, op); break;
+    default: panic("no code for IR op %s", ir_info[op->code].name);
+    }
+}
+
+static void em_bswap(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_mov(e, 4, reg, a);
+    if (reg >= 8) enc_u8(e->b, 0x41);
+    enc_u16(e->b, 0xc80f | (reg & 7) << 8);
+    st_defined(e, op->d, reg);
+}
+
+// PROBE: a write check of any length: the helper-like slow path does it.
+static void em_probe(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
+    fl_reset_host(e);
+    op_mov(e, 4, R8, st_read(e, op->a));
+    enc_mov_imm(e->b, R9, X64_SLOW_INFO(X64_SLOW_STORE, op->seg, op->imm));
+    enc_patch32(enc_call32(e->b), e->t->slow[X64_SLOW_STORE]);
+    st_record(e, e->b, e->b->p - 1);
+}
+
+// Counts uses of temporaries and finds the last.
+static void em_scan_temps(Emit *e) {
+    for (u32 i = 0; i < e->ir->count; i++) {
+        const IrOp *op = &e->ir->ops[i];
+        const IrRef refs[4] = { op->a, op->b, op->c, op->d };
+        for (unsigned n = 0; n < 4; n++) {
+            if (ir_kind(refs[n]) != IR_KIND_TEMP) continue;
+            TempState *t = &e->temp[ir_index(refs[n])];
+            if (n < 3) t->uses++;
+            t->last = i;
+        }
+    }
+}
+
+// cmpl $ppn, code_table + 4*page(%r13) (flat), or with the page computed from CS's base; jne back to C.
+static void em_check_page(Emit *e, bool flat, u32 eip, u32 ppn) {
+    Buf *b = &e->hot;
+    Rm entry = rm_mem(R13, e->t->code_table + (i32)(eip >> 12) * 4);
+    if (!flat) {
+        enc_rm(b, 0, 0x8b, R9, rm_state(e->t->seg_base[1]));
+        enc_alu_imm(b, 0, 0, rm_reg(R9), eip, 4);
+        enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
+        enc_u8(b, 12);
+        entry = rm_sib(R13, R9, 2, e->t->code_table);
+    }
+    enc_rm(b, 0, 0x81, 7, entry);
+    enc_u32(b, ppn);
+    u8 *miss = enc_jcc32(b, 5);
+    enc_patch32(miss, e->cold.p);
+    enc_mov_imm(&e->cold, R8, e->ir->eip);
+    enc_patch32(enc_jmp32(&e->cold), e->t->lookup);
+}
+
+static void em_entries(Emit *e, const X64Entry *entry) {
+    em_check_page(e, entry->flat, entry->eip, entry->ppn);
+    e->out->fast = (u32)(e->hot.p - e->hot.start);
+    if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn);
+}
+
+enum { EM_OP_HOT = 256, EM_OP_COLD = 512 };     // no op with its fused successors takes more
+
+static bool em_body(Emit *e) {
+    bool began = false;
+    for (e->i = 0; e->i < e->ir->count; e->i += 1 + e->skip) {
+        const IrOp *op = &e->ir->ops[e->i];
+        if (e->hot.end - e->hot.p < EM_OP_HOT || e->cold.end - e->cold.p < EM_OP_COLD) return false;
+        e->out->op_host[e->i] = (u32)(e->hot.p - e->hot.start);
+        e->skip = 0;
+        if (op->code == IR_INSN) { if (began) e->insn++; began = true; }
+        if (op->code == IR_BSWAP) em_bswap(e, op);
+        else if (op->code == IR_PROBE) em_probe(e, op);
+        else em_op(e, op);
+        st_release(e);
+        for (u32 k = 1; k <= e->skip; k++) e->out->op_host[e->i + k] = (u32)(e->hot.p - e->hot.start);
+    }
+    return true;
+}
+
+static void em_sort_restores(X64Code *out) {    // few and nearly sorted: insertion
+    for (u32 i = 1; i < out->restore_count; i++) {
+        X64Restore r = out->restores[i];
+        u32 k = i;
+        for (; k > 0 && out->restores[k - 1].host > r.host; k--) out->restores[k] = out->restores[k - 1];
+        out->restores[k] = r;
+    }
+}
+
+bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
+              u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out) {
+    Arena *arena = ir->arena;
+    *out = (X64Code){ .hot = hot, .cold = cold };
+    Emit e = { .ir = ir, .t = target, .out = out,
+               .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end },
+               .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
+               .f = { .env = true }, .edge_capacity = 8, .restore_capacity = 32 };
+    e.b = &e.hot;
+    e.temp = arena_alloc(arena, (ir->temp_count + 1) * sizeof *e.temp);
+    memset(e.temp, 0, (ir->temp_count + 1) * sizeof *e.temp);
+    out->edges = arena_alloc(arena, e.edge_capacity * sizeof *out->edges);
+    out->restores = arena_alloc(arena, e.restore_capacity * sizeof *out->restores);
+    out->op_host = arena_alloc(arena, (ir->count + 1) * sizeof *out->op_host);
+    if (hot_end - hot < EM_OP_HOT || cold_end - cold < EM_OP_COLD) return false;
+    em_scan_temps(&e);
+    em_entries(&e, entry);
+    if (!em_body(&e)) return false;
+    out->op_host[ir->count] = (u32)(e.hot.p - hot);
+    out->hot_bytes = (u32)(e.hot.p - hot);
+    out->cold_bytes = (u32)(e.cold.p - cold);
+    em_sort_restores(out);
+    return true;
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// Private to room x64: the emitter's state, shared by its files.
+//   emit.c   the walk over the block: one case per IR op, fusion, exits
+//   access.c guest memory: the table test and its cold paths
+//   state.c  where things are: temporaries, and the guest's flags
+#ifndef X64_EMIT_INT_H
+#define X64_EMIT_INT_H
+
+#include "x64/x64.h"
+
+// Where a temporary is.
+enum { TEMP_NOWHERE, TEMP_REG, TEMP_SPILL, TEMP_LAZY };
+typedef struct TempState {
+    u8 kind;
+    u8 index;              // host register or spill slot
+    u16 uses;              // left to come
+    u32 last;              // index of the op that uses it last
+    u32 def;               // TEMP_LAZY: the EA op that computes it
+} TempState;
+
+// Where the guest's flags are. At least one of env, recipe, host covers all bits that are still wanted.
+typedef struct FlagsState {
+    u16 host;              // bits valid in host EFLAGS
+    bool env;              // the CPU state's recipe is current
+    bool recipe;           // the recipe below is current (places hold)
+    bool wants_carry;      // recipe INC/DEC whose CF (place C) is still in host EFLAGS only
+    u8 op;                 // FLAGS_OP
+    u8 a, b, c;            // X64_AT_*
+    u32 imm;
+} FlagsState;
+
+typedef struct Emit {
+    const IrBlock *ir;
+    const X64Target *t;
+    X64Code *out;
+    Buf hot, cold, *b;     // b: where the op at hand goes
+    u32 i;                 // index of the op at hand
+    u32 skip;              // ops after it that it has swallowed
+    TempState *temp;
+    u32 reg_free;          // mask of R10, R11
+    u32 spill_free;        // mask of spill slots
+    FlagsState f;
+    u32 insn;              // guest instructions completed before the one at hand
+    i32 charged;           // instructions charged so far
+    u32 edge_capacity, restore_capacity;
+} Emit;
+
+// An operand ready for encoding: register or memory (rm), or an immediate.
+typedef struct Opd { bool is_imm; Rm rm; u32 imm; } Opd;
+
+static inline bool opd_is_reg(Opd o) { return !o.is_imm && !o.rm.mem; }
+static inline unsigned size_flags(unsigned size) {
+    return size == 1 ? ENC_BYTE : size == 2 ? ENC_66 : 0;
+}
+static inline unsigned size_log2(unsigned bytes) {
+    return bytes <= 1 ? 0 : bytes <= 2 ? 1 : bytes <= 4 ? 2 : 3;
+}
+static inline Rm rm_state(i32 offset) { return rm_mem(R14, offset); }
+
+// ---- state.c ----------------------------------------------------------------------------------------
+unsigned st_host_reg(IrRef r);                           // of a guest register operand
+Opd st_read(Emit *e, IrRef r);                           // operand; counts the use; frees dead temps later
+Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch);  // the same, forced into a register
+void st_settle(Emit *e, IrRef r);                        // computes r now if it is a lazy address
+unsigned st_define(Emit *e, IrRef d);                    // register to compute d in
+void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary
+void st_release(Emit *e);                                // end of an op: frees temps used for the last time
+void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
+// Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.
+void st_before_write(Emit *e, unsigned r, bool flags_wanted);
+
+// Old flag bits that must survive the op at hand (wanted after it and not defined by it).
+u16 fl_survivors(const Emit *e, const IrOp *op);
+void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are about to be lost
+void fl_need_host(Emit *e, u16 bits);                    // bits must be valid in host EFLAGS now
+void fl_to_state(Emit *e, Buf *b, FlagsState *f);        // writes the recipe into the CPU state
+void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe);  // op has set host EFLAGS
+void st_record(Emit *e, const Buf *b, const u8 *host);   // a restore record for this host pc
+
+// ---- encoding with byte-register care (emit.c) ---------------------------------------------------------
+// opcode is that of the 16/32-bit form; the byte form is opcode - 1. reg: register or digit.
+void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm);
+void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a register
+
+// ---- access.c --------------------------------------------------------------------------------------
+// Emits the check for `op` (LOAD STORE FPULD FPUST) at address a of `bytes` bytes. Afterwards r8/r9 are
+// taken and rm addresses the data. Loads: the cold path comes back to the point after the check.
+Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);
+// Stores and read-modify-writes: after ac_store() the caller emits the instruction with rm, then
+// ac_store_cold() gives the operand for the cold copy, which the caller emits again, then
+// ac_store_done(). e->b switches between the two buffers.
+Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw);
+Rm ac_store_cold(Emit *e);
+void ac_store_done(Emit *e);
+
+#endif

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// The x86-64 encoder: bytes of one host instruction, no policy. For this room and the jit's stubs.
+//
+// Host registers are 0..15 in hardware order (RAX RCX RDX RBX RSP RBP RSI RDI R8..R15). The high byte
+// registers AH CH DH BH are ENC_HIGH | 4..7; they cannot stand in an instruction with a REX prefix.
+#ifndef X64_ENC_H
+#define X64_ENC_H
+
+#include "base/base.h"
+
+enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
+#define ENC_HIGH 0x20u
+#define ENC_NO 0xffu
+
+typedef struct Buf { u8 *start, *p, *end; } Buf;
+
+// An r/m operand: register, or memory [base + index << scale + disp].
+typedef struct Rm { bool mem; u8 reg, index, scale; i32 disp; } Rm;
+static inline Rm rm_reg(unsigned reg) { return (Rm){ .reg = reg }; }
+static inline Rm rm_mem(unsigned base, i32 disp) {
+    return (Rm){ .mem = true, .reg = base, .index = ENC_NO, .disp = disp };
+}
+static inline Rm rm_sib(unsigned base, unsigned index, unsigned scale, i32 disp) {
+    return (Rm){ .mem = true, .reg = base, .index = index, .scale = scale, .disp = disp };
+}
+
+enum { ENC_W = 1, ENC_66 = 2, ENC_BYTE = 4 };   // 64-bit; operand-size prefix; reg operands are bytes
+
+static inline void enc_u8(Buf *b, unsigned v) { *b->p++ = v; }
+static inline void enc_u16(Buf *b, unsigned v) { put_le16(b->p, v); b->p += 2; }
+static inline void enc_u32(Buf *b, u32 v) { put_le32(b->p, v); b->p += 4; }
+static inline void enc_u64(Buf *b, u64 v) { put_le64(b->p, v); b->p += 8; }
+
+// Would this pair of operands need a REX prefix (so that no high byte register may take part)?
+static inline bool enc_needs_rex(unsigned reg, Rm rm) {
+    unsigned r = reg == ENC_NO ? 0 : reg;
+    if (!(r & ENC_HIGH) && r >= 8) return true;
+    if (!rm.mem) return !(rm.reg & ENC_HIGH) && rm.reg >= 8;
+    return (rm.reg != ENC_NO && rm.reg >= 8) || (rm.index != ENC_NO && rm.index >= 8);
+}
+
+// opcode: 0xXX, 0x0fXX or 0xPP0fXX (PP a mandatory prefix). reg: register or /digit.
+void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm);
+static inline void enc_rr(Buf *b, unsigned flags, u32 opcode, unsigned reg, unsigned rm) {
+    enc_rm(b, flags, opcode, reg, rm_reg(rm));
+}
+
+// Forms used everywhere.
+void enc_mov_imm(Buf *b, unsigned reg, u32 imm);                  // mov $imm, %reg32, flags kept
+void enc_mov_imm64(Buf *b, unsigned reg, u64 imm);
+// ALU group by /digit (0 add 1 or 2 adc 3 sbb 4 and 5 sub 6 xor 7 cmp) with immediate.
+void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigned size_bytes);
+
+// Jumps: emit with a zero displacement; the return value is the address of the rel32 to patch.
+u8 *enc_jmp32(Buf *b);
+u8 *enc_jcc32(Buf *b, unsigned cc);
+u8 *enc_call32(Buf *b);
+static inline void enc_patch32(u8 *rel32, const u8 *target) {
+    put_le32(rel32, (u32)(i32)(target - (rel32 + 4)));
+}
+
+#endif

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT
+// Where things are while a block is emitted: temporaries and the guest's flags.
+//
+// Flags rules
+//  1. Bits that nobody wants (neither flive nor fobs of the op before) may be lost.
+//  2. Before host EFLAGS are clobbered while wanted bits are only there, they are saved: with LAHF/SETO
+//     into the CPU state. A recipe whose places still hold makes that unnecessary.
+//  3. Before a place of the recipe is overwritten while the flags are wanted, its value is stored to the
+//     CPU state's own word (flag_a, flag_b); the place then is that word.
+//  4. On the normal path flags come back by executing the recipe's host instruction again.
+#include "x64/emit_int.h"
+
+#include <string.h>
+
+// ---- operands -----------------------------------------------------------------------------------------
+unsigned st_host_reg(IrRef r) {
+    static const u8 map[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
+    if (ir_is_high(r)) return ENC_HIGH | (4 + ir_reg(r));
+    return map[ir_reg(r)];
+}
+
+static unsigned st_take_reg(Emit *e) {
+    if (e->reg_free & BIT(R10)) { e->reg_free &= ~BIT(R10); return R10; }
+    if (e->reg_free & BIT(R11)) { e->reg_free &= ~BIT(R11); return R11; }
+    return ENC_NO;
+}
+
+static i32 st_spill_at(const Emit *e, unsigned slot) { return e->t->spill + 4 * (i32)slot; }
+
+static unsigned st_take_spill(Emit *e) {
+    require(e->spill_free);
+    unsigned slot = __builtin_ctz(e->spill_free);
+    e->spill_free &= ~BIT(slot);
+    return slot;
+}
+
+static void st_place_temp(Emit *e, TempState *t) {
+    unsigned reg = st_take_reg(e);
+    t->kind = reg == ENC_NO ? TEMP_SPILL : TEMP_REG;
+    t->index = reg == ENC_NO ? st_take_spill(e) : reg;
+}
+
+// A lazy EA gets a place and is computed now.
+static void st_materialize(Emit *e, TempState *t) {
+    const IrOp *ea = &e->ir->ops[t->def];
+    st_place_temp(e, t);
+    unsigned reg = t->kind == TEMP_REG ? t->index : R9;
+    unsigned base = ea->a == IR_NONE ? ENC_NO : st_host_reg(ea->a);
+    if (ea->b != IR_NONE || base == ENC_NO)
+        enc_rm(e->b, 0, 0x8d, reg, rm_sib(base, ea->b == IR_NONE ? ENC_NO : st_host_reg(ea->b),
+                                          ea->aux, ea->imm));
+    else enc_rm(e->b, 0, 0x8d, reg, rm_mem(base, ea->imm));
+    if (ea->size == 2) enc_rr(e->b, 0, 0x0fb7, reg, reg);
+    if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
+}
+
+Opd st_read(Emit *e, IrRef r) {
+    Opd o = { 0 };
+    switch (ir_kind(r)) {
+    case IR_KIND_REG: o.rm = rm_reg(st_host_reg(r)); break;
+    case IR_KIND_CONST: o.is_imm = true; o.imm = ir_value(e->ir, r); break;
+    case IR_KIND_TEMP: {
+        TempState *t = &e->temp[ir_index(r)];
+        if (t->kind == TEMP_LAZY) st_materialize(e, t);
+        require(t->kind != TEMP_NOWHERE);
+        o.rm = t->kind == TEMP_REG ? rm_reg(t->index) : rm_state(st_spill_at(e, t->index));
+        break;
+    }
+    default: panic("operand expected in op %u", e->i);
+    }
+    return o;
+}
+
+void st_settle(Emit *e, IrRef r) {
+    if (ir_kind(r) != IR_KIND_TEMP) return;
+    TempState *t = &e->temp[ir_index(r)];
+    if (t->kind == TEMP_LAZY) st_materialize(e, t);
+}
+
+Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch) {
+    Opd o = st_read(e, r);
+    if (opd_is_reg(o)) return o;
+    op_mov(e, o.is_imm ? 4 : size, scratch, o);
+    return (Opd){ .rm = rm_reg(scratch) };
+}
+
+unsigned st_define(Emit *e, IrRef d) {
+    if (ir_kind(d) == IR_KIND_REG) return st_host_reg(d);
+    TempState *t = &e->temp[ir_index(d)];
+    if (t->kind == TEMP_NOWHERE || t->kind == TEMP_LAZY) st_place_temp(e, t);
+    return t->kind == TEMP_REG ? t->index : R9;
+}
+
+void st_defined(Emit *e, IrRef d, unsigned reg) {
+    if (ir_kind(d) != IR_KIND_TEMP) return;
+    TempState *t = &e->temp[ir_index(d)];
+    if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
+}
+
+static void st_free(Emit *e, TempState *t) {
+    if (t->kind == TEMP_REG) e->reg_free |= BIT(t->index);
+    if (t->kind == TEMP_SPILL) e->spill_free |= BIT(t->index);
+    t->kind = TEMP_NOWHERE;
+}
+
+void st_release(Emit *e) {
+    for (u32 k = e->i; k <= e->i + e->skip; k++) {
+        const IrOp *op = &e->ir->ops[k];
+        const IrRef refs[4] = { op->d, op->a, op->b, op->c };
+        for (unsigned n = 0; n < 4; n++) {
+            if (ir_kind(refs[n]) != IR_KIND_TEMP) continue;
+            TempState *t = &e->temp[ir_index(refs[n])];
+            if (t->last <= e->i + e->skip) st_free(e, t);
+        }
+    }
+}
+
+void st_spill_live(Emit *e) {
+    for (u32 n = 0; n < e->ir->temp_count; n++) {
+        TempState *t = &e->temp[n];
+        if (t->kind != TEMP_REG || t->last <= e->i) continue;
+        unsigned slot = st_take_spill(e);
+        enc_rm(e->b, 0, 0x89, t->index, rm_state(st_spill_at(e, slot)));
+        e->reg_free |= BIT(t->index);
+        t->kind = TEMP_SPILL;
+        t->index = slot;
+    }
+}
+
+static bool st_lazy_uses(const Emit *e, const TempState *t, unsigned r) {
+    const IrOp *ea = &e->ir->ops[t->def];
+    return (ir_kind(ea->a) == IR_KIND_REG && ir_reg(ea->a) == r) ||
+           (ir_kind(ea->b) == IR_KIND_REG && ir_reg(ea->b) == r);
+}
+
+// Value of guest register r moves to the CPU state's word; places that named it follow.
+static void st_rescue_place(Emit *e, u8 *place, u8 home, i32 offset, unsigned r) {
+    if (*place != X64_AT_REG + r) return;
+    enc_rm(e->b, 0, 0x89, st_host_reg(IR_REG(r)), rm_state(offset));
+    *place = home;
+}
+
+void st_before_write(Emit *e, unsigned r, bool flags_wanted) {
+    for (u32 n = 0; n < e->ir->temp_count; n++) {
+        TempState *t = &e->temp[n];
+        if (t->kind == TEMP_LAZY && t->last > e->i && st_lazy_uses(e, t, r)) st_materialize(e, t);
+    }
+    if (!e->f.recipe) return;
+    if (!flags_wanted) {
+        if (e->f.a == r || e->f.b == r || e->f.c == r) e->f.recipe = false;
+        return;
+    }
+    if (e->f.env) {                      // the state holds them anyway: do not overwrite its words
+        if (e->f.a == r || e->f.b == r) e->f.recipe = false;
+        return;
+    }
+    st_rescue_place(e, &e->f.a, X64_AT_A, e->t->flag_a, r);
+    st_rescue_place(e, &e->f.b, X64_AT_B, e->t->flag_b, r);
+}
+
+// ---- flags --------------------------------------------------------------------------------------------
+u16 fl_survivors(const Emit *e, const IrOp *op) {
+    (void)e;
+    u16 sets = ir_info[op->code].flags & 0xffff;
+    if (op->code == IR_CALL) sets = op->fdef;
+    if (!op->fdef) sets = 0;
+    return (op->flive | op->fobs) & ~sets;
+}
+
+// LAHF; SETO AL; store AX. r9 keeps EAX.
+static void fl_save_lahf(Emit *e, Buf *b) {
+    enc_rr(b, 0, 0x89, RAX, R9);                         // mov %eax, %r9d
+    enc_u8(b, 0x9f);                                     // lahf
+    enc_rm(b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));         // seto %al
+    enc_rm(b, 0, 0x89, RAX, rm_state(e->t->flag_a));     // mov %eax, flag_a
+    enc_rr(b, 0, 0x89, R9, RAX);                         // mov %r9d, %eax
+    enc_rm(b, 0, 0xc7, 0, rm_state(e->t->flag_op));      // movl $LAHF, flag_op
+    enc_u32(b, FLAGS_OP(FLAGS_LAHF, 2));
+}
+
+static void fl_load_lahf(Emit *e) {
+    Buf *b = e->b;
+    enc_rr(b, 0, 0x89, RAX, R9);                         // mov %eax, %r9d
+    enc_rm(b, 0, 0x8b, RAX, rm_state(e->t->flag_a));     // mov flag_a, %eax
+    enc_u16(b, 0x7f04);                                  // add $127, %al: OF = bit 0
+    enc_u8(b, 0x9e);                                     // sahf
+    enc_rr(b, 0, 0x89, R9, RAX);                         // mov %r9d, %eax
+}
+
+// INC/DEC: CF is still in host EFLAGS: setc flag_c.
+static void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {
+    if (!f->wants_carry) return;
+    enc_rm(b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));
+    f->c = X64_AT_C;
+    f->wants_carry = false;
+}
+
+static void fl_store_place(Buf *b, const FlagsState *f, u8 place, u8 home, i32 offset) {
+    if (place == home) return;
+    if (place < 8) {
+        enc_rm(b, 0, 0x89, st_host_reg(IR_REG(place)), rm_state(offset));
+    } else {
+        require(place == X64_AT_IMM || place == X64_AT_ZERO);
+        enc_rm(b, 0, 0xc7, 0, rm_state(offset));
+        enc_u32(b, place == X64_AT_IMM ? f->imm : 0);
+    }
+}
+
+static bool fl_kind_has_b(unsigned flag_op) {
+    unsigned kind = flag_op >> 2;
+    return kind != FLAGS_RAW && kind != FLAGS_LOGIC && kind != FLAGS_INC && kind != FLAGS_DEC &&
+           kind != FLAGS_LAHF;
+}
+
+static bool fl_kind_has_c(unsigned flag_op) {
+    return flag_op >> 2 == FLAGS_INC || flag_op >> 2 == FLAGS_DEC;
+}
+
+void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
+    if (f->env) return;
+    if (f->recipe) {
+        fl_catch_carry(e, b, f);
+        fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
+        if (fl_kind_has_b(f->op)) fl_store_place(b, f, f->b, X64_AT_B, e->t->flag_b);
+        if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
+        enc_rm(b, 0, 0xc7, 0, rm_state(e->t->flag_op));
+        enc_u32(b, f->op);
+    } else {
+        fl_save_lahf(e, b);
+        f->op = FLAGS_OP(FLAGS_LAHF, 2);
+    }
+    f->env = true;
+    f->recipe = false;
+}
+
+void fl_prepare_clobber(Emit *e, bool wanted) {
+    if (!wanted) { e->f.wants_carry = false; return; }
+    if (e->f.recipe) fl_catch_carry(e, e->b, &e->f);
+    else if (!e->f.env) fl_to_state(e, e->b, &e->f);
+}
+
+// Value of a place in a register: the guest register itself, or r9 loaded with it.
+static unsigned fl_place_reg(Emit *e, u8 place, i32 offset, unsigned scratch) {
+    if (place < 8) return st_host_reg(IR_REG(place));
+    if (place == X64_AT_IMM) enc_mov_imm(e->b, scratch, e->f.imm);
+    else if (place == X64_AT_ZERO) enc_mov_imm(e->b, scratch, 0);
+    else enc_rm(e->b, 0, 0x8b, scratch, rm_state(offset));
+    return scratch;
+}
+
+// op %b, reg  where b is a place: register, state word or immediate.
+static void fl_apply_b(Emit *e, unsigned size, unsigned digit, unsigned reg) {
+    u8 place = e->f.b;
+    if (place == X64_AT_IMM || place == X64_AT_ZERO) {
+        enc_alu_imm(e->b, size_flags(size), digit, rm_reg(reg), place == X64_AT_IMM ? e->f.imm : 0, size);
+        return;
+    }
+    Rm rm = place < 8 ? rm_reg(st_host_reg(IR_REG(place))) : rm_state(e->t->flag_b);
+    enc_rm(e->b, size_flags(size), digit << 3 | (size == 1 ? 2 : 3), reg, rm);
+}
+
+// Executes the recipe again so that host EFLAGS hold the flags. Uses r9.
+static void fl_execute_recipe(Emit *e) {
+    unsigned size = 1u << (e->f.op & 3), kind = e->f.op >> 2, fl = size_flags(size);
+    unsigned a = fl_place_reg(e, e->f.a, e->t->flag_a, R9);
+    switch (kind) {
+    case FLAGS_SUB: fl_apply_b(e, size, 7, a); return;
+    case FLAGS_LOGIC: enc_rm(e->b, fl, size == 1 ? 0x84 : 0x85, a, rm_reg(a)); return;
+    default: break;
+    }
+    if (a != R9) enc_rr(e->b, 0, 0x89, a, R9);
+    unsigned wide = size == 1 ? 0xfe : 0xff;
+    switch (kind) {
+    case FLAGS_ADD: fl_apply_b(e, size, 0, R9); break;
+    case FLAGS_ADDR: fl_apply_b(e, 4, 5, R9); fl_apply_b(e, size, 0, R9); break;
+    case FLAGS_SUBR: fl_apply_b(e, 4, 0, R9); fl_apply_b(e, size, 7, R9); break;
+    case FLAGS_SHL: case FLAGS_SHR: case FLAGS_SAR: {
+        unsigned digit = kind == FLAGS_SHL ? 4 : kind == FLAGS_SHR ? 5 : 7;
+        enc_rm(e->b, fl, size == 1 ? 0xc0 : 0xc1, digit, rm_reg(R9));
+        enc_u8(e->b, e->f.imm);
+        break;
+    }
+    case FLAGS_INC: case FLAGS_DEC:
+        enc_rm(e->b, 0, 0x8d, R9, rm_mem(R9, kind == FLAGS_INC ? -1 : 1));   // lea: undo
+        if (e->f.c == X64_AT_ZERO) enc_u8(e->b, 0xf8);                       // clc
+        else { enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_c)); enc_u8(e->b, 0); }  // bt $0
+        enc_rm(e->b, fl, wide, kind == FLAGS_INC ? 0 : 1, rm_reg(R9));
+        break;
+    default: panic("recipe kind %u", kind);
+    }
+}
+
+static void fl_load_state(Emit *e) {
+    if (e->f.op == FLAGS_OP(FLAGS_LAHF, 2)) fl_load_lahf(e);
+    else enc_patch32(enc_call32(e->b), e->t->flags_load);
+}
+
+void fl_need_host(Emit *e, u16 bits) {
+    if ((e->f.host & bits) == bits) return;
+    if (e->f.recipe) {
+        require(!e->f.wants_carry);
+        fl_execute_recipe(e);
+    } else {
+        require(e->f.env);
+        fl_load_state(e);
+    }
+    e->f.host = FLAG_OSZAPC;
+}
+
+void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe) {
+    u16 sets = ir_info[op->code].flags & 0xffff;
+    u16 host = e->f.host | sets;
+    e->f = recipe ? *recipe : (FlagsState){ 0 };
+    e->f.host = host;
+    e->f.recipe = recipe != NULL;
+}
+
+// ---- restore records --------------------------------------------------------------------------------
+void st_record(Emit *e, const Buf *b, const u8 *host) {
+    X64Code *out = e->out;
+    if (out->restore_count == e->restore_capacity) {
+        X64Restore *old = out->restores;
+        e->restore_capacity *= 2;
+        out->restores = arena_alloc(e->ir->arena, e->restore_capacity * sizeof *old);
+        memcpy(out->restores, old, out->restore_count * sizeof *old);
+    }
+    X64Restore *r = &out->restores[out->restore_count++];
+    *r = (X64Restore){ .host = (u32)(host - b->start) | (b == &e->cold ? X64_COLD : 0),
+                       .op = (u16)e->i, .insn = (u8)e->insn,
+                       .charged = (i8)(e->charged - (i32)e->insn),
+                       .flag_op = X64_FLAGS_IN_STATE };
+    if (!e->f.env && e->f.recipe) {
+        r->flag_op = e->f.op;
+        r->a = e->f.a;
+        r->b = e->f.b;
+        r->c = e->f.c;
+        r->imm = e->f.imm;
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// The back end: IR -> x86-64 code. Knows no guest: what it must know of the CPU state and of the code
+// around a block comes in an X64Target.
+//
+// Register map, the same in every block, stub and helper call:
+//     rax rcx rdx rbx rbp rsi rdi   guest EAX ECX EDX EBX EBP ESI EDI   (upper halves zero)
+//     r15                           guest ESP
+//     r14                           CPU state        r13   base of the MMU context's tables
+//     r12                           instruction budget (r12d, counts down; negative: leave)
+//     r8                            host pointer or address of the access at hand
+//     r9                            scratch          r10 r11   temporaries
+//     rsp                           host stack, 16-byte aligned at block entry
+//
+// A block's code has a hot part and a cold part, in two areas of the code cache. What can fault has a restore record that says, for one host
+// pc, which guest instruction it belongs to and where the guest's flags are.
+#ifndef X64_X64_H
+#define X64_X64_H
+
+#include "base/base.h"
+#include "ir/ir.h"
+#include "x64/enc.h"
+
+enum { X64_SLOW_LOAD, X64_SLOW_STORE, X64_SLOW_RMW, X64_SLOW_KINDS };
+// How a slow access is described to the C side: what, segment, size in bytes.
+#define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
+
+typedef struct X64Target {
+    // offsets in the CPU state (from r14)
+    i32 regs, flag_op, flag_a, flag_b, flag_c, spill, jump_cache;
+    u32 spill_count;
+    i32 seg_base[6], seg_read_end[6], seg_write_end[6];   // ends: array of u32 by log2 size
+    // displacements of the tables from r13
+    i32 read_table, write_table, code_table;
+    // stubs. Calls keep every register but those named.
+    const u8 *slow[X64_SLOW_KINDS];   // in: r8d offset, r9d X64_SLOW_INFO; out: r8 host pointer. Keeps r10 r11
+    const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
+    const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
+    const u8 *poll;                   // called: budget used up
+    const u8 *raise;                  // called: r9d = RAISE's imm
+    const u8 *link;                   // jumped to: r9d = edge number
+    const u8 *lookup;                 // jumped to: r8d = guest eip
+    const u8 *leave;                  // jumped to: cpu->eip is set
+    const u8 *const *helper;          // called: arguments r8d r9d r10d; out: r8; r9 r10 r11 lost
+} X64Target;
+
+typedef struct X64Edge {       // a direct exit
+    u32 target;                // guest eip
+    u8 *jump;                  // the rel32 that leaves; leads to the stub until linked
+    u8 *stub;                  // cold: saves flags if it must, then asks for linking
+    u8 *stub_jump;             // the stub's own rel32; leads to target->link until linked
+    u8 *number;                // the imm32 that holds the edge's number for the link stub
+    bool saves_flags;          // the stub saves flags: a successor that needs none can be entered directly
+} X64Edge;
+
+enum { X64_FLAGS_IN_STATE = 0xff };
+enum { X64_AT_REG = 0, X64_AT_A = 8, X64_AT_B, X64_AT_C, X64_AT_IMM, X64_AT_ZERO };   // places
+
+#define X64_COLD 0x80000000u   // in X64Restore.host: offset into the cold part
+typedef struct X64Restore {
+    u32 host;                  // offset of the instruction, or of the last byte of a call; | X64_COLD
+    u16 op;                    // index of the IR op
+    u8 insn;                   // index of the guest instruction in the block
+    i8 charged;                // instructions charged to the budget minus instructions completed
+    u8 flag_op;                // FLAGS_OP, or X64_FLAGS_IN_STATE
+    u8 a, b, c;                // X64_AT_*
+    u32 imm;                   // for X64_AT_IMM
+} X64Restore;
+
+typedef struct X64Entry {      // the test at a block's checked entry: does the page still lead here?
+    bool flat;                 // CS base is 0: compare code_table[page] directly
+    u32 eip;                   // of the first byte
+    u32 ppn;                   // physical page expected there
+    i32 cs_base;               // offset of CS's base in the CPU state
+    bool second;               // the (only) instruction goes on to another page: tested on every entry
+    u32 second_eip, second_ppn;
+} X64Entry;
+
+typedef struct X64Code {
+    u8 *hot, *cold;            // start of the parts; hot starts with the checked entry
+    u32 hot_bytes, cold_bytes;
+    u32 fast;                  // offset of the fast entry in hot
+    X64Edge *edges;
+    u32 edge_count;
+    X64Restore *restores;      // hot ones ascending by host, then cold ones ascending
+    u32 restore_count;
+    u32 *op_host;              // offset in hot of each IR op's first byte (for the log)
+} X64Code;
+
+// Translates `ir` (after ir_flags()) into the two areas. Everything but the code itself is allocated in
+// ir's arena. The same input at the same addresses gives the same code and records. False: no room.
+bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
+              u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out);
+
+#endif
