@@ -628,6 +628,7 @@ static void ide_write_command(Ide *ide, u8 opcode) {
     }
     bus_timer_stop(ide->timer);
     ide_end_transfer(ide);
+    ide->status[ide->active] &= (u8)~STATUS_DATA;
     ide->active = (u8)u;
     ide->command = opcode;
     ide->error[u] = 0;
@@ -795,6 +796,10 @@ void ide_set_geometry(Ide *ide, unsigned unit, IdeGeometry g) {
 
 IdeGeometry ide_geometry(const Ide *ide, unsigned unit) { return ide->geometry[unit & 1]; }
 
+unsigned ide_bios_translation(const Ide *ide, unsigned unit) {
+    return ide->geometry[unit & 1].cylinders > 1024;
+}
+
 // ---- life ---------------------------------------------------------------------------------------
 static void ide_reset(void *self) {
     Ide *ide = self;
@@ -811,8 +816,12 @@ static void ide_loaded(void *self) {
     ide->in_end = min_u32(ide->in_end, IDE_BUFFER_BYTES);
     ide->out_end = min_u32(ide->out_end, IDE_BUFFER_BYTES);
     ide->data_pos = min_u32(ide->data_pos, IDE_BUFFER_BYTES);
-    ide->buffered = (u8)min_u32(ide->buffered, IDE_BUFFER_SECTORS - ide->data_pos / DISK_SECTOR_BYTES);
+    ide->block = (u8)min_u32(ide->block, ide->in_end ? ide->buffered : IDE_BUFFER_SECTORS);
+    u32 room = IDE_BUFFER_BYTES - (ide->in_end ? ide->in_end : ide->data_pos);
+    u32 taken = ide->in_end ? ide->block : 0;
+    ide->buffered = (u8)min_u32(ide->buffered, room / DISK_SECTOR_BYTES + taken);
     ide->block = (u8)min_u32(ide->block, IDE_BUFFER_SECTORS);
+    if (!ide_active_disk(ide)) ide_end_transfer(ide);
     for (unsigned u = 0; u < IDE_UNITS; u++) {
         if (!ide->heads[u] || ide->heads[u] > 16) ide->heads[u] = ide->geometry[u].heads;
         if (!ide->sectors[u]) ide->sectors[u] = ide->geometry[u].sectors;

@@ -372,7 +372,6 @@ static void pit_fire(void *self) {
 // Before counter 0 is reprogrammed: an edge that is due but whose timer has not run yet.
 static void pit_deliver_due(Pit *pit, u64 now) {
     if (pit->edge_tick <= now) pit_pulse(pit);
-    pit->edge_tick = PIT_NEVER;
 }
 
 // After counter 0 was reprogrammed: the line follows OUT, the timer the next edge.

@@ -265,12 +265,10 @@ static void rtc_write_a(Rtc *rtc, u64 now_ns, u8 value) {
     bus_timer_stop(rtc->periodic_timer);
 }
 
-static void rtc_write_b(Rtc *rtc, u64 now_ns, u8 value) {
+static void rtc_write_b(Rtc *rtc, u8 value) {
     u8 *b = &rtc->cmos[RTC_B];
-    bool periodic_on = value & ~*b & B_PIE;
     if (value & ~*b & B_SET) value &= (u8)~B_UIE;
     *b = value;
-    if (periodic_on) rtc_next_period(rtc, now_ns);
     rtc_update_irq(rtc);
 }
 
@@ -279,7 +277,7 @@ static void rtc_write(Rtc *rtc, unsigned index, u8 value) {
     rtc_sync(rtc, now_ns);
     switch (index) {
     case RTC_A: rtc_write_a(rtc, now_ns, value); break;
-    case RTC_B: rtc_write_b(rtc, now_ns, value); break;
+    case RTC_B: rtc_write_b(rtc, value); break;
     case RTC_C: case RTC_D: break;               // read only
     default: rtc->cmos[index] = value;
     }

@@ -3,8 +3,7 @@
 // memory operand, which becomes an access of the IR, and the environment forms, which are helpers:
 // the instruction and data pointers in them are the guest's.
 //
-// FPU's imm is opcode | modrm << 8; FPULD's and FPUST's is opcode | digit << 8. FWAIT is written as
-// the two bytes 9b 90.
+// FPU's imm is opcode | modrm << 8; FPULD's and FPUST's is opcode | digit << 8.
 #include "lift/lift_int.h"
 
 static IrOp *fpu_emit(Lift *l, unsigned opcode, unsigned modrm) {
@@ -55,4 +54,5 @@ void lift_insn_fpu_env(Lift *l) {
     lift_call(l, helpers[l->row->sub - ISA_SUB_FLDENV], m.addr, access, IR_NONE);
 }
 
-void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0x9b, 0x90); }
+// FNOP: it reports pending exceptions as FWAIT does, and nothing else.
+void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0xd9, 0xd0); }

@@ -91,6 +91,8 @@ static void test_log_items(void **state) {
     assert_string_equal(bad, "in_as");
     free(bad);
     assert_int_equal(log.mask, LOG(IN_ASM) | LOG(OP) | LOG(OUT_ASM));
+    assert_true(log_parse_items(&log, "int", &bad));
+    assert_int_equal(log.mask, LOG(INT));
     assert_true(log_parse_items(&log, "all", &bad));
     assert_true(log_on(&log, LOG(DMA)) && log_on(&log, LOG(OUT_ASM)));
     assert_true(log_parse_items(&log, "none", &bad));

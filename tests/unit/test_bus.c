@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,8 +208,11 @@ static void test_code_granules(void **state) {
     assert_int_equal(w->written.calls, 4);
     bus_note_store(w->bus, 3, 0xc0, 0xf01);
     assert_int_equal(w->written.calls, 5);
+    bus_page(w->bus, 4)->code_granules = 1;
+    bus_write(w->bus, phy(0x4003), 1, 0);
+    assert_int_equal(w->written.calls, 6);
     bus_note_store(w->bus, 3, 0xfff, 0);
-    assert_int_equal(w->written.calls, 5);
+    assert_int_equal(w->written.calls, 6);
 }
 
 static void test_dirty(void **state) {
@@ -264,7 +268,9 @@ static void test_ports(void **state) {
     assert_int_equal(bus_in(w->bus, 0x102, 1), 0xff);               // takes no bytes
     assert_int_equal(bus_in(w->bus, 0x100, 4), 0xffff4140);         // nor as part of a dword
     assert_int_equal(bus_in(w->bus, 0x0ff, 2), 0x40ff);             // begins at nobody
+    w->port.calls = 0;
     bus_out(w->bus, 0x0fe, 4, 0x44332211);
+    assert_int_equal(w->port.calls, 2);
     assert_int_equal(w->port.a, 0x101);
     assert_int_equal(w->port.c, 0x44);
     bus_out(w->bus, 0x102, 2, 0xabc12345);
@@ -273,6 +279,11 @@ static void test_ports(void **state) {
     bus_map_ports(w->bus, 0xffff, 1, &(BusPort){ "last", w, 4, NULL, NULL });
     assert_int_equal(bus_in(w->bus, 0xffff, 4), 0xffffffff);        // NULL in: ones
     bus_out(w->bus, 0xffff, 4, 0);
+    World other = { 0 };                                            // same functions, other self
+    bus_map_ports(w->bus, 0x110, 1, &(BusPort){ "bytes", &other, 1, port_in, port_out });
+    bus_out(w->bus, 0x110, 2, 0x4321);
+    assert_int_equal(other.port.calls, 1);
+    assert_int_equal(other.port.c, 0x21);
     bus_unmap_ports(w->bus, 0x100, 3);
     u32 calls = w->port.calls;
     assert_int_equal(bus_in(w->bus, 0x100, 1), 0xff);
@@ -338,6 +349,7 @@ static void test_pins(void **state) {
     assert_int_equal(w->changed.calls, 0);
     bus_set_a20(w->bus, false);
     assert_int_equal(w->changed.calls, 1);
+    assert_int_equal(w->changed.a, 0);
     assert_int_equal(w->changed.b, BUS_PAGES);
     assert_false(bus_a20(w->bus));
 }
@@ -485,6 +497,19 @@ static void test_events(void **state) {
     assert_false(bus_has_attention(w->bus));
 }
 
+static void note_keep(BusEvent *ev) { strcat(((Note *)ev)->w->order, "k"); }
+
+static void test_event_reused(void **state) {
+    World *w = *state;
+    Note a = { { NULL, note_keep }, w, 0 }, b = a;
+    bus_post(w->bus, &a.ev);
+    bus_post(w->bus, &b.ev);
+    bus_run_events(w->bus);
+    bus_post(w->bus, &a.ev);                                        // alone: b must not follow
+    bus_run_events(w->bus);
+    assert_string_equal(w->order, "kkk");
+}
+
 typedef struct Outside { World *w; pthread_t machine; u32 sum; bool right_thread; } Outside;
 
 static void outside_add(void *arg) {
@@ -518,12 +543,21 @@ static void test_bus_call(void **state) {
     assert_int_equal(bus_exit_status(w->bus), 3);
 }
 
+static u64 thread_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
 static void test_wait(void **state) {
     World *w = *state;
     bus_run_events(w->bus);
     u64 start = bus_now_ns(w->bus);
     bus_wait(w->bus, start + 3000000);
     assert_true(bus_now_ns(w->bus) >= start + 3000000);
+    start = thread_ns();
+    bus_wait(w->bus, bus_now_ns(w->bus) + 100000000);
+    assert_true(thread_ns() - start < 50000000);                    // asleep, not spinning
     note_post(w, 'a');
     bus_wait(w->bus, UINT64_MAX);                                   // returns for the event
     bus_run_events(w->bus);
@@ -561,7 +595,7 @@ static const Field gadget_fields[] = {
 static void gadget_reset(void *self) {
     Gadget *g = self;
     g->resets++;
-    strncat(g->w->order, g->small == 0x12 ? "r" : "?", 1);
+    strcat(g->w->order, g->small == 0x12 ? "r" : "?");
 }
 static void gadget_loaded(void *self) { strcat(((Gadget *)self)->w->order, "l"); }
 static void gadget_info(void *self, FILE *out) { (void)self, fprintf(out, "a gadget\n"); }
@@ -609,7 +643,8 @@ static void test_device_info(void **state) {
     fclose(f);
     assert_string_equal(text,
         "a gadget\ngadget1:\n  small: 12\n  words: 3456 3456 3456\n  big: 0000010000000000\n"
-        "  on: yes\n  fifo:\n    000: ee ee ee ee ee\n  timer: stopped\n  kept: 00\nbus\ngadget1\n");
+        "  on: yes\n  fifo:\n    000: ee ee ee ee ee\n  timer: stopped\n  kept: 00\n"
+        "bus\ngadget1\n");
     free(text);
     free(g);
 }
@@ -645,7 +680,14 @@ static void test_snapshot(void **state) {
     assert_int_equal(bus_next_deadline_ns(v->bus), 123456789);
     assert_true(bus_now_ns(v->bus) == bus_now_ns(w->bus));
     assert_true(device_hash(w->bus) == device_hash(v->bus));
-    assert_true(bus_take_nmi(v->bus));
+    assert_true(bus_take_nmi(v->bus) && bus_has_attention(v->bus));
+    h->small ^= 1;
+    assert_true(device_hash(w->bus) != device_hash(v->bus));
+    f = fopen("/dev/full", "w");
+    setbuf(f, NULL);
+    assert_false(device_save(w->bus, f, &err));
+    free(err);
+    fclose(f);
     for (size_t cut = 0; cut < bytes; cut++) {                      // every truncation
         f = fmemopen(text, cut ? cut : 1, "r");
         if (!cut) fgetc(f);
@@ -688,12 +730,12 @@ static void test_two_rounds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_too_large), T(test_ram), T(test_nothing_there), T(test_rom_and_alloc),
-        T(test_map_changed), T(test_mmio), T(test_dma), T(test_code_granules), T(test_dirty),
-        T(test_ports), T(test_port_remapping), T(test_port_log), T(test_pins), T(test_requests),
-        T(test_clock), T(test_timers), T(test_timer_heap), T(test_events), T(test_bus_call),
-        T(test_wait), T(test_device_reset), T(test_device_info), T(test_snapshot),
-        T(test_two_rounds),
+        cmocka_unit_test(test_too_large), T(test_ram), T(test_nothing_there),
+        T(test_rom_and_alloc), T(test_map_changed), T(test_mmio), T(test_dma),
+        T(test_code_granules), T(test_dirty), T(test_ports), T(test_port_remapping),
+        T(test_port_log), T(test_pins), T(test_requests), T(test_clock), T(test_timers),
+        T(test_timer_heap), T(test_events), T(test_event_reused), T(test_bus_call), T(test_wait),
+        T(test_device_reset), T(test_device_info), T(test_snapshot), T(test_two_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -478,6 +478,8 @@ static void test_shape_string(void **state) {
                               "mov.2 r6,t2; jmp.4 #1002");
     SHAPE("\xa6", M_FLAT, "load.1 3: t0,r6; load.1 0: t1,r7; sub.1 _,t0,t1 !; ldenv.4 t2 df; "
                           "ea.4 r6,r6,t2 #0; ea.4 r7,r7,t2 #0; jmp.4 #1001");
+    SHAPE("\xab", M_REAL, "ea.2 t0,r7 #0; store.2 0w: _,t0,r0; ldenv.4 t1 df; "
+                          "ea.2 t2,r7,t1 *1 #0; mov.2 r7,t2; jmp.4 #1001");
     SHAPE("\xf3\xa5", M_FLAT, "stenv.4 _,1002 eip; call.4.rep_movs _,253; leave.4");
     SHAPE("\x67\xf2\xae", M_FLAT, "stenv.4 _,1003 eip; call.4.rep_scas _,383 !; leave.4");
     SHAPE("\xec", M_FLAT, "zext.4 t0,r2 *2; stenv.4 _,1001 eip; call.4.in t1,t0,1; mov.1 r0,t1; "
@@ -492,7 +494,7 @@ static void test_shape_fpu(void **state) {
     SHAPE("\xdf\xf1", M_FLAT, "fpu.4 #f1df !; jmp.4 #1002");
     SHAPE("\xd9\x2b", M_FLAT, "fpuld.4 3: _,r3 *2 #5d9; jmp.4 #1002");
     SHAPE("\xdf\xe0", M_FLAT, "fpu.4 #e0df; jmp.4 #1002");
-    SHAPE("\x9b", M_FLAT, "fpu.4 #909b; jmp.4 #1001");
+    SHAPE("\x9b", M_FLAT, "fpu.4 #d0d9; jmp.4 #1001");
     SHAPE("\xdd\x33", M_FLAT, "call.4.fnsave _,r3,13; jmp.4 #1002");
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Decoder, lifter and the IR interpreter against the host's own CPU: random 32-bit instructions run
 // both ways from the same registers, flags and memory, and must end the same. Build and run:
-//   gcc -std=gnu11 -Wall -Wextra -g -fsanitize=address,undefined -Isrc tests/unit/test_lift_native.c
-//       src/lift/*.c src/isa/*.c src/ir/*.c src/ir/*.S src/base/*.c -lcmocka
-//       -o build/test_lift_native && build/test_lift_native        (one line)
+//   gcc -std=gnu11 -Wall -Wextra -g -fsanitize=address,undefined -Isrc
+//       tests/unit/test_lift_native.c src/lift/*.c src/isa/*.c src/ir/*.[cS] src/base/*.c
+//       -lcmocka -o build/test_lift_native && build/test_lift_native        (one line)
 //
 // The host runs 32-bit code by a far jump into Linux's 32-bit code segment; guest address = host
 // address, in a low mapping of its own. Left out: what needs a helper (system instructions), what
@@ -59,9 +59,13 @@ typedef struct Context {
 #define context ((Context *)(uintptr_t)CONTEXT)
 #define ABS(field) (CONTEXT + (u32)offsetof(Context, field))
 
-// ---- host ----------------------------------------------------------------------------------------
+// ---- host -------------------------------------------------------------------------------------
 
-static u8 *put(u8 *p, const char *bytes, unsigned count) { memcpy(p, bytes, count); return p + count; }
+static u8 *put(u8 *p, const char *bytes, unsigned count) {
+    memcpy(p, bytes, count);
+    return p + count;
+}
+
 static u8 *put_abs(u8 *p, const char *opcode, unsigned count, u32 value) {
     p = put(p, opcode, count);
     put_le32(p, value);
@@ -135,41 +139,48 @@ static bool host_can_run_32(void) {
     return status == 0;
 }
 
-// ---- interpreter ---------------------------------------------------------------------------------
+// ---- interpreter ------------------------------------------------------------------------------
 
 typedef struct Model {
     Arena *arena;
     Cpu cpu;
     Insn in;
-    bool unusable;          // helper, exception or access outside of MEMORY
+    bool unusable;          // helper or exception
     bool taken;
     bool covered[1024];
     unsigned runs;
     u8 before[MEMORY_BYTES], after[MEMORY_BYTES];
 } Model;
 
-static bool model_outside(Model *m, u32 addr, unsigned bytes) {
-    if (addr < MEMORY || addr + bytes > MEMORY + MEMORY_BYTES) m->unusable = true;
-    return m->unusable;
+static void report(const Model *m, const char *what, u32 host, u32 model);
+
+static bool is_inside(u32 addr, unsigned bytes) {
+    return addr >= MEMORY && addr + bytes <= MEMORY + MEMORY_BYTES;
+}
+
+// All operands were placed inside: an access elsewhere has a wrong address.
+static void model_check(const Model *m, u32 addr, unsigned bytes) {
+    if (!is_inside(addr, bytes)) report(m, "address", MIDDLE, addr);
 }
 
 static bool model_load(void *self, const IrOp *op, u32 addr, unsigned bytes, void *to) {
     (void)op;
-    if (model_outside(self, addr, bytes)) return false;
+    model_check(self, addr, bytes);
     memcpy(to, (void *)(uintptr_t)addr, bytes);
     return true;
 }
 
 static bool model_store(void *self, const IrOp *op, u32 addr, unsigned bytes, const void *from) {
     (void)op;
-    if (model_outside(self, addr, bytes)) return false;
+    model_check(self, addr, bytes);
     memcpy((void *)(uintptr_t)addr, from, bytes);
     return true;
 }
 
 static bool model_probe(void *self, const IrOp *op, u32 addr, u32 bytes) {
     (void)op;
-    return !model_outside(self, addr, bytes);
+    model_check(self, addr, bytes);
+    return true;
 }
 
 static bool model_call(void *self, unsigned helper, u32 a, u32 b, u32 c, u64 *result) {
@@ -198,7 +209,7 @@ static u32 model_run(Model *m) {
     return r.eip;
 }
 
-// ---- random instructions and states ----------------------------------------------------------------
+// ---- random instructions and states -----------------------------------------------------------
 
 static u32 random_u32(u64 *seed) {
     *seed ^= *seed << 13;
@@ -223,6 +234,7 @@ static void random_bytes(u64 *seed, u8 *bytes) {
     if ((r & 0xf0) == 0) bytes[n++] = 0x67;
     if ((r & 0xf00) == 0) bytes[n++] = 0xf0;
     if ((r & 0x7000) < 0x3000) bytes[n++] = 0x0f;
+    if ((r & 0x1f8000) == 0) memcpy(bytes, "\x8f\x44\x24", 3);      // pop disp8(%esp)
 }
 
 static bool uses_memory(const Insn *in) {
@@ -253,7 +265,7 @@ static bool place_operand(Insn *in, u32 *regs, u8 *bytes, u64 *seed) {
     if (in->base != ISA_NO_REG) {
         if (in->base == in->index) return false;
         regs[in->base] = want - index - in->disp;
-        return true;
+        return is_inside(regs[CPU_ESP] - 64, 128);
     }
     for (unsigned i = 1; i + 4 <= in->length; i++)
         if (get_le32(bytes + i) == in->disp) {
@@ -304,7 +316,7 @@ static bool place_jump(Model *m, u8 *bytes) {
     return true;
 }
 
-// ---- comparison ------------------------------------------------------------------------------------
+// ---- comparison -------------------------------------------------------------------------------
 
 // Flags that the instruction defines: rows leave out that CF of wide shifts is undefined.
 static u32 compared_flags(const Insn *in) {
@@ -342,42 +354,48 @@ static void compare(Model *m) {
     }
 }
 
-static void random_case(Model *m, u64 *seed) {
-    u8 bytes[ISA_MAX_BYTES];
+// Decodes random bytes and arranges registers and memory for them. False: not to be run.
+static bool case_arrange(Model *m, u8 *bytes, u64 *seed) {
     u8 *memory = (u8 *)(uintptr_t)MEMORY;
+    Insn *in = &m->in;
     random_bytes(seed, bytes);
-    if (isa_decode(bytes, sizeof bytes, true, &m->in) != ISA_OK || is_left_out(&m->in)) return;
-    bool bit_string = isa_row(&m->in)->lifter == ISA_LIFT_BT && m->in.op[1].kind == ISA_REG;
-    if (uses_memory(&m->in) && bit_string
-        && (m->in.op[1].reg == m->in.base || m->in.op[1].reg == m->in.index)) return;
+    if (isa_decode(bytes, ISA_MAX_BYTES, true, in) != ISA_OK || is_left_out(in)) return false;
+    bool bit_string = isa_row(in)->lifter == ISA_LIFT_BT && in->op[1].kind == ISA_REG;
+    if (uses_memory(in) && bit_string
+        && (in->op[1].reg == in->base || in->op[1].reg == in->index))
+        return false;
     place_state(m, seed);
     bool repeated = random_u32(seed) & 1;
     for (u32 i = 0; i < MEMORY_BYTES; i += 4)
         put_le32(memory + i, repeated ? 0x01010101 : random_u32(seed));
-    if (uses_memory(&m->in) && !place_operand(&m->in, m->cpu.regs, bytes, seed)) return;
-    if (isa_row(&m->in)->attr & ISA_A_JUMP) {
-        if (model_outside(m, m->cpu.regs[CPU_ESP], 64)) { m->unusable = false; return; }
-        if (!place_jump(m, bytes)) return;
-    }
-    u32 flags = random_u32(seed) & (FLAG_OSZAPC | FLAG_DF);
-    memcpy(context->in, m->cpu.regs, sizeof context->in);
+    if (uses_memory(in) && !place_operand(in, m->cpu.regs, bytes, seed)) return false;
+    return !(isa_row(in)->attr & ISA_A_JUMP) || place_jump(m, bytes);
+}
+
+static void case_set_flags(Model *m, u32 flags) {
     context->in_flags = flags | FLAG_IF | 2;
     m->cpu.flag_op = FLAGS_OP(FLAGS_RAW, 2);
     m->cpu.flag_a = flags & FLAG_OSZAPC;
     m->cpu.eflags = context->in_flags & ~FLAG_OSZAPC;
     m->cpu.df = flags & FLAG_DF ? -1 : 1;
+}
+
+static void random_case(Model *m, u64 *seed) {
+    u8 bytes[ISA_MAX_BYTES], *memory = (u8 *)(uintptr_t)MEMORY;
+    if (!case_arrange(m, bytes, seed)) return;
+    memcpy(context->in, m->cpu.regs, sizeof context->in);
+    case_set_flags(m, random_u32(seed) & (FLAG_OSZAPC | FLAG_DF));
 
     memcpy(m->before, memory, MEMORY_BYTES);
     m->unusable = false;
-    u32 eip = model_run(m);
+    u32 eip = model_run(m), next = CODE + m->in.length;
     memcpy(m->after, memory, MEMORY_BYTES);
     memcpy(memory, m->before, MEMORY_BYTES);
     if (m->unusable) return;
     m->taken = eip == TAKEN;
-    u32 next = CODE + m->in.length;
     if (eip != TAKEN && eip != next) report(m, "eip", next, eip);
     memcpy((u8 *)(uintptr_t)CODE, bytes, m->in.length);
-    put_jump((u8 *)(uintptr_t)CODE + m->in.length, EXIT_NEXT);
+    put_jump((u8 *)(uintptr_t)next, EXIT_NEXT);
     host_run();
     compare(m);
     m->covered[m->in.row] = true;

@@ -135,6 +135,11 @@ static void test_priority(void **state) {
     ACK(w, 0x0e);
     out(w, 0x20, 0x63);                               // of another level: no effect
     assert_int_equal(isr(w, 0x20), 0x40);
+    out(w, 0x20, 0x20);
+    edge(w, 7);
+    ACK(w, 0x0f);
+    out(w, 0x20, 0x20);                               // the last in line is ended, too
+    assert_int_equal(isr(w, 0x20), 0);
 }
 
 static void test_mask(void **state) {
@@ -196,6 +201,32 @@ static void test_fully_nested(void **state) {
     edge(w, 8);                                       // higher on the slave: passes
     ACK(w, 0x70);
     assert_int_equal(isr(w, 0xa0), 0x11);
+}
+
+// The slave's INT falls at its acknowledgement: the next request is a new edge for the master.
+static void test_slave_auto_eoi(void **state) {
+    World *w = *state;
+    init_chip(w, 0xa0, 0x70, 2, 3);
+    edge(w, 9), edge(w, 12);
+    ACK(w, 0x71);
+    QUIET(w);
+    out(w, 0x20, 0x20);
+    ACK(w, 0x74);
+    out(w, 0x20, 0x20);
+    QUIET(w);
+}
+
+// Special fully nested mode means the master's IR2 only.
+static void test_slave_does_not_nest(void **state) {
+    World *w = *state;
+    init_chip(w, 0xa0, 0x70, 2, 0x11);
+    edge(w, 10);
+    ACK(w, 0x72);
+    out(w, 0x20, 0x20);
+    edge(w, 10);
+    QUIET(w);
+    out(w, 0xa0, 0x20);
+    ACK(w, 0x72);
 }
 
 static void test_auto_eoi(void **state) {
@@ -272,7 +303,11 @@ static void test_poll(void **state) {
     out(w, 0x20, 0x0c);
     assert_int_equal(in(w, 0x21), 0x07);              // nothing; either port gives the pulse
     assert_int_equal(in(w, 0x21), 0x00);              // once
+    edge(w, 0);
+    out(w, 0x20, 0x0c);
+    assert_int_equal(in(w, 0x20), 0x80);
     edge(w, 14);
+    out(w, 0x20, 0x20);
     out(w, 0x20, 0x0c);
     assert_int_equal(in(w, 0x20), 0x82);
     out(w, 0xa0, 0x0c);
@@ -366,9 +401,9 @@ static void test_random(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_edge), T(test_withdrawn), T(test_level), T(test_priority), T(test_mask),
-        T(test_slave), T(test_slave_spurious), T(test_fully_nested), T(test_auto_eoi),
-        T(test_rotation), T(test_special_mask), T(test_poll), T(test_init),
-        T(test_snapshot_and_info), T(test_random),
+        T(test_slave), T(test_slave_spurious), T(test_fully_nested), T(test_slave_auto_eoi),
+        T(test_slave_does_not_nest), T(test_auto_eoi), T(test_rotation), T(test_special_mask),
+        T(test_poll), T(test_init), T(test_snapshot_and_info), T(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

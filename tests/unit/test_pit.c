@@ -180,6 +180,7 @@ static u32 draw_count(Random *r, const Sim *s) {
     switch (draw(r, 8)) {
     case 0: return sim_modulus(s);
     case 1: return 250 + draw(r, 20);
+    case 2: return 1000 + draw(r, 8999);
     default: return least + draw(r, 30);
     }
 }
@@ -319,11 +320,25 @@ static void test_due_edge_survives_programming(void **state) {
     out(w, 0x43, 0x34);
     out_count(w, 0, 1000);
     u32 edges = w->edges;
-    w->now_ns = ns_of_tick(1200);                 // the timer has not run yet
+    w->now_ns = ns_of_tick(1001);                 // the timer has not run yet
     out(w, 0x43, 0x34);
     assert_int_equal(w->edges, edges + 1);
     go(w, 5000);
     assert_int_equal(w->edges, edges + 1);        // waits for a count
+}
+
+static void test_reset(void **state) {
+    World *w = *state;
+    out(w, 0x43, 0x30);
+    out_count(w, 0, 10);
+    out(w, 0x61, 3);
+    go(w, 5);
+    assert_false(w->irq0);
+    device_reset_all(w->bus);
+    assert_true(w->irq0);
+    assert_int_equal(in(w, 0x61) & 0x0f, 0);
+    assert_int_equal(latched(w, 2), 0);           // held
+    assert_int_equal(bus_next_deadline_ns(w->bus), ns_of_tick(5 + 65536));
 }
 
 static void test_access_widths(void **state) {
@@ -339,23 +354,27 @@ static void test_access_widths(void **state) {
     go(w, 14);
     assert_int_equal(in(w, 0x40), 0x7f);          // 0x7fff
     out(w, 0x43, 0x34);
-    out(w, 0x40, 0x34);
+    out(w, 0x40, 0x03);
     go(w, 20);
     assert_int_equal(in_count(w, 0), 0x7fff);     // frozen since the control word
     out(w, 0x40, 0x12);
     go(w, 21);
-    assert_int_equal(in_count(w, 0), 0x1234);
+    assert_int_equal(in_count(w, 0), 0x1203);
     out(w, 0x43, 0x00);                           // latch
     go(w, 31);
     out(w, 0x43, 0x00);                           // a second latch changes nothing
-    assert_int_equal(in_count(w, 0), 0x1234);
-    assert_int_equal(in_count(w, 0), 0x122a);
+    assert_int_equal(in_count(w, 0), 0x1203);
+    assert_int_equal(in_count(w, 0), 0x11f9);
     out(w, 0x43, 0xc2);                           // status and count, then live again
     go(w, 41);
     assert_int_equal(in(w, 0x40), 0x80 | 0x34);
-    assert_int_equal(in_count(w, 0), 0x122a);
-    assert_int_equal(in_count(w, 0), 0x1220);
+    assert_int_equal(in_count(w, 0), 0x11f9);
+    assert_int_equal(in_count(w, 0), 0x11ef);
     assert_int_equal(in(w, 0x43), 0xff);
+    out(w, 0x43, 0x00);
+    go(w, 51);
+    out(w, 0x43, 0x34);                           // ends the latch
+    assert_int_equal(in_count(w, 0), 0x11e5);
 }
 
 static void test_port61(void **state) {
@@ -430,7 +449,7 @@ static void test_snapshot(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_modes), T(test_irq_edges), T(test_no_drift), T(test_catch_up),
-        T(test_due_edge_survives_programming), T(test_access_widths), T(test_port61),
+        T(test_due_edge_survives_programming), T(test_reset), T(test_access_widths), T(test_port61),
         T(test_speaker), T(test_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

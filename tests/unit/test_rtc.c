@@ -110,7 +110,7 @@ static void test_calendar(void **state) {
         start(w, at);
         for (int round = 0; round < 2; round++) {
             struct tm t;
-            char text[40], all[48];
+            char text[40], all[64];
             gmtime_r(&at, &t);
             strftime(text, sizeof(text), "%Y%m%d w%%d %H%M%S", &t);
             snprintf(all, sizeof(all), "%.10s%d%s", text, t.tm_wday + 1, text + 12);
@@ -260,6 +260,9 @@ static void test_periodic(void **state) {
     assert_false(w->irq8);
     go(w, 2500 * MS);
     assert_true(w->irq8);
+    get(w, 0x0c);
+    set(w, 0x0a, 0x26);                           // the old deadline does not hold
+    assert_true(bus_next_deadline_ns(w->bus) < 2501 * MS);
     set(w, 0x0a, 0x20);                           // none
     get(w, 0x0c);
     go(w, 10 * SECOND);

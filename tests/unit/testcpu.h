@@ -164,8 +164,9 @@ static inline void testcpu_page(TestCpu *c, u32 rights) {
         CpuFault f_ = (c)->cpu->fault; \
         assert_int_equal(f_.pending, 1); \
         assert_int_equal(f_.vector, v); \
-        if ((e) >= 0) { assert_int_equal(f_.has_error, 1); assert_int_equal(f_.error, e); } \
-        else assert_int_equal(f_.has_error, 0); \
+        i64 e_ = (i64)(e);                   /* -1: none */ \
+        assert_int_equal(f_.has_error, e_ != -1); \
+        if (e_ != -1) assert_int_equal(f_.error, e_); \
         (c)->cpu->fault = (CpuFault){ 0 }; \
     } while (0)
 #define assert_no_fault(c) assert_int_equal((c)->cpu->fault.pending, 0)
@@ -178,6 +179,7 @@ static inline int testcpu_setup_protected(void **state) {
 }
 static inline int testcpu_teardown(void **state) { testcpu_close(*state); return 0; }
 #define TEST_REAL(f) cmocka_unit_test_setup_teardown(f, testcpu_setup, testcpu_teardown)
-#define TEST_PROTECTED(f) cmocka_unit_test_setup_teardown(f, testcpu_setup_protected, testcpu_teardown)
+#define TEST_PROTECTED(f) \
+    cmocka_unit_test_setup_teardown(f, testcpu_setup_protected, testcpu_teardown)
 
 #endif
