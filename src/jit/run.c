@@ -173,7 +173,6 @@ static void run_math_fault(Jit *jit) {
         return;
     }
     wire_set(bus_ferr(jit->bus), true);
-    wire_set(bus_ferr(jit->bus), false);
 }
 
 // What is pending is delivered; eip is that of the instruction (or after it for traps).

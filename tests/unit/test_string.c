@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+// REP string instructions and ports against a plain byte-by-byte model: random operands over page
+// borders, both directions, both address sizes; faults in the middle; pauses. Build as test_mmu.c.
+#include "testcpu.h"
+
+enum { LENGTH = 2 };
+
+static u32 rnd(u32 *seed) {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
+static void set_df(TestCpu *c, bool down) { cpu_set_eflags(c->cpu, down ? FLAG_DF : 0, FLAG_DF); }
+
+// Runs a helper again until it is finished; eip must come back by the length for each pause.
+static u32 run(TestCpu *c, u32 (*helper)(Cpu *, u32), u32 info) {
+    u32 calls = 0;
+    for (;;) {
+        c->cpu->eip = 0x7002;
+        u32 finished = helper(c->cpu, info);
+        calls++;
+        assert_no_fault(c);
+        assert_int_equal(c->cpu->eip, finished ? 0x7002 : 0x7000);
+        if (finished) return calls;
+    }
+}
+
+// ---- model --------------------------------------------------------------------------------------
+typedef struct Model {
+    u8 *ram;
+    u32 eax, ecx, esi, edi, flags;
+    unsigned size;
+    i32 step;
+    u32 mask;
+} Model;
+
+static u32 model_get(const Model *m, u32 at_addr) {
+    u32 v = 0;
+    memcpy(&v, m->ram + at_addr, m->size);
+    return v;
+}
+static void model_move(const Model *m, u32 *reg) {
+    *reg = (*reg & ~m->mask) | ((*reg + (u32)m->step) & m->mask);
+}
+static u32 model_count(const Model *m) { return m->ecx & m->mask; }
+static void model_down(Model *m) { m->ecx = (m->ecx & ~m->mask) | ((m->ecx - 1) & m->mask); }
+
+static void model_run(Model *m, char kind, bool until_equal) {
+    while (model_count(m)) {
+        u32 s = m->esi & m->mask, d = m->edi & m->mask;
+        u32 log2 = (u32)__builtin_ctz(m->size), v = model_get(m, s);
+        if (kind == 'm') memcpy(m->ram + d, &v, m->size);
+        if (kind == 's') memcpy(m->ram + d, &m->eax, m->size);
+        if (kind == 'l') memcpy(&m->eax, &v, m->size);
+        if (kind == 'c')
+            m->flags = flags_compute(FLAGS_OP(FLAGS_SUB, log2), v, model_get(m, d), 0);
+        if (kind == 'a')
+            m->flags = flags_compute(FLAGS_OP(FLAGS_SUB, log2), m->eax, model_get(m, d), 0);
+        if (strchr("mlc", kind)) model_move(m, &m->esi);
+        if (strchr("msca", kind)) model_move(m, &m->edi);
+        model_down(m);
+        if (strchr("ca", kind) && ((m->flags & FLAG_ZF) != 0) == until_equal) return;
+    }
+}
+
+static const struct { char kind; u32 (*helper)(Cpu *, u32); } ops[] = {
+    { 'm', cpu_h_rep_movs }, { 's', cpu_h_rep_stos }, { 'l', cpu_h_rep_lods },
+    { 'c', cpu_h_rep_cmps }, { 'a', cpu_h_rep_scas },
+};
+
+static void test_random(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    u32 seed = 12345;
+    static u8 ram[0x20000];
+    for (u32 round = 0; round < 4000; round++) {
+        const u32 which = rnd(&seed) % ARRAY_LEN(ops), log2 = rnd(&seed) % 3;
+        bool wide = rnd(&seed) & 1, down = rnd(&seed) & 1, repne = rnd(&seed) & 1;
+        for (u32 i = 0; i < 64; i++) put_le32(at(c, 0x9f80 + 4 * i), rnd(&seed) & 0x01010101);
+        for (u32 i = 0; i < 0x9000; i += 4) put_le32(at(c, 0xa000 + i), (rnd(&seed) & 7) ? 0 : 1);
+        if (rnd(&seed) & 1) mmu_flush(cpu, false);
+        u32 dirt = wide ? 0 : rnd(&seed) << 16;
+        Model m = { ram, rnd(&seed), dirt | (rnd(&seed) % 3000), dirt | (0xd000 + rnd(&seed) % 0x1800),
+                    dirt | (0xd000 + rnd(&seed) % 0x1800), rnd(&seed) & FLAG_OSZAPC, 1u << log2,
+                    down ? -(1 << log2) : 1 << log2, wide ? 0xffffffff : 0xffff };
+        if (log2 == 2) m.ecx = dirt | (m.ecx & 0x3ff);
+        m.eax &= 0x01010101;
+        memcpy(ram, at(c, 0), sizeof ram);
+        cpu->regs[CPU_EAX] = m.eax;
+        cpu->regs[CPU_ECX] = m.ecx;
+        cpu->regs[CPU_ESI] = m.esi;
+        cpu->regs[CPU_EDI] = m.edi;
+        cpu_set_arith(cpu, m.flags);
+        set_df(c, down);
+        model_run(&m, ops[which].kind, repne);
+        run(c, ops[which].helper, CPU_STR(CPU_DS, log2, LENGTH) | (wide ? CPU_STR_A32 : 0)
+            | (repne ? CPU_STR_REPNE : 0));
+        assert_int_equal(cpu->regs[CPU_EAX], m.eax);
+        assert_int_equal(cpu->regs[CPU_ECX], m.ecx);
+        assert_int_equal(cpu->regs[CPU_ESI], m.esi);
+        assert_int_equal(cpu->regs[CPU_EDI], m.edi);
+        assert_int_equal(cpu_flags(cpu) & FLAG_OSZAPC, m.flags);
+        assert_memory_equal(ram, at(c, 0), sizeof ram);
+    }
+}
+
+// 16-bit addresses wrap at 64 KiB within one instruction.
+static void test_wrap(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    cpu->regs[CPU_EDI] = 0xabcdfffc;
+    cpu->regs[CPU_ECX] = 0xabcd0008;
+    cpu->regs[CPU_EAX] = 0x77;
+    run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH));
+    assert_int_equal(cpu->regs[CPU_EDI], 0xabcd0004);
+    assert_int_equal(cpu->regs[CPU_ECX], 0xabcd0000);
+    assert_int_equal(peek32(c, 0xfffc), 0x77777777);
+    assert_int_equal(peek32(c, 0), 0x77777777);
+    assert_int_equal(peek32(c, 0x10000), 0);
+}
+
+static void test_zero_count(void **state) {
+    TestCpu *c = *state;
+    c->cpu->regs[CPU_ECX] = 0xffff0000;                     // CX is 0
+    cpu_set_arith(c->cpu, FLAG_CF);
+    assert_int_equal(cpu_h_rep_cmps(c->cpu, CPU_STR(CPU_DS, 0, LENGTH)), 1);
+    assert_int_equal(cpu_flags(c->cpu) & FLAG_OSZAPC, FLAG_CF);
+    assert_int_equal(c->cpu->regs[CPU_ECX], 0xffff0000);
+}
+
+static void test_fault_in_the_middle(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    testcpu_page(c, 7);
+    poke32(c, AT_PT + 4 * 0x102, 0);
+    memset(at(c, 0x200000), 0x31, 0x3000);
+    cpu->regs[CPU_ESI] = 0x200000;
+    cpu->regs[CPU_EDI] = AT_DATA + 1;                       // a dword crosses each border
+    cpu->regs[CPU_ECX] = 0x1000;
+    cpu_h_rep_movs(cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    assert_int_equal(cpu->cr2, AT_DATA + 0x2000);
+    assert_fault(c, VEC_PF, 2);
+    u32 done = 0x7ff;                                       // the 0x800th would cross into the hole
+    assert_int_equal(cpu->regs[CPU_ECX], 0x1000 - done);
+    assert_int_equal(cpu->regs[CPU_EDI], AT_DATA + 1 + 4 * done);
+    assert_int_equal(cpu->regs[CPU_ESI], 0x200000 + 4 * done);
+    assert_int_equal(*at(c, AT_DATA + 0x1ffc), 0x31);
+    assert_int_equal(*at(c, AT_DATA + 0x1ffd), 0);
+    // comparisons keep the flags that were there before
+    poke32(c, AT_PT + 4 * 0x102, 0);
+    memset(at(c, AT_DATA + 0x1f00), 0x31, 0x100);
+    cpu->regs[CPU_ESI] = 0x200000;
+    cpu->regs[CPU_EDI] = AT_DATA + 0x1ff0;
+    cpu->regs[CPU_ECX] = 100;
+    cpu_set_arith(cpu, FLAG_CF | FLAG_OF);
+    cpu_h_rep_cmps(cpu, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
+    assert_fault(c, VEC_PF, 0);
+    assert_int_equal(cpu->regs[CPU_ECX], 84);
+    assert_int_equal(cpu_flags(cpu) & FLAG_OSZAPC, FLAG_CF | FLAG_OF);
+}
+
+static void test_limits(void **state) {
+    TestCpu *c = *state;
+    load_seg(c, CPU_ES, SEL_SMALL);
+    c->cpu->regs[CPU_EDI] = 0xff0;
+    c->cpu->regs[CPU_ECX] = 100;
+    cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
+    assert_fault(c, VEC_GP, 0);
+    assert_int_equal(c->cpu->regs[CPU_ECX], 84);
+    assert_int_equal(c->cpu->regs[CPU_EDI], 0x1000);
+}
+
+static void test_bounded(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    cpu->regs[CPU_EDI] = AT_DATA;
+    cpu->regs[CPU_ECX] = 0x40000;
+    assert_true(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32) >= 16);
+    cpu->regs[CPU_EDI] = AT_DATA;
+    cpu->regs[CPU_ECX] = 5;
+    cpu_set_eflags(cpu, FLAG_TF, FLAG_TF);                  // single step: one element per call
+    assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32), 5);
+    cpu_set_eflags(cpu, 0, FLAG_TF);
+    bus_set_intr(c->bus, true);                             // attention: after every piece
+    cpu->regs[CPU_EDI] = AT_DATA + 0x800;
+    cpu->regs[CPU_ECX] = 0x2000;
+    assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32), 3);
+}
+
+// A store into translated code of the running block: what came before is done and committed.
+static void test_restart(void **state) {
+    TestCpu *c = *state;
+    bus_page(c->bus, 0x101)->flags |= BUS_PAGE_CODE;
+    bus_page(c->bus, 0x101)->code_granules = 1;
+    c->restart = true;
+    c->cpu->regs[CPU_EDI] = AT_DATA + 0xff0;
+    c->cpu->regs[CPU_ECX] = 8;
+    cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    assert_int_equal(c->cpu->fault.pending, 1);
+    assert_int_equal(c->cpu->fault.kind, CPU_RESTART);
+    assert_int_equal(c->cpu->regs[CPU_ECX], 4);
+    c->cpu->fault.pending = 0;
+    c->restart = false;
+    run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    assert_int_equal(c->written, 4);
+}
+
+// ---- ports --------------------------------------------------------------------------------------
+typedef struct Fifo { u32 next, out[64], outs; } Fifo;
+static u32 fifo_in(void *self, u16 port, unsigned size) {
+    (void)port, (void)size;
+    return ((Fifo *)self)->next++;
+}
+static void fifo_out(void *self, u16 port, unsigned size, u32 value) {
+    Fifo *f = self;
+    (void)port, (void)size;
+    f->out[f->outs++ % 64] = value;
+}
+
+static void test_ports(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    Fifo f = { 0 };
+    bus_map_ports(c->bus, 0x1f0, 1, &(BusPort){ "fifo", &f, 1 | 2 | 4, fifo_in, fifo_out });
+    testcpu_page(c, 7);
+    poke32(c, AT_PT + 4 * 0x101, 0);
+    cpu->regs[CPU_EDX] = 0xffff01f0;
+    cpu->regs[CPU_EDI] = AT_DATA + 0xff8;
+    cpu->regs[CPU_ECX] = 10;
+    cpu_h_rep_ins(cpu, CPU_STR(CPU_DS, 1, LENGTH) | CPU_STR_A32);
+    assert_fault(c, VEC_PF, 2);
+    assert_int_equal(f.next, 4);                            // no datum lost to the fault
+    assert_int_equal(cpu->regs[CPU_ECX], 6);
+    poke32(c, AT_PT + 4 * 0x101, 0x101007);
+    run(c, cpu_h_rep_ins, CPU_STR(CPU_DS, 1, LENGTH) | CPU_STR_A32);
+    for (u32 i = 0; i < 10; i++) assert_int_equal(peek16(c, AT_DATA + 0xff8 + 2 * i), i);
+    cpu->regs[CPU_ESI] = AT_DATA + 0xff8;
+    cpu->regs[CPU_ECX] = 5;
+    run(c, cpu_h_rep_outs, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    for (u32 i = 0; i < 5; i++) assert_int_equal(f.out[i], (2 * i + 1) << 16 | 2 * i);
+    cpu_h_outs(cpu, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
+    assert_int_equal(f.outs, 6);
+    assert_int_equal(cpu->regs[CPU_ECX], 0);
+    testcpu_ring3(c, 2);
+    memset(at(c, AT_TSS_A + 0x68), 0xff, 0x98);
+    cpu->regs[CPU_ECX] = 5;
+    cpu_h_rep_outs(cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    assert_fault(c, VEC_GP, 0);
+    assert_int_equal(f.outs, 6);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST_PROTECTED(test_random), TEST_PROTECTED(test_wrap), TEST_PROTECTED(test_zero_count),
+        TEST_PROTECTED(test_fault_in_the_middle), TEST_PROTECTED(test_limits),
+        TEST_PROTECTED(test_bounded), TEST_PROTECTED(test_restart), TEST_PROTECTED(test_ports),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
