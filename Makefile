@@ -1,60 +1,106 @@
-# glassbox: GNU make, no configure step. Targets: all test check lint rooms bless fuzz bench debug clean.
+# SPDX-License-Identifier: MIT
+# glassbox: GNU make, no configure step. docs/testing.md tells the tests' story.
+#
+#   make                     build/glassbox            make debug      build/debug/glassbox, with sanitisers and
+#   make test [T=unit/isa]   all tests, or some        make fuzz       random tests for minutes: SEED=7 N=100
+#   make check               what CI runs              make bless      renews tests/golden
+#   make rooms | lint        layer rules | style       make bench      beside QEMU and the bare host
+#   make lab                 the lab's floppy          make install PREFIX=/usr/local | make clean
+#
+# `make test DEBUG=1` tests the debug build. Options: BUILD=folder VNC=0 OPT=-O0 SEABIOS=folder.
 BUILD ?= build
 CC = gcc
 CSTD = -std=gnu11 -Isrc
 WARN = -Wall -Wextra
-OPT ?= -O2 -g
 VNC ?= 1
-CFLAGS = $(CSTD) $(WARN) $(OPT) -MMD -MP
+DEBUG ?= 0
+SEABIOS ?= /usr/share/seabios
+PREFIX ?= /usr/local
+ifeq ($(DEBUG),1)
+override BUILD := $(BUILD)/debug
+OPT ?= -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DGLASSBOX_DEBUG
+else
+OPT ?= -O2 -g
+endif
+CFLAGS = $(CSTD) $(WARN) $(OPT) -DGLASSBOX_VNC=$(VNC) -MMD -MP
 LDLIBS = -lpthread -lm
 
-# Libraries: found by pkg-config; a missing one is named with its Debian package.
+.PHONY: all debug clean install
+.SECONDARY:
+.DELETE_ON_ERROR:
+all: $(BUILD)/glassbox
+debug:
+	+$(MAKE) DEBUG=1 all
+
+# Libraries and firmware: a missing one is named with its Debian package.
 define need
 $(if $(shell pkg-config --exists $(1) && echo yes),,$(error $(1) is missing: apt-get install $(2)))
 endef
 
-all: $(BUILD)/glassbox
+ifneq ($(filter-out clean rooms,$(or $(MAKECMDGOALS),all)),)
+$(if $(shell command -v pkg-config),,$(error pkg-config is missing: apt-get install pkg-config))
+$(call need,capstone,libcapstone-dev)
+$(call need,libpng,libpng-dev)
+ifeq ($(VNC),1)
+$(call need,libvncserver,libvncserver-dev)
+LDLIBS += $(shell pkg-config --libs libvncserver)
+endif
+LDLIBS += $(shell pkg-config --libs capstone libpng)
+$(if $(wildcard $(SEABIOS)/bios-256k.bin),,$(error SeaBIOS is missing: apt-get install seabios))
+endif
 
+# ---- the emulator -------------------------------------------------------------------------------------------
 ROOMS = base isa ir x64 bus cpu lift jit dev pc ui cli
 SRC := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c src/$(r)/*.S))
 OBJ = $(patsubst src/%,$(BUILD)/%.o,$(SRC))
 LIBOBJ = $(filter-out $(BUILD)/cli/main.c.o,$(OBJ))
 
-ifneq ($(MAKECMDGOALS),clean)
-$(call need,capstone,libcapstone-dev)
-$(call need,libpng,libpng-dev)
-ifeq ($(VNC),1)
-$(call need,libvncserver,libvncserver-dev)
-CFLAGS += -DGLASSBOX_VNC=1
-LDLIBS += $(shell pkg-config --libs libvncserver)
-else
-CFLAGS += -DGLASSBOX_VNC=0
-endif
-LDLIBS += $(shell pkg-config --libs capstone libpng)
-endif
-
-# Reached from generated code without a save of guest FPU state: no vector registers, no x87.
+# Reached from generated code without a save of guest FPU state: no vector registers, no x87, no libc.
 GENERAL = base/flags.c cpu/access.c cpu/mmu.c
 $(GENERAL:%=$(BUILD)/%.o): CFLAGS += -mgeneral-regs-only
 
+FIRMWARE = $(SEABIOS)/bios-256k.bin $(SEABIOS)/vgabios-isavga.bin
+$(BUILD)/pc/firmware.S.o: SFLAGS += -DFIRMWARE_BIOS='"$(word 1,$(FIRMWARE))"' \
+    -DFIRMWARE_VGABIOS='"$(word 2,$(FIRMWARE))"'
+$(BUILD)/pc/firmware.S.o: $(FIRMWARE)
+# The lab's floppy, in every binary.
+$(BUILD)/pc/lab.S.o: SFLAGS += -DLAB_IMAGE='"$(BUILD)/lab/lab.img"'
+$(BUILD)/pc/lab.S.o: $(BUILD)/lab/lab.img
+
 include guest/lab/lab.mk
 include bench/bench.mk
+include tests/tests.mk
 
-$(BUILD)/%.c.o: src/%.c
+# Rebuilt when their text changes: everything depends on the flags, the library on the list of its parts.
+define stamp
+$(shell mkdir -p $(dir $(1)); printf '%s\n' '$(2)' | cmp -s - $(1) || printf '%s\n' '$(2)' > $(1))
+endef
+ifneq ($(filter-out clean rooms,$(or $(MAKECMDGOALS),all)),)
+$(call stamp,$(BUILD)/flags.txt,$(CC) $(CFLAGS) $(GENERAL) $(FIRMWARE))
+$(call stamp,$(BUILD)/parts.txt,$(LIBOBJ))
+endif
+
+$(BUILD)/%.c.o: src/%.c $(BUILD)/flags.txt
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c $< -o $@
 
-$(BUILD)/%.S.o: src/%.S
+$(BUILD)/%.S.o: src/%.S $(BUILD)/flags.txt
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(SFLAGS) -c $< -o $@
 
-$(BUILD)/libglassbox.a: $(LIBOBJ)
+$(BUILD)/libglassbox.a: $(LIBOBJ) $(BUILD)/parts.txt
 	rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(LIBOBJ)
 
 $(BUILD)/glassbox: $(BUILD)/cli/main.c.o $(BUILD)/libglassbox.a
 	$(CC) $(OPT) $^ -o $@ $(LDLIBS)
 
 bench: $(BUILD)/glassbox
+
+install: $(BUILD)/glassbox
+	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/glassbox
+
+clean:
+	rm -rf $(BUILD)
 
 -include $(OBJ:.o=.d)

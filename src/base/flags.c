@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What flag recipes stand for. Plain integer C: no vector registers, no libc.
 //
-// Every kind is reduced to an addition or subtraction with its operands, result and carry; the flags
-// then follow from those bits (SDM Vol. 1, appendix A). Logic results clear AF, as processors do.
+// Every kind is reduced to an addition or subtraction with its operands, result and carry; the
+// flags then follow from those bits (SDM Vol. 1, appendix A). Logic results clear AF, as processors
+// do.
 #include "base/flags.h"
 
 typedef struct FlagsSum {
@@ -55,7 +56,8 @@ static u32 flags_from_lahf(u32 a) {
                 : "=&a"(ax_), "+q"(v_) : "c"(count) : "cc"); \
         ax_; })
 #define SHIFT_ALL(insn) \
-    (size_log2 == 0 ? SHIFT(insn "b", u8) : size_log2 == 1 ? SHIFT(insn "w", u16) : SHIFT(insn "l", u32))
+    (size_log2 == 0 ? SHIFT(insn "b", u8) : size_log2 == 1 ? SHIFT(insn "w", u16) \
+        : SHIFT(insn "l", u32))
 
 static u32 flags_shift(FlagsKind kind, u32 v, u32 count, unsigned size_log2) {
     if (!(count & 31)) return 0;

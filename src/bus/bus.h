@@ -132,6 +132,9 @@ void bus_request_exit(Bus *bus, int status);         // [any thread] SHUTDOWN wi
 u32 bus_requests(Bus *bus);                          // pending ones, as a mask
 void bus_clear_request(Bus *bus, BusRequest r);
 int bus_exit_status(Bus *bus);
+// The guest switched itself off: SHUTDOWN with status 0, which -no-shutdown may turn into a pause.
+void bus_request_poweroff(Bus *bus);
+bool bus_is_powered_off(Bus *bus);                   // the pending SHUTDOWN came from there
 
 // ---- clock and timers ---------------------------------------------------------------------------
 // Guest time in ns since power-on. Follows the wall while the machine runs (stops while paused), or a

@@ -96,8 +96,17 @@ void bus_request(Bus *bus, BusRequest r) {
 // The first one to end the machine names the status.
 void bus_request_exit(Bus *bus, int status) {
     if (!(bus_requests(bus) & BUS_REQ_SHUTDOWN)) atomic_store(&bus->exit_status, status);
+    atomic_store(&bus->powered_off, false);
     bus_request(bus, BUS_REQ_SHUTDOWN);
 }
+
+void bus_request_poweroff(Bus *bus) {
+    if (bus_requests(bus) & BUS_REQ_SHUTDOWN) return;
+    bus_request_exit(bus, 0);
+    atomic_store(&bus->powered_off, true);
+}
+
+bool bus_is_powered_off(Bus *bus) { return atomic_load(&bus->powered_off); }
 
 u32 bus_requests(Bus *bus) {
     return atomic_load_explicit(&bus->attention, memory_order_acquire) & BUS_ATT_REQUESTS;

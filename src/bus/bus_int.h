@@ -73,6 +73,7 @@ struct Bus {
     // the outside (bus_event.c)
     _Atomic u32 attention;              // BUS_ATT_* and BusRequest
     _Atomic int exit_status;
+    atomic_bool powered_off;            // SHUTDOWN is the guest's power-off
     int wake_fd;                        // eventfd: readable after anything from outside
     pthread_mutex_t lock;               // guards the queue
     BusEvent *queue;                    // oldest first

@@ -3,8 +3,8 @@
 // the rest of this room uses.
 //
 // Order of the checks of one access: segment (type, limit), alignment (#AC comes before #PF, as
-// measured on hardware), translation of every page touched, translated code about to be overwritten;
-// then the access. General registers only, no libc.
+// measured on hardware), translation of every page touched, translated code about to be
+// overwritten; then the access. General registers only, no libc.
 #include "cpu/cpu_int.h"
 
 // Where the bytes of an access within one page are.
@@ -48,7 +48,7 @@ static inline bool place_for_store(Cpu *cpu, u32 addr, bool user, Place *p) {
     return true;
 }
 
-// Translated code under the bytes: may the store be done? False: the instruction is to be restarted.
+// Translated code under the bytes: may the store be done? False: restart the instruction.
 static bool place_clear_code(Cpu *cpu, const Place *p, u32 bytes) {
     if (__builtin_expect(!p->noted, 1)) return true;
     u32 ppn = p->phys >> PAGE_SHIFT, offset = p->phys & ~PAGE_MASK;
@@ -137,7 +137,8 @@ static __attribute__((noinline)) bool store_split(Cpu *cpu, u32 addr, unsigned s
 
 // ---- by linear address --------------------------------------------------------------------------
 bool mem_load(Cpu *cpu, u32 addr, unsigned size, bool user, u64 *out) {
-    if (__builtin_expect(crosses_page(addr, size), 0)) return load_split(cpu, addr, size, user, out);
+    if (__builtin_expect(crosses_page(addr, size), 0))
+        return load_split(cpu, addr, size, user, out);
     Place p;
     if (!place_for_load(cpu, addr, user, &p)) return false;
     *out = place_load(cpu, &p, size);

@@ -47,8 +47,8 @@ static void cpu_reset_segments(Cpu *cpu) {
     cpu->gdtr = cpu->idtr = (CpuTable){ 0, 0xffff };
 }
 
-// The x87 comes up as FNINIT leaves it: boards' firmware has executed one before any guest code that
-// matters, and SeaBIOS relies on the emulator for that.
+// The x87 comes up as FNINIT leaves it: boards' firmware has executed one before any guest code
+// that matters, and SeaBIOS relies on the emulator for that.
 static void cpu_reset_fpu(Cpu *cpu) {
     for (unsigned i = 0; i < sizeof(cpu->fpu_image); i++) cpu->fpu_image[i] = 0;
     put_le16(cpu->fpu_image, 0x037f);
@@ -126,16 +126,26 @@ static bool seg_grows_down(const CpuSeg *seg) {
     return (seg->access & (ACC_CODE | ACC_DOWN)) == ACC_DOWN;
 }
 
+// The bound for a size is limit - size + 2, at most 0xffffffff; 0 when limit is below size - 1.
+static inline void seg_put_ends(u32 *end, u32 limit, bool allowed) {
+    if (!allowed) limit = 0;
+    end[0] = !allowed ? 0 : limit == 0xffffffff ? limit : limit + 1;
+    end[1] = limit;
+    end[2] = limit >= 3 ? limit - 2 : 0;
+    end[3] = limit >= 7 ? limit - 6 : 0;
+}
+
 void seg_bounds(const Cpu *cpu, CpuSeg *seg) {
+    static const u32 full[4] = { 0xffffffff, 0xffffffff, 0xfffffffd, 0xfffffff9 };
     bool up = !seg_grows_down(seg);
     bool read = up && seg_readable(cpu, seg), write = up && seg_writable(cpu, seg);
-    for (unsigned i = 0; i < 4; i++) {
-        u32 last = (1u << i) - 1;                      // size - 1
-        u32 end = seg->limit < last ? 0 : seg->limit - last;
-        if (seg->limit >= last && end != 0xffffffff) end++;
-        seg->read_end[i] = read ? end : 0;
-        seg->write_end[i] = write ? end : 0;
+    if (seg->limit == 0xffffffff && read && write) {
+        __builtin_memcpy(seg->read_end, full, sizeof(full));
+        __builtin_memcpy(seg->write_end, full, sizeof(full));
+        return;
     }
+    seg_put_ends(seg->read_end, seg->limit, read);
+    seg_put_ends(seg->write_end, seg->limit, write);
 }
 
 bool seg_allows(const Cpu *cpu, const CpuSeg *seg, u32 offset, u32 bytes, bool write) {
@@ -158,8 +168,7 @@ static u32 seg_class(const Cpu *cpu, unsigned s) {
     return real ? SEG_REAL : SEG_CHECKED;
 }
 
-static void cpu_put_seg_mode(Cpu *cpu, unsigned s) {
-    seg_bounds(cpu, &cpu->seg[s]);
+void cpu_update_class(Cpu *cpu, unsigned s) {
     u32 shift = MODE_SEG_SHIFT(s);
     cpu->mode = (cpu->mode & ~(3u << shift)) | seg_class(cpu, s) << shift;
     bool big = cpu->seg[s].access & SEG_ACC_DB;
@@ -167,7 +176,10 @@ static void cpu_put_seg_mode(Cpu *cpu, unsigned s) {
     cpu->mode = big ? cpu->mode | bit : cpu->mode & ~bit;
 }
 
-void cpu_update_seg(Cpu *cpu, unsigned s) { cpu_put_seg_mode(cpu, s); }
+void cpu_update_seg(Cpu *cpu, unsigned s) {
+    seg_bounds(cpu, &cpu->seg[s]);
+    cpu_update_class(cpu, s);
+}
 
 // ---- mode ---------------------------------------------------------------------------------------
 #define MODE_OF_SEGMENTS (MODE_CODE32 | MODE_STACK32 | 0xfffu << MODE_SEG_SHIFT(0))
@@ -198,7 +210,7 @@ void cpu_update_privilege(Cpu *cpu) {
 
 void cpu_update_mode(Cpu *cpu) {
     cpu_update_privilege(cpu);
-    for (unsigned s = 0; s < 6; s++) cpu_put_seg_mode(cpu, s);
+    for (unsigned s = 0; s < 6; s++) cpu_update_seg(cpu, s);
 }
 
 // ---- faults -------------------------------------------------------------------------------------
@@ -247,9 +259,13 @@ u32 cpu_h_flags(Cpu *cpu) {
     return flags_compute(cpu->flag_op, cpu->flag_a, cpu->flag_b, cpu->flag_c);
 }
 
-// MOV SS and POP SS put a single step off until after the next instruction.
+// MOV SS, POP SS and INT n take no trap; what they hit waits for the next instruction.
 void cpu_h_step_trap(Cpu *cpu, u32 stepped) {
-    u32 hits = cpu->debug_hits | (stepped && !cpu->inhibit_trap ? DR6_BS : 0);
+    u32 hits = cpu->debug_hits | (stepped ? DR6_BS : 0);
+    if (cpu->inhibit_trap) {
+        cpu->inhibit_trap = false;
+        return;
+    }
     cpu->debug_hits = 0;
     if (!hits) return;
     cpu->dr[6] |= hits;

@@ -126,9 +126,9 @@ typedef struct Cpu {
     u8 cpl;              // current privilege level; cpu_update_mode() puts it into `mode`
     bool halted;         // in HLT
     bool shutdown;       // triple fault
-    bool inhibit_irq;    // after STI, MOV SS, POP SS: no interrupt before the next instruction is done;
-                         //   the run loop runs one instruction, then cpu_end_inhibit()
-    bool inhibit_trap;   // after MOV SS, POP SS: no single-step trap either
+    bool inhibit_irq;    // after STI, MOV SS, POP SS: no interrupt before the next instruction is
+                         //   done; the run loop runs one instruction, then cpu_end_inhibit()
+    bool inhibit_trap;   // cpu_h_step_trap() gives no trap once: after MOV SS, POP SS, INT n
     bool nmi_blocked;    // from an NMI's delivery to the next IRET
     u8 delivering;       // vector being delivered + 1, for double faults; 0: none
     bool no_restart;     // stores into code do not ask store_hits_code (exception delivery)
@@ -145,8 +145,8 @@ typedef struct Cpu {
     u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
     u64 tsc_last;        // highest value RDTSC has given
 
-    // Asked before a store (or the probe of one) overwrites granules that hold translated code. True:
-    // the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
+    // Asked before a store (or the probe of one) overwrites granules that hold translated code.
+    // True: the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
     bool (*store_hits_code)(void *jit, u32 ppn, u32 offset, u32 bytes);
 
     CpuMmu *mmu;
@@ -169,7 +169,7 @@ void cpu_set_arith(Cpu *cpu, u32 oszapc);        // sets the recipe to RAW
 // Sets the EFLAGS bits in `mask` from `value` (OSZAPC included when in mask), keeps df, mode and bit 1.
 void cpu_set_eflags(Cpu *cpu, u32 value, u32 mask);
 void cpu_update_mode(Cpu *cpu);                  // recomputes mode, mmu_base, segment ends after any change
-void cpu_update_seg(Cpu *cpu, unsigned seg);     // the same after a change of one segment register only
+void cpu_update_seg(Cpu *cpu, unsigned seg);     // the same when only this register has changed
 
 // ---- faults -----------------------------------------------------------------------------------------------
 bool cpu_raise(Cpu *cpu, CpuVector v);                       // no error code; always returns false
@@ -180,7 +180,7 @@ void cpu_deliver(Cpu *cpu);
 // Takes an external interrupt or NMI if one can be taken now (IF, inhibit). True: state changed.
 bool cpu_take_interrupt(Cpu *cpu);
 bool cpu_can_interrupt(const Cpu *cpu);
-void cpu_end_inhibit(Cpu *cpu);                  // after the instruction that followed STI, MOV SS, POP SS
+void cpu_end_inhibit(Cpu *cpu);    // after the instruction that followed STI, MOV SS, POP SS
 // With MODE_DEBUG, before each instruction, at cpu->eip. False: an instruction breakpoint's #DB is
 // pending. Uses up RF.
 bool cpu_check_breakpoint(Cpu *cpu);
@@ -213,9 +213,9 @@ void cpu_slow_store(Cpu *cpu, u32 offset, u32 info, u64 value);
 // Before a store that would overwrite the running block the store hook may set fault.kind =
 // CPU_RESTART, pending = 1: the store is then not done and the jit runs the instruction alone.
 
-// ---- x87 ----------------------------------------------------------------------------------------------------
-// Around guest code: load puts fpu_image into the host FPU, save takes it out and leaves the host FPU
-// initialised as C expects it. Either does nothing when the state is there already (fpu_live).
+// ---- x87 ----------------------------------------------------------------------------------------
+// Around guest code: load puts fpu_image into the host FPU, save takes it out and leaves the host
+// FPU initialised as C expects it. Either does nothing when the state is there already (fpu_live).
 void cpu_fpu_load_host(Cpu *cpu);
 void cpu_fpu_save_host(Cpu *cpu);
 

@@ -39,6 +39,7 @@ static inline u32 cpu_iopl(const Cpu *cpu) { return cpu->eflags >> 12 & 3; }
 
 // The part of cpu_update_mode() that does not depend on segment registers (CPL, EFLAGS, CRs, DR7).
 void cpu_update_privilege(Cpu *cpu);
+void cpu_update_class(Cpu *cpu, unsigned seg);   // the rest of cpu_update_seg() after seg_bounds()
 // The EFLAGS bits that IRET and POPF may change with this operand size at the present privilege.
 u32 flags_writable(const Cpu *cpu, u32 opsize);
 
@@ -144,7 +145,8 @@ static inline bool desc_is_nonconforming(const Desc *d) {
 static inline u32 gate_offset(const Desc *d) { return (d->lo & 0xffff) | (d->hi & 0xffff0000); }
 
 typedef enum DescStatus { DESC_OK, DESC_OUTSIDE, DESC_FAULT } DescStatus;
-// Reads the descriptor a selector names. OUTSIDE: beyond its table, or no LDT (null is not looked at).
+// Reads the descriptor a selector names. OUTSIDE: beyond its table, or no LDT (null is not looked
+// at).
 DescStatus desc_read(Cpu *cpu, u32 selector, Desc *d);
 // The same; raises `vector` with the selector as error code (| ext) when outside. False: fault.
 bool desc_fetch(Cpu *cpu, u32 selector, CpuVector vector, u32 ext, Desc *d);
@@ -214,7 +216,8 @@ typedef enum TaskVia { TASK_JMP, TASK_IRET, TASK_CALL, TASK_EVENT } TaskVia;   /
 // fault in the new task has been delivered already.
 bool task_switch(Cpu *cpu, u32 selector, Desc *d, TaskVia via, u32 next_eip, bool has_error,
                  u32 error);
-// The TSS selector of a task gate, or a TSS selector itself: reads and checks it for JMP, CALL, event.
+// The TSS selector of a task gate, or a TSS selector itself: reads and checks it for JMP, CALL,
+// event.
 bool task_fetch_tss(Cpu *cpu, u32 selector, u32 ext, Desc *d);
 // Stack pointer for an inner privilege from the TSS; #TS when the TSS is too short.
 bool task_inner_stack(Cpu *cpu, u32 dpl, u32 ext, u32 *ss, u32 *esp);

@@ -118,7 +118,8 @@ static u32 dump_entry(Cpu *cpu, u32 table, u32 index) {
     return bus_read(cpu->bus, phy((table & PAGE_MASK) | index << 2), 4);
 }
 
-// "VA: PA XGPDACTUW": no-execute, global, large, dirty, accessed, cache off, write through, user, write
+// "VA: PA XGPDACTUW": no-execute, global, large, dirty, accessed, cache off, write through, user,
+// write
 static void dump_pte(FILE *out, u32 addr, u32 pte, u32 mask) {
     static const struct { u32 bit; char name; } bits[] = {
         { 0x100, 'G' }, { 0x80, 'P' }, { 0x40, 'D' }, { 0x20, 'A' }, { 0x10, 'C' }, { 0x08, 'T' },

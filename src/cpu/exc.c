@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Exceptions and interrupts: entering handlers, double and triple faults, IRET.
 //
-// Rules: SDM 3A chapter 6, pseudo code of INT n and IRET in 2A. One entry (exc_enter) either happens
-// completely or records a fault and changes nothing; cpu_deliver() turns such second faults into
-// double faults and shutdown by SDM 3A table 6-5.
+// Rules: SDM 3A chapter 6, pseudo code of INT n and IRET in 2A. One entry (exc_enter) either
+// happens completely or records a fault and changes nothing; cpu_deliver() turns such second faults
+// into double faults and shutdown by SDM 3A table 6-5.
 #include "cpu/cpu_int.h"
 
 // ---- log ----------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ static bool entry_inner(Cpu *cpu, Entry *e) {
     cpu->seg[CPU_SS] = ss;
     entry_clear_flags(cpu, e);
     far_enter(cpu, e->selector, &e->cs, dpl, e->eip);
-    cpu_update_seg(cpu, CPU_SS);
+    cpu_update_class(cpu, CPU_SS);
     if (vm) entry_drop_data(cpu);
     return true;
 }
@@ -203,8 +203,8 @@ static u32 exc_combine(u32 old, u32 new) {
     return new;
 }
 
+// The run loop logs it and decides between reset and exit.
 static void exc_shut_down(Cpu *cpu) {
-    if (log_on(cpu->log, LOG(CPU_RESET))) log_printf(cpu->log, "Triple fault\n");
     cpu->shutdown = true;
     cpu->fault.pending = 0;
     cpu->delivering = 0;
@@ -269,21 +269,25 @@ bool cpu_take_interrupt(Cpu *cpu) {
 }
 
 // ---- software interrupts ------------------------------------------------------------------------
-void cpu_h_int_n(Cpu *cpu, u32 vector) {
-    if ((cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3) {
-        cpu_raise_error(cpu, VEC_GP, 0);
-        return;
-    }
-    exc_enter(cpu, vector & 0xff, EXC_SOFT, false, 0);
+// Entering clears TF, and with it goes the single-step trap of the instruction itself.
+static void exc_software(Cpu *cpu, unsigned vector, ExcSource source) {
+    bool stepping = cpu->mode & (MODE_TF | MODE_DEBUG);
+    if (exc_enter(cpu, vector, source, false, 0)) cpu->inhibit_trap = stepping;
 }
 
-void cpu_h_int3(Cpu *cpu) { exc_enter(cpu, VEC_BP, EXC_SOFT, false, 0); }
+void cpu_h_int_n(Cpu *cpu, u32 vector) {
+    bool refused = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
+    if (refused) cpu_raise_error(cpu, VEC_GP, 0);
+    else exc_software(cpu, vector & 0xff, EXC_SOFT);
+}
+
+void cpu_h_int3(Cpu *cpu) { exc_software(cpu, VEC_BP, EXC_SOFT); }
 
 void cpu_h_into(Cpu *cpu) {
-    if (cpu_flags(cpu) & FLAG_OF) exc_enter(cpu, VEC_OF, EXC_SOFT, false, 0);
+    if (cpu_flags(cpu) & FLAG_OF) exc_software(cpu, VEC_OF, EXC_SOFT);
 }
 
-void cpu_h_icebp(Cpu *cpu) { exc_enter(cpu, VEC_DB, EXC_ICEBP, false, 0); }
+void cpu_h_icebp(Cpu *cpu) { exc_software(cpu, VEC_DB, EXC_ICEBP); }
 
 void cpu_h_bound(Cpu *cpu, u32 index, u32 lower, u32 upper) {
     if ((i32)index < (i32)lower || (i32)index > (i32)upper) cpu_raise(cpu, VEC_BR);

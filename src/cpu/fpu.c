@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // The guest's x87 state: between the host FPU and memory.
 //
-// The host FPU is the guest's while generated code runs (fpu_live). Environment and state images are
-// made and taken by the host's own instructions through a buffer; only the pointers (FIP, FDP, FOP),
-// which in the host name host addresses, are replaced by the guest's from Cpu. SSE is not offered to
-// the guest, so images carry zeros for it and MXCSR's reset value.
+// The host FPU is the guest's while generated code runs (fpu_live). Environment and state images
+// are made and taken by the host's own instructions through a buffer; only the pointers (FIP, FDP,
+// FOP), which in the host name host addresses, are replaced by the guest's from Cpu. SSE is not
+// offered to the guest, so images carry zeros for it and MXCSR's reset value.
 #include "cpu/cpu_int.h"
 
 #define MXCSR_RESET 0x1f80u
@@ -78,7 +78,8 @@ static u32 env_write(const Cpu *cpu, const FpuEnv *e, u32 opsize, u8 *out) {
 
 static void env_read(Cpu *cpu, const u8 *in, u32 opsize, FpuEnv *e) {
     u32 w[7];
-    for (unsigned i = 0; i < 7; i++) w[i] = opsize == 4 ? get_le32(in + 4 * i) : get_le16(in + 2 * i);
+    for (unsigned i = 0; i < 7; i++)
+        w[i] = opsize == 4 ? get_le32(in + 4 * i) : get_le16(in + 2 * i);
     *e = (FpuEnv){ .cw = w[0] | 0xffff0000, .sw = w[1] | 0xffff0000, .tw = w[2] | 0xffff0000 };
     if (fpu_is_protected(cpu)) {
         cpu->fpu_ip = w[3];

@@ -13,6 +13,8 @@ enum {
     HA_REGS = 16,        // reads or writes cpu->regs
     HA_MODE = 32,        // with HA_END: eip stays; only mode, segments or flags may change
     HA_DEVICE = 64,      // talks to devices
+    HA_FAR = HA_FAULT | HA_END | HA_REGS | HA_FLAGS_IN | HA_FLAGS_OUT,   // control transfers
+    HA_TEST = HA_FAULT | HA_FLAGS_IN | HA_FLAGS_OUT,                     // changes some flags
 };
 
 // Argument of the string helpers (see helpers.def).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Instructions with several stack words or none of the host's own: PUSHA, POPA, ENTER, LEAVE, decimal
-// adjustments, CMPXCHG8B. All loads and probes come before the first change.
+// Instructions with several stack words or none of the host's own: PUSHA, POPA, ENTER, LEAVE,
+// decimal adjustments, CMPXCHG8B. All loads and probes come before the first change.
 #include "cpu/cpu_int.h"
 
 static void reg_put(u32 *reg, u32 value, u32 opsize) {
@@ -68,46 +68,48 @@ void cpu_h_leave(Cpu *cpu, u32 opsize) {
 }
 
 // ---- decimal ------------------------------------------------------------------------------------
-static u32 flags_of_byte(u8 v) {
-    return flags_compute(FLAGS_OP(FLAGS_LOGIC, 0), v, 0, 0);
+// What the manual leaves undefined is as in an addition or subtraction of the adjustment, which is
+// what AMD's processors were measured to give.
+static u32 flags_of_byte(FlagsKind kind, u32 a, u32 b) {
+    return flags_compute(FLAGS_OP(kind, 0), a, b, 0);
 }
 
 static void set_ax(Cpu *cpu, u32 ax) { reg_put(&cpu->regs[CPU_EAX], ax, 2); }
 static void set_al(Cpu *cpu, u8 al) { set_ax(cpu, (cpu->regs[CPU_EAX] & 0xff00) | al); }
 
-// DAA and DAS: `sign` +1 or -1.
-static void decimal_adjust(Cpu *cpu, int sign) {
-    u8 old = (u8)cpu->regs[CPU_EAX], al = old;
-    u32 before = cpu_flags(cpu), after = 0;
-    bool low = (old & 15) > 9 || (before & FLAG_AF);
-    if (low) {
-        al = (u8)(al + sign * 6);
-        after |= FLAG_AF;
-        if (sign < 0 && old < 6) after |= FLAG_CF;        // DAS: the borrow of the first step
+// DAA and DAS: kind is FLAGS_ADD or FLAGS_SUB.
+static void decimal_adjust(Cpu *cpu, FlagsKind kind) {
+    u8 old = (u8)cpu->regs[CPU_EAX], by = 0;
+    u32 before = cpu_flags(cpu), carries = 0;
+    if ((old & 15) > 9 || (before & FLAG_AF)) {
+        by = 6;
+        carries |= FLAG_AF;
+        if (kind == FLAGS_SUB && old < 6) carries |= FLAG_CF;      // the borrow of the first step
     }
     if (old > 0x99 || (before & FLAG_CF)) {
-        al = (u8)(al + sign * 0x60);
-        after |= FLAG_CF;
+        by += 0x60;
+        carries |= FLAG_CF;
     }
-    set_al(cpu, al);
-    cpu_set_arith(cpu, after | flags_of_byte(al));
+    set_al(cpu, (u8)(kind == FLAGS_ADD ? old + by : old - by));
+    u32 others = flags_of_byte(kind, old, by) & ~(FLAG_AF | FLAG_CF);
+    cpu_set_arith(cpu, carries | others);
 }
 
-void cpu_h_daa(Cpu *cpu) { decimal_adjust(cpu, 1); }
-void cpu_h_das(Cpu *cpu) { decimal_adjust(cpu, -1); }
+void cpu_h_daa(Cpu *cpu) { decimal_adjust(cpu, FLAGS_ADD); }
+void cpu_h_das(Cpu *cpu) { decimal_adjust(cpu, FLAGS_SUB); }
 
 // AAA and AAS.
-static void ascii_adjust(Cpu *cpu, int sign) {
+static void ascii_adjust(Cpu *cpu, FlagsKind kind) {
     u32 ax = cpu->regs[CPU_EAX] & 0xffff;
     bool adjust = (ax & 15) > 9 || (cpu_flags(cpu) & FLAG_AF);
-    if (adjust) ax = ax + (u32)(sign * 0x106);
-    ax &= 0xff0f;
-    set_ax(cpu, ax);
-    cpu_set_arith(cpu, flags_of_byte((u8)ax) | (adjust ? FLAG_AF | FLAG_CF : 0));
+    u32 by = adjust ? 0x106 : 0;
+    u32 others = flags_compute(FLAGS_OP(kind, 1), ax, by, 0) & ~(FLAG_AF | FLAG_CF);
+    set_ax(cpu, (kind == FLAGS_ADD ? ax + by : ax - by) & 0xff0f);
+    cpu_set_arith(cpu, others | (adjust ? FLAG_AF | FLAG_CF : 0));
 }
 
-void cpu_h_aaa(Cpu *cpu) { ascii_adjust(cpu, 1); }
-void cpu_h_aas(Cpu *cpu) { ascii_adjust(cpu, -1); }
+void cpu_h_aaa(Cpu *cpu) { ascii_adjust(cpu, FLAGS_ADD); }
+void cpu_h_aas(Cpu *cpu) { ascii_adjust(cpu, FLAGS_SUB); }
 
 void cpu_h_aam(Cpu *cpu, u32 base) {
     u8 al = (u8)cpu->regs[CPU_EAX];
@@ -117,14 +119,13 @@ void cpu_h_aam(Cpu *cpu, u32 base) {
         return;
     }
     set_ax(cpu, al / base << 8 | al % base);
-    cpu_set_arith(cpu, flags_of_byte((u8)(al % base)));
+    cpu_set_arith(cpu, flags_of_byte(FLAGS_LOGIC, al % base, 0));
 }
 
 void cpu_h_aad(Cpu *cpu, u32 base) {
-    u32 ax = cpu->regs[CPU_EAX];
-    u8 al = (u8)(ax + (ax >> 8 & 0xff) * (base & 0xff));
-    set_ax(cpu, al);
-    cpu_set_arith(cpu, flags_of_byte(al));
+    u32 ax = cpu->regs[CPU_EAX], by = (ax >> 8 & 0xff) * (base & 0xff);
+    set_ax(cpu, (ax + by) & 0xff);
+    cpu_set_arith(cpu, flags_of_byte(FLAGS_ADD, ax, by));
 }
 
 // ---- CMPXCHG8B ----------------------------------------------------------------------------------

@@ -2,12 +2,12 @@
 // The soft MMU: page walk, filling and dropping of the flat tables.
 //
 // Invariants
-//  1. An entry of a context is not "invalid" only if its page is in the context's `filled` list; the
-//     `listed` bitmap keeps the list free of duplicates. So a flush walks the list.
-//  2. A direct (positive) write entry to a physical page p exists only if writer[p] names its linear
-//     page or carries WRITER_SEVERAL, in which case the filled lists must be searched.
-//  3. Untouched tables cost nothing: they are private mappings of a small file that holds the pattern
-//     "invalid", so that only pages of the tables with an entry are ever copied.
+//  1. An entry of a context is not "invalid" only if its page is in the context's `filled` list;
+//     the `listed` bitmap keeps the list free of duplicates. So a flush walks the list.
+//  2. A direct (positive) write entry to a physical page p exists only if writer[p] names its
+//     linear page or carries WRITER_SEVERAL, in which case the filled lists must be searched.
+//  3. Untouched tables cost nothing: they are private mappings of a small file that holds the
+//     pattern "invalid", so that only pages of the tables with an entry are ever copied.
 //  4. A20 is applied here, once: entries and KNOWN page numbers are behind the gate.
 #define _GNU_SOURCE
 #include "cpu/cpu_int.h"
@@ -46,22 +46,22 @@ static void *mmu_map_sparse(size_t bytes) {
     return p;
 }
 
-// The file: PATTERN_BYTES of MMU_INVALID, then as much of MMU_NO_CODE.
+// The file: PATTERN_BYTES of MMU_INVALID, then as much of MMU_NO_CODE. Written, not mapped: that is
+// the quickest way to make its pages.
 static int mmu_make_pattern(void) {
+    i64 part[2048];
     int fd = memfd_create("glassbox-mmu", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, 2 * PATTERN_BYTES)) panic("no memory file for the soft MMU");
-    i64 *p = mmap(NULL, 2 * PATTERN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    require(p != MAP_FAILED);
-    unsigned half = PATTERN_BYTES / sizeof(i64);
-    for (unsigned i = 0; i < half; i++) {
-        p[i] = MMU_INVALID;
-        p[half + i] = -1;
+    if (fd < 0) panic("no memory file for the soft MMU");
+    for (u32 at = 0; at < 2 * PATTERN_BYTES; at += sizeof(part)) {
+        if (at % PATTERN_BYTES == 0)
+            for (unsigned i = 0; i < ARRAY_LEN(part); i++) part[i] = at ? -1 : MMU_INVALID;
+        if (write(fd, part, sizeof(part)) != (ssize_t)sizeof(part))
+            panic("no memory for the soft MMU's pattern");
     }
-    munmap(p, 2 * PATTERN_BYTES);
     return fd;
 }
 
-// Lays the pattern under all tables of a context: every entry becomes invalid, host memory is freed.
+// Lays the pattern under all tables of a context: every entry is invalid, host memory is freed.
 static void mmu_lay_pattern(const CpuMmu *mmu, MmuContext *c) {
     for (u32 at = 0; at < MMU_CONTEXT_BYTES; at += PATTERN_BYTES) {
         off_t from = at < ADDEND_BYTES ? 0 : PATTERN_BYTES;
@@ -228,9 +228,10 @@ static bool entry_leads_to(i64 entry, u32 linear_page, const BusPage *page) {
     return entry >= 0 && entry == entry_direct(page, linear_page);
 }
 
-// May stores to the page go the direct way? `storing`: one is about to happen, which makes it dirty.
+// May stores to the page go the direct way? `storing`: one is about to happen (makes it dirty).
 static bool page_takes_direct(BusPage *page, bool storing) {
-    if (page->kind != BUS_PAGE_RAM || (page->flags & (BUS_PAGE_CODE | BUS_PAGE_TABLE))) return false;
+    if (page->kind != BUS_PAGE_RAM) return false;
+    if (page->flags & (BUS_PAGE_CODE | BUS_PAGE_TABLE)) return false;
     if (!(page->flags & BUS_PAGE_DIRTY_LOG)) return true;
     if (storing) page->flags |= BUS_PAGE_DIRTY;
     return page->flags & BUS_PAGE_DIRTY;
@@ -345,7 +346,7 @@ void mmu_protect_phys(Cpu *cpu, u32 ppn) {
     mmu->writer[ppn] = 0;
 }
 
-// Entries hold host addresses and page kinds, and no list leads from a physical page to its readers.
+// Entries hold host addresses and page kinds; no list leads from a physical page to its readers.
 void mmu_map_changed(void *cpu, u32 ppn, u32 pages) {
     (void)ppn, (void)pages;
     mmu_flush(cpu, false);

@@ -7,7 +7,7 @@
 //     base + MMU_WRITE  the same for stores
 //     base + MMU_CODE   4-byte entry per page: physical page number for fetching; ~0: look in C
 //
-// Generated code does:  addend = table[linear >> 12]; if (addend < 0) slow; access(addend + linear).
+// Generated code: addend = table[linear >> 12]; if (addend < 0) slow; access(addend + linear).
 // An entry is filled by mmu_fill() only and dropped by mmu_drop_*() only. A write entry exists only
 // while the page is writable for the context, dirty in the guest's page table, RAM, and holds no
 // translated code (per page; granules are looked at in the slow path), no dirty log, no page table.
@@ -32,12 +32,12 @@ void mmu_free(CpuMmu *mmu);
 u8 *mmu_context_base(CpuMmu *mmu, bool user);
 
 typedef enum MmuAccess { MMU_LOAD, MMU_STORE, MMU_FETCH } MmuAccess;
-// Walks the page tables for the page of `addr`, sets A/D bits, fills the entries that may be filled.
-// Gives the physical address of `addr`. False: #PF recorded (CR2 and error code set by rule of SDM 3A 4.7).
+// Walks the page tables for the page of `addr`, sets A/D bits, fills the entries that may be
+// filled. Gives the physical address of `addr`. False: #PF recorded (CR2, error code: SDM 3A 4.7).
 bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out);
 void mmu_flush(Cpu *cpu, bool keep_global);          // CR3 load, CR0/CR4 changes, A20, map changes
 void mmu_drop_page(Cpu *cpu, Lin addr);              // INVLPG
-void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to a physical page
+void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to the page
 // For the bus hooks of the same names (opaque: the Cpu).
 void mmu_map_changed(void *cpu, u32 ppn, u32 pages);
 void mmu_write_protect(void *cpu, u32 ppn);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Segment registers: descriptors, their checks, loading.
 //
-// Rules: SDM 3A 5.5 to 5.8; the pseudo code of MOV, POP, LxS. Errors carry the selector with its RPL
-// bits cleared (| EXT). Every check, the write of the accessed bit included, comes before the change.
+// Rules: SDM 3A 5.5 to 5.8; the pseudo code of MOV, POP, LxS. Errors carry the selector with its
+// RPL bits cleared (| EXT). Every check, the write of the accessed bit included, comes before the
+// change.
 // Real mode: a load sets selector and base only; limit and attributes stay, as processors since the
 // 386 do ("unreal mode"). A register that protected mode left unusable gets the reset values.
 #include "cpu/cpu_int.h"
@@ -105,7 +106,7 @@ static bool seg_load_stack(Cpu *cpu, u32 selector) {
     CpuSeg seg;
     if (!seg_check_stack(cpu, selector, cpu->cpl, VEC_GP, 0, &seg)) return false;
     cpu->seg[CPU_SS] = seg;
-    cpu_update_seg(cpu, CPU_SS);
+    cpu_update_class(cpu, CPU_SS);
     return true;
 }
 
@@ -119,7 +120,10 @@ static bool seg_load(Cpu *cpu, unsigned s, u32 selector) {
                              : seg_load_data(cpu, s, selector, VEC_GP))) {
         return false;
     }
-    if (s == CPU_SS) cpu->inhibit_irq = cpu->inhibit_trap = true;
+    if (s == CPU_SS) {
+        cpu->inhibit_irq = true;
+        cpu->inhibit_trap = cpu->mode & (MODE_TF | MODE_DEBUG);
+    }
     return true;
 }
 
@@ -143,7 +147,8 @@ void seg_drop_for_outer(Cpu *cpu) {
     static const u8 data[] = { CPU_ES, CPU_DS, CPU_FS, CPU_GS };
     for (unsigned i = 0; i < ARRAY_LEN(data); i++) {
         CpuSeg *seg = &cpu->seg[data[i]];
-        bool conforming = (seg->access & (ACC_CODE | ACC_CONFORMING)) == (ACC_CODE | ACC_CONFORMING);
+        u32 code = ACC_CODE | ACC_CONFORMING;
+        bool conforming = (seg->access & code) == code;
         if (!(seg->access & SEG_ACC_P) || conforming || ACC_DPL(seg->access) >= cpu->cpl) continue;
         seg_fill_null(seg, 0);
         cpu_update_seg(cpu, data[i]);

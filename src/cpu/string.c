@@ -2,14 +2,14 @@
 // String instructions with REP, and INS/OUTS.
 //
 // A REP works piece by piece: a piece is what lies within one page of each operand, within the
-// segment's fast bound and before the offset wraps; it is done by the host's own string instruction,
-// so overlap behaves exactly. What has no direct entry in the soft MMU's tables (first touch, MMIO,
-// code, page crossings, breakpoints) is done element by element through the slow path.
+// segment's fast bound and before the offset wraps; it is done by the host's own string
+// instruction, so overlap behaves exactly. What has no direct entry in the soft MMU's tables (first
+// touch, MMIO, code, page crossings, breakpoints) is done element by element through the slow path.
 //
 // Rules
 //  1. (E)CX, (E)SI, (E)DI are committed after each piece, before anything can fault again.
-//  2. A call makes progress by at least one element and leaves after a bounded amount of work or when
-//     the bus wants attention: result 0, eip set back to the instruction itself.
+//  2. A call makes progress by at least one element and leaves after a bounded amount of work or
+//     when the bus wants attention: result 0, eip set back to the instruction itself.
 //  3. REPE/REPNE CMPS and SCAS set the flags only when they leave without a fault (SDM 2B, REP).
 //  General registers only, no libc.
 #include "cpu/cpu_int.h"

@@ -3,8 +3,8 @@
 //
 // Steps: the new state is read and everything that must be written is probed; then comes the point
 // of no return: old state saved, busy bits, link, TR, registers. Faults behind it (segment checks,
-// EIP, the error code's push, the debug trap) belong to the new task and are delivered from here, so
-// that the caller sees a task switch that happened.
+// EIP, the error code's push, the debug trap) belong to the new task and are delivered from here,
+// so that the caller sees a task switch that happened.
 #include "cpu/cpu_int.h"
 
 #define TSS_LINK 0
@@ -163,7 +163,7 @@ static bool task_load_segments(Cpu *cpu, const TaskState *t) {
         if (!task_load_code(cpu, t->segs[CPU_CS])) return false;
         if (!seg_check_stack(cpu, t->segs[CPU_SS], cpu->cpl, VEC_TS, 0, &ss)) return false;
         cpu->seg[CPU_SS] = ss;
-        cpu_update_seg(cpu, CPU_SS);
+        cpu_update_class(cpu, CPU_SS);
         for (unsigned i = 0; i < ARRAY_LEN(data); i++)
             if (!seg_load_data(cpu, data[i], t->segs[data[i]], VEC_TS)) return false;
     }

@@ -76,7 +76,7 @@ static void pm_overflow(void *self) { pm_update(self); }
 
 static void pm_sleep(AcpiPm *a, unsigned type) {
     if (type != 1) {
-        bus_request_exit(a->bus, 0);
+        bus_request_poweroff(a->bus);
         return;
     }
     log_guest_error(bus_log(a->bus), "acpipm", "suspend to RAM is not supported, waking at once");

@@ -72,7 +72,7 @@ static void bochsoff_out(void *self, u16 port, unsigned size_bytes, u32 value) {
     if (byte == (u8)word[b->matched]) b->matched++;
     if (b->matched < sizeof(word)) return;
     b->matched = 0;
-    bus_request_exit(b->bus, 0);
+    bus_request_poweroff(b->bus);
 }
 
 BochsOff *bochsoff_new(Bus *bus) {

@@ -4,7 +4,7 @@
 // Invariants
 //  1. What disk_write acknowledged is what disk_read returns, from the image itself or its overlay.
 //  2. `image_bytes` is how much of the disk the image holds; the rest, up to `sectors`, is zero. A
-//     write there makes the image grow. Reading less than that from the file is an error (it shrank).
+//     write there makes the image grow. A file that gives less has shrunk: that is an error.
 //  3. A flush that failed once fails for ever: the host forgets the pages it could not write.
 #define _GNU_SOURCE
 #include "dev/disk.h"
@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// Bytes of the file whose locks other emulators look at: QEMU has a read lock on LOCK_WRITER while it
-// may write, and on LOCK_NO_WRITERS while it cannot bear writers.
+// Bytes of the file whose locks other emulators look at: QEMU has a read lock on LOCK_WRITER while
+// it may write, and on LOCK_NO_WRITERS while it cannot bear writers.
 enum { LOCK_WRITER = 101, LOCK_NO_WRITERS = 201 };
 
 struct Disk {
@@ -82,7 +82,7 @@ static const struct DiskMagic {
     { 0, 4, true, "QFI\xfb", "is a qcow image; convert it with 'qemu-img convert -O raw'" },
     { 0, 4, true, "KDMV", "is a VMDK image; convert it with 'qemu-img convert -O raw'" },
     { 0, 8, true, "vhdxfile", "is a VHDX image; convert it with 'qemu-img convert -O raw'" },
-    { 64, 4, true, "\x7f\x10\xda\xbe", "is a VDI image; convert it with 'qemu-img convert -O raw'" },
+    { 64, 4, true, "\x7f\x10\xda\xbe", "is a VDI image; convert it with 'qemu-img convert'" },
     { 0, 3, false, "\x1f\x8b\x08", "looks compressed; unpack it with 'gunzip'" },
     { 0, 6, false, "\xfd" "7zXZ\0", "looks compressed; unpack it with 'unxz'" },
     { 0, 4, false, "\x28\xb5\x2f\xfd", "looks compressed; unpack it with 'unzstd'" },
@@ -179,7 +179,7 @@ static bool disk_size_floppy(Disk *d, char **message) {
     d->sectors = format_sectors(f);
     if (exact && d->image_bytes % DISK_SECTOR_BYTES == 0) return true;
     if (d->sectors <= 2880) return true;
-    char *text = mem_printf("has %llu bytes, which is no floppy's size (" KNOWN_FLOPPIES "): ", bytes);
+    char *text = mem_printf("has %llu bytes, no floppy's size (" KNOWN_FLOPPIES "): ", bytes);
     char *use = mem_printf("it is used as the beginning of a %s floppy", f->name);
     disk_say(d, message, text, use);
     free(text);
@@ -249,7 +249,7 @@ bool disk_is_readonly(const Disk *d) { return d->readonly; }
 const char *disk_name(const Disk *d) { return d->name; }
 
 // ---- reading and writing ------------------------------------------------------------------------
-// Reads until `bytes` are there; at the end of the file the rest is zero. *got: bytes from the file.
+// Reads until `bytes` are there; past the end of the file all is zero. *got: bytes from the file.
 static int file_read(int fd, u64 offset, u8 *to, u64 bytes, u64 *got) {
     u64 done = 0;
     while (done < bytes) {
@@ -359,7 +359,7 @@ int disk_flush(Disk *d) {
     if (d->fd < 0 || d->readonly || d->overlay_map || d->flush_error) return d->flush_error;
     while (fdatasync(d->fd)) {
         if (errno == EINTR) continue;
-        if (errno != EINVAL && errno != EROFS) d->flush_error = errno;   // else: it cannot be synced
+        if (errno != EINVAL && errno != EROFS) d->flush_error = errno;   // else: nothing to sync
         break;
     }
     return d->flush_error;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Intel 8237A, twice, as an AT wires them: chip 0 serves channels 0-3 in bytes, chip 1 channels 4-7 in
-// words; chip 0's request goes through chip 1's channel 4 in cascade mode.
+// Intel 8237A, twice, as an AT wires them: chip 0 serves channels 0-3 in bytes, chip 1 channels 4-7
+// in words; chip 0's request goes through chip 1's channel 4 in cascade mode.
 //
 //     bus address, channels 0-3:  | page 23..16 | address 15..0 |
 //     bus address, channels 5-7:  | page 23..17 | address 15..0 | 0 |

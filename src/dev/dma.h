@@ -19,9 +19,9 @@ bool dma_ready(const Dma *dma, unsigned channel);
 void dma_request(Dma *dma, unsigned channel, bool level);
 
 // Transfers up to `bytes` (even on channels 5-7) between `buf` and memory where the channel points;
-// stops at terminal count, which it reports. Returns the bytes transferred: 0 when the channel is not
-// ready. `to_memory` is what the device does; a channel that was programmed the other way transfers
-// nothing but counts (the device reads zeros), as in verify mode.
+// stops at terminal count, which it reports. Returns the bytes transferred: 0 when the channel is
+// not ready. `to_memory` is what the device does; a channel that was programmed the other way
+// transfers nothing but counts (the device reads zeros), as in verify mode.
 u32 dma_transfer(Dma *dma, unsigned channel, void *buf, u32 bytes, bool to_memory,
                  bool *terminal_count);
 

@@ -2,11 +2,11 @@
 // Intel 82077AA floppy disk controller and its drives.
 //
 // Invariants
-//  1. `phase` says who moves next: COMMAND and RESULT wait for the processor, DATA (transfers without
-//     DMA) too; RESET and EXECUTE wait for `work_timer`, which then does `work`.
-//  2. A data command is a loop over sectors: fdc_sector_begin() finds and reads one, a transport (DMA,
-//     the data register, or none for VERIFY) moves its bytes, fdc_sector_end() writes or compares it
-//     and steps on. Every way out of the loop goes through fdc_finish().
+//  1. `phase` says who moves next: COMMAND and RESULT wait for the processor, DATA (transfers
+//     without DMA) too; RESET and EXECUTE wait for `work_timer`, which then does `work`.
+//  2. A data command is a loop over sectors: fdc_sector_begin() finds and reads one, a transport
+//     (DMA, the data register, or none for VERIFY) moves its bytes, fdc_sector_end() writes or
+//     compares it and steps on. Every way out of the loop goes through fdc_finish().
 //  3. The head moves at once; only the interrupt that tells so is late.
 //
 // What images cannot hold: deleted data marks (all sectors are normal), sectors of other sizes than
@@ -32,7 +32,9 @@
 #define FDC_DMA_WAIT_NS 100000u    // between looks whether the channel was unmasked meanwhile
 #define FDC_DMA_WAITS 2000u        // looks before it is an overrun (a turn of the disk)
 
-typedef enum FdcPhase { PHASE_RESET, PHASE_COMMAND, PHASE_EXECUTE, PHASE_DATA, PHASE_RESULT } FdcPhase;
+typedef enum FdcPhase {
+    PHASE_RESET, PHASE_COMMAND, PHASE_EXECUTE, PHASE_DATA, PHASE_RESULT
+} FdcPhase;
 typedef enum FdcWork { WORK_NONE, WORK_RESET, WORK_EXECUTE, WORK_SECTOR_END } FdcWork;
 
 enum { DOR_DRIVE = 3, DOR_RUN = 4, DOR_GATE = 8 };          // RUN: not in reset; GATE: IRQ and DMA
@@ -69,7 +71,7 @@ struct Fdc {
     u8 seeking, sought;                        // bit per drive: on its way; arrived, not yet sensed
     u8 seek_st0[4], cylinder[4];               // cylinder: what the controller believes (PCN)
     u8 track[FDC_DRIVES];                      // where the head is
-    bool changed[FDC_DRIVES];                  // disk change line: set until a step with a medium
+    bool changed[FDC_DRIVES];                  // disk change line: set until a step
     u8 srt_hut, hlt_nd, eot;                   // SPECIFY; last EOT, for DUMPREG
     u8 config, precomp_track, perpendicular;   // CONFIGURE, PERPENDICULAR
     bool locked;
@@ -173,7 +175,7 @@ static void fdc_step(Fdc *f, unsigned drive, int cylinders) {
     if (!fdc_exists(f, drive) || !cylinders) return;
     int to = f->track[drive] + cylinders;
     f->track[drive] = (u8)(to < 0 ? 0 : to > (int)FDC_LAST_TRACK ? (int)FDC_LAST_TRACK : to);
-    if (f->disk[drive]) f->changed[drive] = false;
+    f->changed[drive] = false;
 }
 
 static bool fdc_rate_fits(const Fdc *f, const DiskFloppy *format) {

@@ -16,8 +16,8 @@ Fdc *fdc_new(Bus *bus, Dma *dma, Wire irq6);
 void fdc_free(Fdc *fdc);                            // the disks stay their owner's
 
 // Puts a disk into drive 0 or 1 and tells the guest (disk change line). A disk that was in it is
-// returned (NULL: none); the caller closes it. The first medium decides what the drive is; later ones
-// change that only when such a drive could not take them.
+// returned (NULL: none); the caller closes it. The first medium decides what the drive is; later
+// ones change that only when such a drive could not take them.
 Disk *fdc_insert(Fdc *fdc, unsigned drive, Disk *disk);
 Disk *fdc_eject(Fdc *fdc, unsigned drive);
 Disk *fdc_disk(const Fdc *fdc, unsigned drive);

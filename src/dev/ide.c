@@ -2,14 +2,14 @@
 // One ATA channel: the task file that its two drives share, and the drives (ATA-6, PIO).
 //
 // Invariants
-//  1. `unit` (the drive that the device register selects) gets each command; `active` executes one
-//     while its status says BSY or DRQ. `todo` is what `timer` will do to it; none: it waits for the
-//     data port or for a command.
-//  2. The data port moves bytes between `data_pos` and `in_end` or `out_end` of the buffer; both ends
-//     are 0 when there is nothing to move, so that the port's fast path needs a single comparison.
-//  3. Between two DRQ blocks the drive is BSY for IDE_DELAY_NS, so that a handler that takes a block
-//     and then arms itself for the next does not miss the interrupt. Reading a register when the time
-//     is up does the work at once: who polls never waits for the run loop.
+//  1. `unit` (the drive that the device register selects) gets each command; `active` executes
+//     one while its status says BSY or DRQ. `todo` is what `timer` will do to it; none: it waits
+//     for the data port or for a command.
+//  2. The data port moves bytes between `data_pos` and `in_end` or `out_end` of the buffer; both
+//     ends are 0 when there is nothing to move: the port's fast path needs a single comparison.
+//  3. Between two DRQ blocks the drive is BSY for IDE_DELAY_NS, so that a handler that takes a
+//     block and then arms itself for the next does not miss the interrupt. Reading a register when
+//     the time is up does the work at once: who polls never waits for the run loop.
 //  4. A block of a write is acknowledged after disk_write took it.
 //
 // A bus master for the DMA commands would be a transport beside the data port: ide_fill() and
@@ -61,9 +61,9 @@ struct Ide {
     // The transfer of `active`.
     u64 lba;                                   // next sector to transfer on the port
     u32 left;                                  // sectors of the command not yet transferred
-    u8 buffered, block;                        // sectors in the buffer from data_pos on; in this block
+    u8 buffered, block;                        // sectors from this block on in the buffer; in it
     u32 data_pos, in_end, out_end;
-    u8 data[IDE_BUFFER_BYTES + 4];             // 4: the fast path may read a dword at the last byte
+    u8 data[IDE_BUFFER_BYTES + 4];             // 4: the fast path reads dwords, even at the end
     u8 scratch[IDE_UNITS * DISK_SECTOR_BYTES]; // READ BUFFER, WRITE BUFFER
 };
 
@@ -92,7 +92,7 @@ struct IdeCommand {
 };
 enum { IDE_EXT = 1,                            // 48-bit address
        IDE_MULTIPLE = 2,                       // blocks of SET MULTIPLE's size
-       IDE_AT_ONCE = 4 };                      // runs when it is written: data goes to the drive first
+       IDE_AT_ONCE = 4 };                      // runs when it is written: data go to the drive
 
 static const IdeCommand *ide_find_command(u8 opcode);
 
@@ -513,7 +513,7 @@ static void ide_run_set_features(Ide *ide, const IdeCommand *c) {
         ide_run_abort(ide, c);
         return;
     case 0x55: case 0xaa:                      // read look-ahead off, on
-    case 0x66: case 0xcc:                      // settings survive a software reset (they do), or not
+    case 0x66: case 0xcc:                      // settings survive a software reset (yes), or not
         break;
     default:
         ide_run_abort(ide, c);
@@ -796,9 +796,6 @@ void ide_set_geometry(Ide *ide, unsigned unit, IdeGeometry g) {
 
 IdeGeometry ide_geometry(const Ide *ide, unsigned unit) { return ide->geometry[unit & 1]; }
 
-unsigned ide_bios_translation(const Ide *ide, unsigned unit) {
-    return ide->geometry[unit & 1].cylinders > 1024;
-}
 
 // ---- life ---------------------------------------------------------------------------------------
 static void ide_reset(void *self) {

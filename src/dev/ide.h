@@ -21,10 +21,8 @@ void ide_free(Ide *ide);                              // the disks stay their ow
 void ide_attach(Ide *ide, unsigned unit, Disk *disk);
 Disk *ide_disk(const Ide *ide, unsigned unit);
 
-// Overrides the default geometry (-drive cyls=,heads=,secs=). 1-65535, 1-16, 1-255; after ide_attach.
+// Overrides the default geometry (of -drive): 1-65535, 1-16, 1-255. After ide_attach.
 void ide_set_geometry(Ide *ide, unsigned unit, IdeGeometry g);
 IdeGeometry ide_geometry(const Ide *ide, unsigned unit);
-// What a BIOS should do to it for int 13h, as QEMU's CMOS byte 0x39 says it: 0 nothing, 1 LBA.
-unsigned ide_bios_translation(const Ide *ide, unsigned unit);
 
 #endif

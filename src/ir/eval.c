@@ -6,12 +6,13 @@
 //     become a RAW recipe whenever somebody else may look: at calls and at the end.
 //  2. An op with fdef == 0 leaves the flags alone. Any other op sets all bits its row defines, also
 //     where ir_flags() has shrunk fdef: nobody sees the difference.
-//  3. The unused upper bytes of a temporary written at size 1 or 2 are filled with a pattern, so that a
-//     block that relies on them shows.
-//  4. m->load, m->store and m->probe make all checks; the load of a read-modify-write (attr IR_RMW) also
-//     checks that it may write.
-//  5. A block after ir_flags() has exact flags only where they can be observed: at faults and exits. Who
-//     wants to stop between two instructions by max_insns evaluates the block before that pass.
+//  3. The unused upper bytes of a temporary written at size 1 or 2 are filled with a pattern, so
+//     that a block that relies on them shows.
+//  4. m->load, m->store and m->probe make all checks; the load of a read-modify-write (attr
+//     IR_RMW) also checks that it may write.
+//  5. A block after ir_flags() has exact flags only where they can be observed: at faults and
+//     exits. Who wants to stop between two instructions by max_insns evaluates the block before
+//     that pass.
 #include "ir/ir_int.h"
 
 #include <string.h>
@@ -26,7 +27,7 @@ typedef struct Eval {
     u32 temp[IR_MAX_TEMPS + 1];
 } Eval;
 
-// ---- operands ---------------------------------------------------------------------------------------
+// ---- operands -----------------------------------------------------------------------------------
 static u32 eval_value(const Eval *e, IrRef r) {
     switch (ir_kind(r)) {
     case IR_KIND_REG: return e->m->regs[ir_reg(r)] >> (ir_is_high(r) ? 8 : 0);
@@ -55,7 +56,7 @@ static void eval_write(Eval *e, const IrOp *op, u32 v) {
         e->temp[ir_index(op->d)] = (v & mask) | (EVAL_UPPER_PATTERN & ~mask);
 }
 
-// ---- flags ------------------------------------------------------------------------------------------
+// ---- flags --------------------------------------------------------------------------------------
 static void eval_flags_out(const Eval *e) {
     *e->m->flag_op = FLAGS_OP(FLAGS_RAW, 2);
     *e->m->flag_a = e->flags;
@@ -94,7 +95,7 @@ static void eval_flag_op(Eval *e, const IrOp *op) {
     }
 }
 
-// ---- ends -------------------------------------------------------------------------------------------
+// ---- ends ---------------------------------------------------------------------------------------
 static bool eval_end(Eval *e, IrEvalEnd end) {
     e->out.end = end;
     if (end == IR_EVAL_JUMP || end == IR_EVAL_LEAVE) e->out.insns++;
@@ -113,7 +114,7 @@ static bool eval_raise(Eval *e, unsigned vector, bool has_error, u32 error) {
     return eval_end(e, IR_EVAL_FAULT);
 }
 
-// ---- ops. Each gives false when the block ends ---------------------------------------------------------
+// ---- ops. Each gives false when the block ends --------------------------------------------------
 static bool eval_load(Eval *e, const IrOp *op) {
     u32 at = eval_read(e, op, IR_A), v = 0;
     IrMachine *m = e->m;

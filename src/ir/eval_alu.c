@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Arithmetic of eval: each op and size is one function that loads the guest's flags into the host's,
-// executes the host instruction of the same name, and reads the flags back. Results and flags, also
-// those the manuals leave undefined, are then the host's own.
+// Arithmetic of eval: each op and size is one function that loads the guest's flags into the
+// host's, executes the host instruction of the same name, and reads the flags back. Results and
+// flags, also those the manuals leave undefined, are then the host's own.
 //
 // Flags travel in AX as generated code keeps them: AH = SZAPC as LAHF stores them, AL = OF.
 //     in:   add $127, %al (OF = bit 0); sahf          out:   lahf; seto %al
@@ -80,7 +80,7 @@ u32 ir_alu_run(const IrOp *op, u32 a, u32 b, u32 c, u32 *flags) {
     return result;
 }
 
-// ---- EAX/EDX --------------------------------------------------------------------------------------
+// ---- EAX/EDX ------------------------------------------------------------------------------------
 typedef void AluWideFn(u32 *eax, u32 *edx, u32 a, u32 *flags);
 
 // Flags pass through EAX first; then the accumulator takes its place.

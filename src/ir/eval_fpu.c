@@ -2,9 +2,9 @@
 // x87 ops of eval: run on the host FPU, which holds the guest's state (decision 12), through the
 // entries of eval_fpu_table.S.
 //
-// A store whose exception is unmasked (invalid, overflow, underflow) writes nothing and pops nothing;
-// the exception is reported by the next waiting x87 instruction (SDM Vol. 1, 8.5 and 8.6). As the
-// operand is a buffer here, that case has to be told to the caller.
+// A store whose exception is unmasked (invalid, overflow, underflow) writes nothing and pops
+// nothing; the exception is reported by the next waiting x87 instruction (SDM Vol. 1, 8.5 and
+// 8.6). As the operand is a buffer here, that case has to be told to the caller.
 #include "ir/ir_int.h"
 
 enum { FPU_ENTRY_BYTES = 4 };
@@ -16,7 +16,8 @@ void ir_fpu_execute(const u8 *entry, void *mem, u32 *eax, u32 *flags);
 void ir_fpu_run(u32 imm, u32 *eax, u32 *flags) {
     unsigned first = (imm & 0xff) - 0xd8, second = (imm >> 8) - 0xc0;
     require(first < 8 && second < 64);
-    ir_fpu_execute(ir_fpu_register_table + (first * 64 + second) * FPU_ENTRY_BYTES, NULL, eax, flags);
+    ir_fpu_execute(ir_fpu_register_table + (first * 64 + second) * FPU_ENTRY_BYTES, NULL, eax,
+                   flags);
 }
 
 static bool fpu_has_stored(unsigned first, unsigned digit) {

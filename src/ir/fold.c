@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Folding: forwards constants and copies held in temporaries to their uses, computes what has become
-// constant, normalises effective addresses, and drops what nobody uses any more. On the translation
-// path: one walk forward over the ops, one backward when something may have died.
+// Folding: forwards constants and copies held in temporaries to their uses, computes what has
+// become constant, normalises effective addresses, and drops what nobody uses any more. On the
+// translation path: one walk forward over the ops, one backward when something may have died.
 //
 // Rules
-//  1. Only temporaries are forwarded. A copy of a register holds until the register is written; a copy
-//     of another temporary until that is written.
+//  1. Only temporaries are forwarded. A copy of a register holds until the register is written; a
+//     copy of another temporary until that is written.
 //  2. An op that sets flags (fdef) is computed by the host, never here.
 //  3. Shapes that the back end fuses stay: a LOAD stays where it is, the address of a rmw pair is
 //     replaced only by a constant (the same one in both), shift counts are not touched.
@@ -30,7 +30,7 @@ typedef struct Fold {
     bool dead;           // there may be ops to drop
 } Fold;
 
-// ---- forwarding --------------------------------------------------------------------------------------
+// ---- forwarding ---------------------------------------------------------------------------------
 static IrRef fold_const(Fold *f, u32 value, unsigned bytes) {
     return ir_const(f->b, trunc_size(value, bytes));
 }
@@ -62,8 +62,8 @@ static void fold_use(Fold *f, IrRef r) {
 // Ops whose host instruction has no immediate form: a constant there would only be moved again.
 static bool fold_takes_const(unsigned code) {
     switch (code) {
-    case IR_MULW: case IR_IMULW: case IR_DIVW: case IR_IDIVW: case IR_BSF: case IR_BSR: case IR_SHLD:
-    case IR_SHRD: case IR_JMPI: case IR_JZ: case IR_JNZ: case IR_SEL:
+    case IR_MULW: case IR_IMULW: case IR_DIVW: case IR_IDIVW: case IR_BSF: case IR_BSR:
+    case IR_SHLD: case IR_SHRD: case IR_JMPI: case IR_JZ: case IR_JNZ: case IR_SEL:
         return false;
     default: return true;
     }
@@ -78,7 +78,7 @@ static void fold_operand(Fold *f, IrOp *op, IrRef *r, unsigned which) {
     fold_use(f, *r);
 }
 
-// ---- computing ----------------------------------------------------------------------------------------
+// ---- computing ----------------------------------------------------------------------------------
 static void fold_to_mov(Fold *f, IrOp *op, unsigned size, IrRef a) {
     op->code = IR_MOV;
     op->size = (u8)size;
@@ -125,7 +125,8 @@ static void fold_arithmetic(Fold *f, IrOp *op) {
     if (op->fdef || op->d == IR_NONE || !ir_is_const(op->a)) return;
     if (op->b != IR_NONE && !ir_is_const(op->b)) return;
     u32 b = op->b == IR_NONE ? 0 : ir_value(f->b, op->b);
-    if (fold_compute(op, ir_value(f->b, op->a), b, &v)) fold_to_mov(f, op, op->size, ir_const(f->b, v));
+    if (fold_compute(op, ir_value(f->b, op->a), b, &v))
+        fold_to_mov(f, op, op->size, ir_const(f->b, v));
 }
 
 static void fold_ea(Fold *f, IrOp *op) {
@@ -147,7 +148,7 @@ static void fold_ea(Fold *f, IrOp *op) {
     else if (op->imm == 0 && op->size == 4) fold_to_mov(f, op, 4, op->a);
 }
 
-// ---- one op -------------------------------------------------------------------------------------------
+// ---- one op -------------------------------------------------------------------------------------
 static void fold_written(Fold *f, const IrOp *op) {
     u16 props = ir_info[op->code].props;
     if (ir_kind(op->d) == IR_KIND_REG) f->written[ir_reg(op->d)] = f->now;
@@ -180,35 +181,44 @@ static void fold_op(Fold *f, IrOp *op) {
     fold_defined(f, op);
 }
 
-// ---- what nobody uses ------------------------------------------------------------------------------------
+// ---- what nobody uses ---------------------------------------------------------------------------
 static void fold_unuse(Fold *f, IrRef r) {
     if (ir_kind(r) == IR_KIND_TEMP) f->temp[ir_index(r)].uses--;
 }
 
 static bool fold_is_dead(const Fold *f, const IrOp *op) {
     u16 effects = IRP_MARK | IRP_FAULT | IRP_KEEP | IRP_WIDE | IRP_CALL | IRP_EXIT | IRP_END;
-    if (op->code == IR_MOV && op->d == op->a) return true;
-    if (ir_kind(op->d) != IR_KIND_TEMP || f->temp[ir_index(op->d)].uses) return false;
+    if (ir_kind(op->d) != IR_KIND_TEMP) return op->code == IR_MOV && op->d == op->a;
+    if (f->temp[ir_index(op->d)].uses) return op->code == IR_MOV && op->d == op->a;
     return !op->fdef && !(ir_info[op->code].props & effects);
 }
 
-// Backward, so that what only fed a dead op dies with it. Survivors move to the end, then back.
-static void fold_drop(Fold *f) {
+// Backward, so that what only fed a dead op dies with it; dead ops become marks of length 0. Gives
+// the index of the first, or the count.
+static u32 fold_bury(Fold *f) {
     IrBlock *b = f->b;
-    u32 to = b->count;
+    u32 first = b->count;
     for (u32 i = b->count; i-- > 0;) {
         IrOp *op = &b->ops[i];
-        if (!fold_is_dead(f, op)) {
-            if (--to != i) b->ops[to] = *op;
-            continue;
-        }
+        if (!fold_is_dead(f, op)) continue;
         fold_unuse(f, op->a);
         fold_unuse(f, op->b);
         fold_unuse(f, op->c);
+        op->code = IR_INSN;
+        op->aux = 0;
+        first = i;
     }
-    if (!to) return;
-    b->count -= to;
-    memmove(b->ops, b->ops + to, b->count * sizeof *b->ops);
+    return first;
+}
+
+static void fold_drop(Fold *f) {
+    IrBlock *b = f->b;
+    u32 to = fold_bury(f);
+    for (u32 i = to; i < b->count; i++) {
+        const IrOp *op = &b->ops[i];
+        if (op->code != IR_INSN || op->aux) b->ops[to++] = *op;
+    }
+    b->count = to;
 }
 
 void ir_fold(IrBlock *b) {

@@ -14,7 +14,8 @@ enum { IR_D, IR_A, IR_B, IR_C, IR_OPERANDS };          // ORDER: as in ops.def's
 enum { IR_WIDTH_SIZE = 0, IR_WIDTH_1 = 1, IR_WIDTH_4 = 4, IR_WIDTH_AUX = 8 };
 extern const u8 ir_operand_width[IR_CODE_COUNT][IR_OPERANDS];   // IR_WIDTH_*
 
-// Bytes of operand `which` that the op reads or writes: 1, 2 or 4 in valid IR. A shift count is 1 (CL).
+// Bytes of operand `which` that the op reads or writes: 1, 2 or 4 in valid IR. A shift count is 1
+// (CL).
 static inline unsigned ir_operand_bytes(const IrOp *op, unsigned which) {
     unsigned w = ir_operand_width[op->code][which];
     return w == IR_WIDTH_SIZE ? op->size : w == IR_WIDTH_AUX ? op->aux : w;
@@ -49,7 +50,7 @@ bool ir_is_variable_shift(const IrOp *op);
 // The flag bits an op uses by its row, condition, count and helper, given its fdef.
 u16 ir_default_fuse(const IrBlock *b, const IrOp *op);
 
-// ---- names (print.c) ------------------------------------------------------------------------------
+// ---- names (print.c) ----------------------------------------------------------------------------
 // Sizes that are printed when they are not this: 0 for ops whose size always matters.
 unsigned ir_default_size(unsigned code);
 extern const char *const ir_cc_names[16];
@@ -58,9 +59,9 @@ extern const char *const ir_class_names[4];
 extern const char *const ir_reg_names[4][8];          // by 32, 16, low byte, high byte
 enum { IR_CLASS_FLAT = 1 };                           // the class that is not printed
 
-// ---- eval's engine room (eval_alu.c, eval_fpu.c) ---------------------------------------------------
-// Runs an arithmetic op on the host: result of op->size bytes; *flags (OSZAPC) as the host leaves them
-// in the bits the op's row defines. Panics for ops that are none.
+// ---- eval's engine room (eval_alu.c, eval_fpu.c) ------------------------------------------------
+// Runs an arithmetic op on the host: result of op->size bytes; *flags (OSZAPC) as the host leaves
+// them in the bits the op's row defines. Panics for ops that are none.
 u32 ir_alu_run(const IrOp *op, u32 a, u32 b, u32 c, u32 *flags);
 // MULW, IMULW, DIVW, IDIVW on EAX/EDX. False: #DE, nothing changed.
 bool ir_alu_run_wide(const IrOp *op, u32 *regs, u32 a, u32 *flags);

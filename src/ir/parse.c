@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Reads the text form of the IR: print.c's head describes it.
 //
-// What a text leaves out: a missing `!` means that no flags are defined; a missing `?` what the op's row,
-// condition, count and helper imply; a missing `end` line a last instruction of length 1 (or what its
-// `length` line says), mode 0.
+// What a text leaves out: a missing `!` means that no flags are defined; a missing `?` what the
+// op's row, condition, count and helper imply; a missing `end` line a last instruction of length 1
+// (or what its `length` line says), mode 0.
 //
-// Every failing function has written the message and gives false; nothing is thrown away but the block.
+// Every failing function has written the message and gives false; nothing is thrown away but the
+// block.
 #include "ir/ir_int.h"
 
 #include <ctype.h>
@@ -40,7 +41,7 @@ static bool fail(Parse *ps, const char *fmt, ...) {
     return false;
 }
 
-// ---- tokens -----------------------------------------------------------------------------------------
+// ---- tokens -------------------------------------------------------------------------------------
 static void skip_blanks(Parse *ps) {
     while (*ps->p == ' ' || *ps->p == '\t' || *ps->p == '\r') ps->p++;
 }
@@ -115,7 +116,7 @@ static int find_name(const char *name, const char *const *table, int count) {
     return -1;
 }
 
-// ---- operands -----------------------------------------------------------------------------------------
+// ---- operands -----------------------------------------------------------------------------------
 static bool parse_register(Parse *ps, const char *name, unsigned bytes, IrRef *r) {
     for (unsigned form = 0; form < 4; form++) {
         int n = find_name(name, ir_reg_names[form], 8);
@@ -281,7 +282,8 @@ static bool parse_row_operands(Parse *ps, IrOp *op) {
         if (row[which] == '.') continue;
         if (!first && !expect(ps, ',')) return false;
         first = false;
-        if (!(row[which] == 'i' ? parse_imm(ps, &op->imm) : parse_operand(ps, op, which))) return false;
+        bool ok = row[which] == 'i' ? parse_imm(ps, &op->imm) : parse_operand(ps, op, which);
+        if (!ok) return false;
     }
     return true;
 }
@@ -302,7 +304,7 @@ static bool parse_operands(Parse *ps, IrOp *op) {
     }
 }
 
-// ---- attributes and flags behind the operands ------------------------------------------------------------
+// ---- attributes and flags behind the operands ---------------------------------------------------
 static bool parse_flag_set(Parse *ps, u16 *mask) {
     static const char letters[] = "oszapc-";
     static const u16 bits_of[] = { FLAG_OF, FLAG_SF, FLAG_ZF, FLAG_AF, FLAG_PF, FLAG_CF, 0 };
@@ -359,7 +361,7 @@ static bool parse_attributes(Parse *ps, IrOp *op) {
     return true;
 }
 
-// ---- lines ----------------------------------------------------------------------------------------------
+// ---- lines --------------------------------------------------------------------------------------
 static int find_code(const char *name) {
     for (int i = 0; i < IR_CODE_COUNT; i++)
         if (!strcmp(ir_info[i].name, name)) return i;
@@ -402,16 +404,18 @@ static bool parse_suffixes(Parse *ps, IrOp *op) {
 static bool parse_op(Parse *ps, const char *name) {
     int code = find_code(name);
     if (code < 0 || code == IR_INSN) return fail(ps, "no such op: '%s'", name);
-    IrOp *op = ir_emit(ps->b, (IrCode)code, ir_default_size((unsigned)code), IR_NONE, IR_NONE, IR_NONE);
-    if (!op->size) op->size = 4;
+    IrOp *op = ir_emit(ps->b, (IrCode)code, 4, IR_NONE, IR_NONE, IR_NONE);
+    if (ir_default_size(op->code)) op->size = (u8)ir_default_size(op->code);
     op->fdef = op->fuse = 0;
     ps->fuse_given = false;
-    if (!parse_suffixes(ps, op) || !parse_operands(ps, op) || !parse_attributes(ps, op)) return false;
+    if (!parse_suffixes(ps, op) || !parse_operands(ps, op) || !parse_attributes(ps, op))
+        return false;
     if (!ps->fuse_given) op->fuse = ir_default_fuse(ps->b, op);
     return true;
 }
 
-// The length of the instruction under way is known now: the next begins (or the block ends) at `eip`.
+// The length of the instruction under way is known now: the next begins (or the block ends) at
+// `eip`.
 static void parse_close_mark(Parse *ps, u32 eip) {
     if (!ps->mark || ps->mark_has_length) return;
     IrOp *mark = &ps->b->ops[ps->mark - 1];
@@ -451,10 +455,13 @@ static bool parse_end(Parse *ps) {
     if (!ps->mark) b->eip = b->end_eip;
     while (!at_line_end(ps)) {
         if (!take_name(ps, name)) return false;
-        if (!strcmp(name, "code32")) b->code32 = true;
-        else if (!strcmp(name, "mode")) { if (!expect(ps, '=') || !take_number(ps, &b->mode)) return false; }
-        else if (!strcmp(name, "eip")) { if (!expect(ps, '=') || !take_number(ps, &b->eip)) return false; }
-        else return fail(ps, "no such word in an end line: '%s'", name);
+        if (!strcmp(name, "code32")) {
+            b->code32 = true;
+            continue;
+        }
+        u32 *field = !strcmp(name, "mode") ? &b->mode : !strcmp(name, "eip") ? &b->eip : NULL;
+        if (!field) return fail(ps, "no such word in an end line: '%s'", name);
+        if (!expect(ps, '=') || !take_number(ps, field)) return false;
     }
     return true;
 }

@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: MIT
 // The text form of the IR; parse.c reads exactly what is written here. One line per op:
 //
-//      ---- 0xe4c0                                 guest instruction (' ---- ', address)
-//      sub.4 -, eax, $0x10             !oszapc     size after the name; destination first; - is none
-//      adc.4 eax, eax, ecx             !oszapc ?c  ! flags defined, ? flags used (absent: none defined,
-//                                                  used as row, condition and count imply)
-//      zext.4.1 eax, bl                            second number: bytes of the source
-//      ea.4 t0, ebx, esi*4, $-0x8                  base, index*scale, displacement
-//      load.4 t1, ds:[t0] rmw                      segment; rmw: its store follows
-//      store.2 ss.checked:[t2], ax addr16          class of the segment when not flat
-//      probe es:[edi], $0x8                        bytes
-//      sel.ne.4 eax, ecx, eax          ?z          condition before the size
-//      ldenv.4 t3, env.eip                         CPU state by name, or env+0x20
+//      ---- 0xe4c0                           guest instruction (' ---- ', address)
+//      sub.4 -, eax, $0x10    !oszapc        size behind the name; destination first; - is none
+//      adc.4 eax, eax, ecx    !oszapc ?c     ! flags defined (absent: none), ? flags used (absent:
+//                                            what row, condition and count imply)
+//      zext.4.1 eax, bl                      second number: bytes of the source
+//      ea.4 t0, ebx, esi*4, $-0x8            base, index*scale, displacement
+//      load.4 t1, ds:[t0] rmw                segment; rmw: its store follows
+//      store.2 ss.checked:[t2], ax addr16    class of the segment when not flat
+//      probe es:[edi], $0x8                  bytes
+//      sel.ne.4 eax, ecx, eax ?z             condition before the size
+//      ldenv.4 t3, env.eip                   CPU state by name, or env+0x20
 //      stenv.4 env.eip, $0xe4d2
-//      call t4, in($0x60, $0x1)                    result, helper, arguments
-//      fpu d8 c1                                   bytes of the instruction
-//      fpuld.8 dd/0, ds:[t0]                       opcode/digit, bytes of the operand
-//      raise $0xd, $0x0                            vector, error code
-//      end 0xe4d2 mode=0x1555005 code32            address after the last instruction; mode word
+//      call t4, in($0x60, $0x1)              result, helper, arguments
+//      fpu d8 c1                             bytes of the instruction
+//      fpuld.8 dd/0, ds:[t0]                 opcode/digit, bytes of the operand
+//      raise $0xd, $0x0                      vector, error code
+//      end 0xe4d2 mode=0x1555005 code32      address after the last instruction; mode word
 //
 // Registers are named by the bytes that the op uses of them. Constants above 0xffff0000 that are no
 // jump targets are printed as negative numbers. A field that the op has no place for is printed as
-// name=value behind it (also by the verifier, which prints invalid ops). An instruction whose length is
-// not the distance to the next mark (or the end) has a line `length N` behind its mark. `#` begins a
-// comment. What ir_flags() notes in flive and fobs is not printed: it can be computed again.
+// name=value behind it (also by the verifier, which prints invalid ops). An instruction whose
+// length is not the distance to the next mark (or the end) has a line `length N` behind its mark.
+// `#` begins a comment. What ir_flags() notes in flive and fobs is not printed: it can be computed
+// again.
 #include "ir/ir_int.h"
 
 #include <stdarg.h>
 
-enum { PRINT_FLAGS_COLUMN = 40 };
+enum { PRINT_FLAGS_COLUMN = 39 };
 
 const char *const ir_cc_names[16] = {
     "o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g",
@@ -44,9 +45,9 @@ const char *const ir_reg_names[4][8] = {
 
 unsigned ir_default_size(unsigned code) {
     switch (code) {
-    case IR_INSN: case IR_PROBE: case IR_CALL: case IR_FPU: case IR_FPULD: case IR_FPUST: case IR_JCC:
-    case IR_JMP: case IR_JMPI: case IR_LEAVE: case IR_RAISE: case IR_COUNT: case IR_POLL:
-    case IR_CLC: case IR_STC: case IR_CMC:
+    case IR_INSN: case IR_PROBE: case IR_CALL: case IR_FPU: case IR_FPULD: case IR_FPUST:
+    case IR_JCC: case IR_JMP: case IR_JMPI: case IR_LEAVE: case IR_RAISE: case IR_COUNT:
+    case IR_POLL: case IR_CLC: case IR_STC: case IR_CMC:
         return 4;
     case IR_SETCC: return 1;
     default: return 0;
@@ -158,7 +159,9 @@ static void put_raise(Print *p) {
     if (p->op->imm & 0x100) put(p, ", $0x%x", p->op->imm >> 16);
 }
 
-static bool print_raise_is_plain(u32 imm) { return !(imm & 0xfe00) && (imm & 0x100 || !(imm >> 16)); }
+static bool print_raise_is_plain(u32 imm) {
+    return !(imm & 0xfe00) && (imm & 0x100 || !(imm >> 16));
+}
 static bool print_ea_is_plain(const IrOp *op) { return op->b != IR_NONE ? op->aux < 32 : !op->aux; }
 
 // Operands by the row's `operands` column.

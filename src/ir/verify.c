@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
-// The verifier: is a block well formed? Every rule that other passes and the back end rely on is here;
-// a rule that is broken gives "op INDEX: OP: RULE".
+// The verifier: is a block well formed? Every rule that other passes and the back end rely on is
+// here; a rule that is broken gives "op INDEX: OP: RULE".
 //
-//  1. Operands are of the kinds the row's `operands` column names; registers, temporaries, constants
-//     exist; sizes are those the op has; AH..BH stand only where one byte is used, and a byte of
-//     registers 4-7 does not exist. A temporary is defined before use, at least as wide as it is used.
-//  2. The first op is an INSN mark (COUNT and POLL may precede it); the last op, and only it, ends the
-//     block.
+//  1. Operands are of the kinds the row's `operands` column names; registers, temporaries,
+//     constants exist; sizes are those the op has; AH..BH stand only where one byte is used, and a
+//     byte of registers 4-7 does not exist. A temporary is defined before use, at least as wide as
+//     it is used.
+//  2. The first op is an INSN mark (COUNT and POLL may precede it); the last op, and only it, ends
+//     the block.
 //  3. Flags: an op defines no more than its row (x87: anything), and uses at least what its row,
 //     condition, count and helper imply.
-//  4. All checks before any change: within a guest instruction no op that may fault follows a change
-//     of a register, flag, memory or the CPU state. What does not count:
+//  4. All checks before any change: within a guest instruction no op that may fault follows a
+//     change of a register, flag, memory or the CPU state. What does not count:
 //       - STENV (of the next eip) directly before a CALL or LEAVE
 //       - the STORE of a read-modify-write, whose LOAD has checked
 //       - STOREs through a segment that the instruction has PROBEd before
-//  5. A LOAD with rmw has its STORE with rmw in the same instruction, same size, segment and address,
-//     and nothing changes the address between them.
+//  5. A LOAD with rmw has its STORE with rmw in the same instruction, same size, segment and
+//     address, and nothing changes the address between them.
 #include "ir/ir_int.h"
 
 #include <stdio.h>
@@ -33,7 +34,7 @@ typedef struct Verify {
     bool changed;        // this instruction has changed something
 } Verify;
 
-// ---- rule 1: operands -----------------------------------------------------------------------------------
+// ---- rule 1: operands ---------------------------------------------------------------------------
 static const char *verify_reg(IrRef r, unsigned bytes) {
     if (r & ~(unsigned)(IR_KIND_REG << 12 | IR_HIGH | 7)) return "bad register reference";
     if (ir_is_high(r)) {
@@ -53,7 +54,8 @@ static const char *verify_source(const Verify *v, unsigned which) {
     case IR_KIND_TEMP:
         if (ir_index(r) >= v->b->temp_count) return "temporary does not exist";
         if (!v->temp_bytes[ir_index(r)]) return "temporary used before it is defined";
-        return v->temp_bytes[ir_index(r)] >= bytes ? NULL : "temporary used wider than it is defined";
+        if (v->temp_bytes[ir_index(r)] < bytes) return "temporary used wider than it is defined";
+        return NULL;
     case IR_KIND_NONE: return "operand missing";
     default: return "bad operand reference";
     }
@@ -68,8 +70,8 @@ static const char *verify_destination(const Verify *v) {
 
 static const char *verify_count(const Verify *v, IrRef r) {
     if (ir_kind(r) == IR_KIND_REG) return r == IR_REG(1) ? NULL : "shift count must be CL or 1..31";
-    if (!ir_is_const(r) || ir_index(r) >= v->b->const_count) return "shift count must be CL or 1..31";
-    u32 n = ir_value(v->b, r);
+    bool exists = ir_is_const(r) && ir_index(r) < v->b->const_count;
+    u32 n = exists ? ir_value(v->b, r) : 0;
     return n >= 1 && n <= 31 ? NULL : "shift count must be CL or 1..31";
 }
 
@@ -102,14 +104,15 @@ static const char *verify_helper(const Verify *v) {
     return op->d != IR_NONE && !h->result_bytes ? "the helper has no result" : NULL;
 }
 
-// ---- rule 1: sizes and the other fields -----------------------------------------------------------------
+// ---- rule 1: sizes and the other fields ---------------------------------------------------------
 static bool verify_has_size(const IrOp *op) {
     unsigned s = op->size;
     switch (op->code) {
     case IR_EA: case IR_SHLD: case IR_SHRD: case IR_IMUL: case IR_BT: case IR_BTS: case IR_BTR:
     case IR_BTC: case IR_BSF: case IR_BSR:
         return s == 2 || s == 4;
-    case IR_ZEXT: case IR_SEXT: return (s == 2 || s == 4) && op->aux < s && (op->aux == 1 || op->aux == 2);
+    case IR_ZEXT: case IR_SEXT:
+        return (s == 2 || s == 4) && op->aux < s && (op->aux == 1 || op->aux == 2);
     case IR_BSWAP: case IR_CALL: case IR_JMPI: return s == 4;
     case IR_SETCC: return s == 1;
     case IR_GETF: case IR_SETF: return s == 1 || s == 4;
@@ -129,7 +132,8 @@ static const char *verify_memory(const IrOp *op) {
 static const char *verify_x87(const IrOp *op) {
     unsigned first = op->imm & 0xff, second = op->imm >> 8;
     if (first < 0xd8 || first > 0xdf) return "x87 opcodes are d8..df";
-    if (op->code == IR_FPU) return second >= 0xc0 && second <= 0xff ? NULL : "x87 register form expected";
+    if (op->code == IR_FPU)
+        return second >= 0xc0 && second <= 0xff ? NULL : "x87 register form expected";
     if (second > 7) return "x87 digit must be 0..7";
     return op->aux == 2 || op->aux == 4 || op->aux == 8 || op->aux == 10 ? NULL
         : "x87 operand must have 2, 4, 8 or 10 bytes";
@@ -147,7 +151,8 @@ static const char *verify_fields(const Verify *v) {
     }
     switch (op->code) {
     case IR_EA:
-        return op->aux > 3 || (op->aux && op->b == IR_NONE) ? "scale must be 0..3, and only with an index"
+        return op->aux > 3 || (op->aux && op->b == IR_NONE)
+            ? "scale must be 0..3, and only with an index"
             : NULL;
     case IR_INSN: return op->aux >= 1 && op->aux <= 15 ? NULL : "instruction length must be 1..15";
     case IR_FPU: case IR_FPULD: case IR_FPUST: return verify_x87(op);
@@ -156,7 +161,7 @@ static const char *verify_fields(const Verify *v) {
     }
 }
 
-// ---- rule 3: flags ----------------------------------------------------------------------------------------
+// ---- rule 3: flags ------------------------------------------------------------------------------
 static u16 verify_may_define(const Verify *v) {
     const IrOp *op = v->op;
     if (op->code == IR_FPU) return FLAG_OSZAPC;
@@ -168,11 +173,12 @@ static u16 verify_may_define(const Verify *v) {
 
 static const char *verify_flags(const Verify *v) {
     if (v->op->fdef & ~verify_may_define(v)) return "defines flags that the op does not set";
-    if (ir_default_fuse(v->b, v->op) & ~v->op->fuse) return "reads flags that are not declared as used";
+    u16 undeclared = ir_default_fuse(v->b, v->op) & ~v->op->fuse;
+    if (undeclared) return "reads flags that are not declared as used";
     return NULL;
 }
 
-// ---- rule 4: checks before changes ---------------------------------------------------------------------
+// ---- rule 4: checks before changes --------------------------------------------------------------
 static u16 verify_helper_attr(const Verify *v) {
     return v->op->code == IR_CALL ? v->b->helpers->row[v->op->imm].attr : 0;
 }
@@ -219,7 +225,7 @@ static const char *verify_order(Verify *v) {
     return NULL;
 }
 
-// ---- rule 5: read-modify-write pairs -------------------------------------------------------------------
+// ---- rule 5: read-modify-write pairs ------------------------------------------------------------
 static bool verify_writes(const Verify *v, IrRef address) {
     const IrOp *op = v->op;
     if (ir_kind(address) == IR_KIND_TEMP) return op->d == address;
@@ -249,13 +255,14 @@ static const char *verify_rmw(Verify *v) {
     return load && verify_writes(v, load->a) ? "the address of a rmw pair changes" : NULL;
 }
 
-// ---- the walk -----------------------------------------------------------------------------------------
+// ---- the walk -----------------------------------------------------------------------------------
 static const char *verify_grouping(Verify *v) {
     const IrOp *op = v->op;
     bool last = v->i + 1 == v->b->count;
     if (op->code == IR_INSN) {
         if (v->rmw) return "rmw load without its store before this";
-        if (!v->insns && op->imm != v->b->eip) return "the first instruction is not at the block's eip";
+        if (!v->insns && op->imm != v->b->eip)
+            return "the first instruction is not at the block's eip";
         v->insns++;
         v->changed = false;
         v->probed = 0;
@@ -270,7 +277,8 @@ static const char *verify_grouping(Verify *v) {
 static const char *verify_op(Verify *v) {
     const char *bad;
     if (v->op->code >= IR_CODE_COUNT) return "no such op";
-    if ((bad = verify_grouping(v)) || (bad = verify_fields(v)) || (bad = verify_operands(v))) return bad;
+    if ((bad = verify_grouping(v)) || (bad = verify_fields(v)) || (bad = verify_operands(v)))
+        return bad;
     if (v->op->code == IR_CALL && (bad = verify_helper(v))) return bad;
     if ((bad = verify_flags(v)) || (bad = verify_order(v)) || (bad = verify_rmw(v))) return bad;
     if (ir_kind(v->op->d) == IR_KIND_TEMP)

@@ -41,6 +41,8 @@ void jit_set_reset(Jit *jit, void (*reset)(void *self), void *self);
 void jit_flush(Jit *jit);                      // forgets all translations
 u64 jit_insns(const Jit *jit);                 // guest instructions executed so far
 void jit_info(const Jit *jit, FILE *out);      // `info jit`
+// The translated blocks as a perf map ("start size name" lines, hexadecimal): for /tmp/perf-PID.map.
+void jit_write_perfmap(const Jit *jit, FILE *out);
 
 // ---- the glass box: every stage of a translation -------------------------------------------------------
 // Prints disassembly, IR, optimised IR, host code and restore records of the block that starts with

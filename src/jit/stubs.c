@@ -18,6 +18,7 @@ static const u8 stub_host_reg[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
 static Rm stub_reg(unsigned r) { return rm_mem(R14, OFF(regs) + 4 * (i32)r); }
 static Rm stub_word(unsigned n) { return rm_mem(R14, OFF(jit_word) + 8 * (i32)n); }
 
+enum { WORD_SLOW_OFFSET = 4, WORD_SLOW_INFO, WORD_SLOW_COMMIT };
 enum { STUB_ALL = 0xff, STUB_CALLER_SAVED = 0xc7 };   // EAX ECX EDX ESI EDI: what C may change
 
 static void stub_store_regs(Buf *b, unsigned mask) {
@@ -84,7 +85,8 @@ static void stub_take_pc(Buf *b) {
     enc_rm(b, ENC_W, 0x89, R8, stub_word(WORD_EXIT_PC));
 }
 
-static const u8 *stub_slow_access(Buf *b, const void *fn, const u8 *exit) {
+// The C part of a slow access: r8d offset, r9d info; out: r8 pointer, or the block is left.
+static const u8 *stub_slow_tail(Buf *b, const void *fn, const u8 *exit) {
     stub_align(b);
     const u8 *at = b->p;
     stub_push(b, R10);
@@ -112,11 +114,77 @@ static const u8 *stub_slow_access(Buf *b, const void *fn, const u8 *exit) {
     return at;
 }
 
+static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10 };
+
+// mov $info, %r9d; jmp tail
+static const u8 *stub_slow_offset(Buf *b, u32 info, const u8 *tail) {
+    const u8 *at = b->p;
+    enc_mov_imm(b, R9, info);
+    enc_patch32(enc_jmp32(b), tail);
+    return at;
+}
+
+//     sub   table(%r13,%r9,8), %r8          r8 = linear address again
+//     mov   %r8d, %r9d                      unaligned but inside the page (real: the 16-byte line)?
+//     and   $0xfff, %r9d
+//     cmp   $0x1000-size, %r9d
+//     ja    c
+//     mov   %r8d, %r9d
+//     shr   $12, %r9d
+//     add   table(%r13,%r9,8), %r8
+//     js    c_again
+//     movl  $0, commit ; ret                direct after all
+//   c_again: sub table(%r13,%r9,8), %r8
+//   c:  sub base, %r8d ; mov $info, %r9d ; jmp tail
+static const u8 *stub_slow_linear(const X64Target *t, Buf *b, u32 kind, u32 seg, u32 bytes, u32 cls,
+                                  const u8 *tail) {
+    const u8 *at = b->p;
+    Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
+    u32 span = cls == X64_REAL ? 16 : PAGE_BYTES;
+    enc_rm(b, ENC_W, 0x2b, R8, entry);
+    if (bytes > 1) {
+        enc_rr(b, 0, 0x89, R8, R9);
+        enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
+        enc_alu_imm(b, 0, 7, rm_reg(R9), span - bytes, 4);
+        u8 *crosses = enc_jcc32(b, 7);
+        enc_rr(b, 0, 0x89, R8, R9);
+        enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
+        enc_u8(b, 12);
+        enc_rm(b, ENC_W, 0x03, R8, entry);
+        u8 *invalid = enc_jcc32(b, 8);
+        enc_rm(b, 0, 0xc7, 0, stub_word(WORD_SLOW_COMMIT));
+        enc_u32(b, 0);
+        enc_u8(b, 0xc3);
+        enc_patch32(invalid, b->p);
+        enc_rm(b, ENC_W, 0x2b, R8, entry);
+        enc_patch32(crosses, b->p);
+    }
+    if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
+    enc_mov_imm(b, R9, X64_SLOW_INFO(kind, seg, bytes));
+    enc_patch32(enc_jmp32(b), tail);
+    return at;
+}
+
+static void stub_slow_accesses(X64Target *t, Buf *b, const u8 *tail) {
+    t->probe = tail;
+    for (u32 kind = 0; kind < X64_SLOW_KINDS; kind++)
+        for (u32 seg = 0; seg < 6; seg++)
+            for (u32 size = 0; size < X64_SIZES; size++) {
+                u32 bytes = stub_bytes[size];
+                t->slow_offset[kind][seg][size] = stub_slow_offset(b, X64_SLOW_INFO(kind, seg, bytes), tail);
+                for (u32 cls = 0; cls < X64_CLASSES; cls++)
+                    t->slow[kind][seg][size][cls] = stub_slow_linear(t, b, kind, seg, bytes, cls, tail);
+            }
+}
+
 // After a store through a bounce buffer. Keeps every register and host EFLAGS.
 static const u8 *stub_commit(Buf *b, const void *fn) {
     stub_align(b);
     const u8 *at = b->p;
     enc_u8(b, 0x9c);                                       // pushfq
+    enc_rm(b, 0, 0x83, 7, stub_word(WORD_SLOW_COMMIT));    // cmpl $0, commit
+    enc_u8(b, 0);
+    u8 *nothing = enc_jcc32(b, 4);
     stub_push(b, R10);
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
@@ -127,14 +195,54 @@ static const u8 *stub_commit(Buf *b, const void *fn) {
     enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
     stub_pop(b, R11);
     stub_pop(b, R10);
+    enc_patch32(nothing, b->p);
     enc_u8(b, 0x9d);                                       // popfq
     enc_u8(b, 0xc3);
     return at;
 }
 
+// Host EFLAGS -> flag_a in LAHF's form. r9 lost.
+static const u8 *stub_flags_save(Buf *b) {
+    stub_align(b);
+    const u8 *at = b->p;
+    enc_rr(b, 0, 0x89, RAX, R9);
+    enc_u8(b, 0x9f);                                       // lahf
+    enc_rm(b, 0, 0x0f90, 0, rm_reg(RAX));                  // seto %al
+    enc_rm(b, 0, 0x89, RAX, rm_mem(R14, OFF(flag_a)));
+    enc_rr(b, 0, 0x89, R9, RAX);
+    enc_rm(b, 0, 0xc7, 0, rm_mem(R14, OFF(flag_op)));
+    enc_u32(b, FLAGS_OP(FLAGS_LAHF, 2));
+    enc_u8(b, 0xc3);
+    return at;
+}
+
+// One common recipe without C: if (flag_op == op) { mov flag_a, %r9d; <op> flag_b, %r9d; ret }
+static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
+    unsigned fl = size_log2 == 1 ? ENC_66 : 0, wide = size_log2 != 0;
+    enc_alu_imm(b, 0, 7, rm_mem(R14, OFF(flag_op)), FLAGS_OP(kind, size_log2), 4);
+    u8 *no = enc_jcc32(b, 5);
+    enc_rm(b, 0, 0x8b, R9, rm_mem(R14, OFF(flag_a)));
+    if (kind == FLAGS_SUB) {
+        enc_rm(b, fl, 0x3a + wide, R9, rm_mem(R14, OFF(flag_b)));
+    } else if (kind == FLAGS_LOGIC) {
+        enc_rr(b, fl, 0x84 + wide, R9, R9);
+    } else {                                               // SUBR, ADDR: undo, do again
+        bool sub = kind == FLAGS_SUBR;
+        enc_rm(b, 0, sub ? 0x03 : 0x2b, R9, rm_mem(R14, OFF(flag_b)));
+        enc_rm(b, fl, (sub ? 0x3a : 0x02) + wide, R9, rm_mem(R14, OFF(flag_b)));
+    }
+    enc_u8(b, 0xc3);
+    enc_patch32(no, b->p);
+}
+
 static const u8 *stub_flags_load(Buf *b, const void *fn) {
     stub_align(b);
     const u8 *at = b->p;
+    stub_flags_quick(b, FLAGS_SUB, 2);
+    stub_flags_quick(b, FLAGS_LOGIC, 2);
+    stub_flags_quick(b, FLAGS_SUB, 0);
+    stub_flags_quick(b, FLAGS_SUBR, 2);
+    stub_flags_quick(b, FLAGS_ADDR, 2);
     stub_push(b, R8);
     stub_push(b, R10);
     stub_push(b, R11);
@@ -203,8 +311,6 @@ static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
 
 // ---- the C side of slow accesses ---------------------------------------------------------------------------
 // A slow access in three words: jit_word[4] offset, [5] info, [6] commit wanted.
-enum { WORD_SLOW_OFFSET = 4, WORD_SLOW_INFO, WORD_SLOW_COMMIT };
-
 static u64 slow_load_part(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 flags) {
     u32 log2 = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3;
     return cpu_slow_load(cpu, offset, CPU_ACCESS(seg, log2) | flags);
@@ -229,6 +335,7 @@ static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address)
     if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     cpu->jit_word[WORD_SLOW_INFO] = info;
+    cpu->jit_word[WORD_SLOW_COMMIT] = 1;
     if (kind == X64_SLOW_RMW) return slow_bounce_load(cpu, offset, seg, bytes, CPU_ACCESS_RMW);
     if (!cpu_probe(cpu, seg, offset, bytes, true)) return NULL;
     return cpu->bounce;
@@ -285,8 +392,8 @@ void stubs_generate(Jit *jit) {
     jit->enter = stub_enter(&b);
     const u8 *exit = stub_exit(&b);
     stub_exits(jit, &b, exit);
-    const u8 *slow = stub_slow_access(&b, (void *)slow_access, exit);
-    for (unsigned k = 0; k < X64_SLOW_KINDS; k++) t->slow[k] = slow;
+    stub_slow_accesses(t, &b, stub_slow_tail(&b, (void *)slow_access, exit));
+    t->flags_save = stub_flags_save(&b);
     t->commit = stub_commit(&b, (void *)slow_commit);
     t->flags_load = stub_flags_load(&b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LIFT_SIDE_EXITS 4              // forward Jcc's that a block may go beyond
+
 // ---- lifting -------------------------------------------------------------------------------------------------
 static bool lift_one(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
     if (st == ISA_OK && (u64)eip + in->length - 1 > src->limit) {
@@ -42,32 +44,33 @@ static bool lift_crossing(Lifted *l, const Source *src) {
     return true;
 }
 
-static IrOp *poll_insert(IrBlock *ir, u32 at, IrCode code) {
+static void poll_insert(IrBlock *ir, u32 at, IrCode code, u32 insns) {
     IrOp *op = ir_emit(ir, code, 4, IR_NONE, IR_NONE, IR_NONE);
-    op->imm = ir->insns;
+    op->imm = insns;
     IrOp copy = *op;
     memmove(&ir->ops[at + 1], &ir->ops[at], (ir->count - 1 - at) * sizeof copy);
     ir->ops[at] = copy;
-    return &ir->ops[at];
 }
 
-// A cycle of blocks has a backward or an indirect edge: only those blocks poll, others count.
-static bool poll_needed(const IrBlock *ir) {
-    for (u32 i = 0; i < ir->count; i++) {
-        const IrOp *op = &ir->ops[i];
-        bool direct = op->code == IR_JMP || op->code == IR_JCC || op->code == IR_JZ || op->code == IR_JNZ;
-        if (op->code == IR_JMPI || (direct && op->imm < ir->end_eip)) return true;
-    }
-    return false;
+// A block falls into segments, each ending with an exit; a segment's instructions are charged in it, so
+// that an exit has charged exactly what was executed.
+typedef struct Segment { u32 first, end, insns; bool polls; } Segment;   // ops [first, end)
+
+static bool poll_is_exit(const IrOp *op) { return ir_info[op->code].props & IRP_EXIT; }
+
+// A cycle of blocks has a backward or an indirect edge: only segments with one poll, others count.
+static bool poll_needed(const IrBlock *ir, const IrOp *op) {
+    bool direct = op->code == IR_JMP || op->code == IR_JCC || op->code == IR_JZ || op->code == IR_JNZ;
+    return op->code == IR_JMPI || (direct && op->imm < ir->end_eip);
 }
 
 // Where the poll costs least: at an instruction before which no flags are wanted by code, preferably one
 // that can fault anyway (then nothing new can be observed). Index of its INSN mark.
-static u32 poll_place(const IrBlock *ir) {
+static u32 poll_place(const IrBlock *ir, const Segment *s) {
     u16 live = 0;
     u32 best = 0, last = 0;
     bool faults = false, found = false, found_faulting = false;
-    for (u32 i = ir->count; i-- > 0;) {
+    for (u32 i = s->end; i-- > s->first;) {
         const IrOp *op = &ir->ops[i];
         live = (live & ~op->fdef) | op->fuse;
         faults |= (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
@@ -80,15 +83,43 @@ static u32 poll_place(const IrBlock *ir) {
     return found ? best : last;
 }
 
+static u32 poll_segments(const IrBlock *ir, Segment *s) {
+    u32 n = 0;
+    s[0] = (Segment){ 0 };
+    for (u32 i = 0; i < ir->count; i++) {
+        const IrOp *op = &ir->ops[i];
+        s[n].insns += op->code == IR_INSN;
+        s[n].polls |= poll_needed(ir, op);
+        s[n].end = i + 1;
+        bool last_of_insn = i + 1 == ir->count || ir->ops[i + 1].code == IR_INSN;
+        if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count) s[++n] = (Segment){ .first = i + 1 };
+    }
+    return n + 1;
+}
+
 static void poll_add(IrBlock *ir) {
-    if (!poll_needed(ir)) poll_insert(ir, 1, IR_COUNT);
-    else poll_insert(ir, poll_place(ir) + 1, IR_POLL);
+    Segment s[LIFT_SIDE_EXITS + 2];
+    u32 n = poll_segments(ir, s);
+    while (n-- > 0) {                                      // from the end: indices stay true
+        if (s[n].polls) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
+        else poll_insert(ir, s[n].first + 1, IR_COUNT, s[n].insns);
+    }
+}
+
+// A forward Jcc does not end the block: its way not taken goes on (ops: .., jcc, jmp next).
+static bool lift_goes_on(IrBlock *ir, u32 next, u32 *side_exits) {
+    if (ir->count < 2 || *side_exits >= LIFT_SIDE_EXITS) return false;
+    const IrOp *jcc = &ir->ops[ir->count - 2], *jmp = &ir->ops[ir->count - 1];
+    if (jcc->code != IR_JCC || jmp->code != IR_JMP || jmp->imm != next || jcc->imm < next) return false;
+    ir->count--;
+    ++*side_exits;
+    return true;
 }
 
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
     Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
     bool ended = false;
-    u32 n = 0;
+    u32 n = 0, side_exits = 0;
     while (!ended && n < max_insns && l.bytes < src->count) {
         Insn in;
         u32 left = src->count - l.bytes;
@@ -103,6 +134,7 @@ Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
         l.insn_offset[n++] = (u16)l.bytes;
         ended = lift_one(l.ir, src, &in, st, src->eip + l.bytes);
         l.bytes += in.length;
+        if (ended && lift_goes_on(l.ir, src->eip + l.bytes, &side_exits)) ended = false;
     }
     if (!ended) lift_end(l.ir);
     poll_add(l.ir);

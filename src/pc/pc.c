@@ -141,9 +141,10 @@ static void pc_add_chips(Pc *pc, const PcConfig *config) {
 // Opens a drive's image. NULL with *err unset: there is none.
 static Disk *pc_open_drive(const PcConfig *config, const char *option, const PcDrive *drive,
                            unsigned flags, char **err) {
+    if (drive->blob) return disk_from_memory(drive->blob, drive->blob_bytes);
     if (!drive->path) return NULL;
     char *message = NULL;
-    if (config->snapshot) flags |= DISK_SNAPSHOT;
+    if (config->snapshot || drive->snapshot) flags |= DISK_SNAPSHOT;
     if (drive->readonly) flags |= DISK_READONLY;
     Disk *disk = disk_open(drive->path, flags, &message);
     if (!disk) {
@@ -180,10 +181,16 @@ static bool pc_add_drives(Pc *pc, const PcConfig *config, char **err) {
 // ---- what the firmware is told ------------------------------------------------------------------
 
 static bool pc_parse_boot(Pc *pc, const PcConfig *config, char **err) {
+    bool only_floppy = fdc_disk(pc->fdc, 0) != NULL;
+    for (unsigned i = 0; i < 4; i++)
+        if (ide_disk(pc->ide[i / 2], i % 2)) only_floppy = false;
+    pc->no_floppy_signature = config->no_floppy_signature;
+    return pc_set_boot(pc, config->boot ? config->boot : only_floppy ? "a" : "cad", err);
+}
+
+bool pc_set_boot(Pc *pc, const char *order, char **err) {
     static const char letters[] = "acdn";  // codes 1..4
-    bool only_floppy = config->floppy[0].path && !config->ide[0].path && !config->ide[1].path &&
-                       !config->ide[2].path && !config->ide[3].path;
-    const char *order = config->boot ? config->boot : only_floppy ? "a" : "cad";
+    u8 codes[3] = { 0 };
     for (unsigned i = 0; order[i]; i++) {
         const char *at = strchr(letters, order[i]);
         if (!at || strchr(order + i + 1, order[i])) {
@@ -191,9 +198,9 @@ static bool pc_parse_boot(Pc *pc, const PcConfig *config, char **err) {
                               "d (CD), n (network) once at most", order);
             return false;
         }
-        if (i < 3) pc->boot_order[i] = (u8)(at - letters + 1);
+        if (i < 3) codes[i] = (u8)(at - letters + 1);
     }
-    pc->no_floppy_signature = config->no_floppy_signature;
+    memcpy(pc->boot_order, codes, sizeof codes);
     return true;
 }
 
@@ -296,7 +303,7 @@ static bool pc_check_ram(Bus *bus, char **err) {
 }
 
 static bool pc_build(Pc *pc, const PcConfig *config, PcImage *bios, PcImage *vgabios, char **err) {
-    if (!pc_check_ram(pc->bus, err) || !pc_parse_boot(pc, config, err)) return false;
+    if (!pc_check_ram(pc->bus, err)) return false;
     if (!pc_load_image("-bios", config->bios_path, firmware_bios(), BIOS_MAX_BYTES, bios, err))
         return false;
     if (!config->no_vga && !pc_load_image("-L", config->vgabios_path, firmware_vgabios(),
@@ -307,7 +314,7 @@ static bool pc_build(Pc *pc, const PcConfig *config, PcImage *bios, PcImage *vga
     pc_add_chips(pc, config);
     pc_add_pci(pc, config, &rom);
     require(pc_add_fwcfg(pc, config, vgabios));
-    return pc_add_drives(pc, config, err);
+    return pc_add_drives(pc, config, err) && pc_parse_boot(pc, config, err);
 }
 
 Pc *pc_new(const PcConfig *config, Bus *bus, Log *log, char **err) {

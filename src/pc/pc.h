@@ -39,8 +39,11 @@
 #define PC_DEBUGCONS 4u
 
 typedef struct PcDrive {
-    const char *path;          // image; NULL: the drive is empty or absent
+    const char *path;          // image; NULL: the drive is empty or absent, or has `blob`
+    const void *blob;          // a disk in memory, whose changes vanish; NULL: none
+    size_t blob_bytes;
     bool readonly;
+    bool snapshot;             // writes vanish at the end
     IdeGeometry geometry;      // hard disks: all zero = from the image
 } PcDrive;
 
@@ -111,6 +114,9 @@ typedef struct Pc {            // the chips, for the monitor and the front ends
 Pc *pc_new(const PcConfig *config, Bus *bus, Log *log, char **err);
 void pc_free(Pc *pc);                      // also closes the disks; the bus stays
 void pc_reset(Pc *pc);                     // all devices; the processor is the run loop's
+
+// Changes the boot order (letters as PcConfig.boot), from the next reset on. False: *err.
+bool pc_set_boot(Pc *pc, const char *order, char **err);
 
 // Adds an option ROM that the firmware runs before it boots, or any other fw_cfg file, before the
 // machine starts. "genroms/NAME" is an option ROM. False: no room.

@@ -9,19 +9,13 @@
 //     add   table(%r13,%r9,8), %r8          r8 = host address; negative: not in the table
 //     js    cold
 //     test  $size-1, %r8b                   (not for bytes)
-//     jne   unaligned
+//     jne   cold
 //   resume:
 //     op    (%r8), ...
 //
-// Cold path:
-//   unaligned:
-//     mov   %r8d, %r9d
-//     and   $0xfff, %r9d
-//     cmp   $0x1000-size, %r9d
-//     jbe   resume                          stays inside the page
+// Cold path: a stub for this kind, segment, size and class takes the table's entry off again, looks
+// whether an unaligned access stays inside its page, else asks C.
 //   cold:
-//     lea   ea, %r8d                        the offset, without the segment's base
-//     mov   $info, %r9d
 //     call  slow                            r8 = pointer to the data (RAM or a bounce buffer)
 //     jmp   resume                          loads; stores run a copy of op here and call commit
 //
@@ -29,8 +23,6 @@
 // end for the size first; real (16-bit addresses, base a multiple of 16): a limit violation implies an
 // unaligned access that ends beyond a multiple of 16, so only the unaligned path looks.
 #include "x64/emit_int.h"
-
-enum { CLASS_CHECKED, CLASS_FLAT, CLASS_BASED, CLASS_REAL };   // SEG_* of the CPU room
 
 // Offset of the access into r8d.
 static void ac_address(Emit *e, Buf *b, IrRef a) {
@@ -49,23 +41,23 @@ static void ac_address(Emit *e, Buf *b, IrRef a) {
 }
 
 static unsigned ac_class(const IrOp *op) {
-    return op->seg_class == CLASS_REAL && !op->addr16 ? CLASS_CHECKED : op->seg_class;
+    return op->seg_class == X64_REAL && !op->addr16 ? X64_CHECKED : op->seg_class;
 }
 
-typedef struct AcJumps { u8 *slow[2], *unaligned, *resume; unsigned slow_count; } AcJumps;
+typedef struct AcJumps { u8 *limit, *table, *unaligned, *resume; } AcJumps;
 
 static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     unsigned cls = ac_class(op);
-    if (cls == CLASS_CHECKED) {
+    if (cls == X64_CHECKED) {
         i32 end = (write ? e->t->seg_write_end : e->t->seg_read_end)[op->seg];
         if (bytes > 8 || (bytes & (bytes - 1))) {            // no such column: the slow path decides
-            j->slow[j->slow_count++] = enc_jmp32(e->b);
+            j->limit = enc_jmp32(e->b);
         } else {
             enc_rm(e->b, 0, 0x3b, R8, rm_state(end + 4 * (i32)size_log2(bytes)));
-            j->slow[j->slow_count++] = enc_jcc32(e->b, 3);   // jae
+            j->limit = enc_jcc32(e->b, 3);   // jae
         }
     }
-    if (cls != CLASS_FLAT) enc_rm(e->b, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
+    if (cls != X64_FLAT) enc_rm(e->b, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
 }
 
 static unsigned ac_align_mask(unsigned bytes) {
@@ -75,7 +67,7 @@ static unsigned ac_align_mask(unsigned bytes) {
 // Emits the hot test; the caller's op follows.
 static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     Buf *b = e->b;
-    bool flat_const = ir_is_const(op->a) && ac_class(op) == CLASS_FLAT;
+    bool flat_const = ir_is_const(op->a) && ac_class(op) == X64_FLAT;
     ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
     enc_rr(b, 0, 0x89, R8, R9);                              // mov %r8d, %r9d
@@ -83,7 +75,7 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
     enc_u8(b, 12);
     i32 table = write ? e->t->write_table : e->t->read_table;
     enc_rm(b, ENC_W, 0x03, R8, rm_sib(R13, R9, 3, table));   // add table(%r13,%r9,8), %r8
-    j->slow[j->slow_count++] = enc_jcc32(b, 8);              // js
+    j->table = enc_jcc32(b, 8);                              // js
     unsigned mask = ac_align_mask(bytes);
     if (mask && !(flat_const && !(ir_value(e->ir, op->a) & mask))) {
         enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(R8));            // test $mask, %r8b
@@ -93,37 +85,33 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
     j->resume = b->p;
 }
 
-// Emits the cold path up to the return of the slow call: r8 points to the data.
+// Emits the cold path: the call, with r8 pointing to the data after it.
 static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, const AcJumps *j) {
     Buf *c = &e->cold;
-    if (j->unaligned) {
-        // Real class: the limit is only certain to hold inside a 16-byte line.
-        u32 span = ac_class(op) == CLASS_REAL ? 16 : PAGE_BYTES;
-        enc_patch32(j->unaligned, c->p);
-        if (bytes < span) {
-            enc_rr(c, 0, 0x89, R8, R9);
-            enc_alu_imm(c, 0, 4, rm_reg(R9), span - 1, 4);
-            enc_alu_imm(c, 0, 7, rm_reg(R9), span - bytes, 4);
-            enc_patch32(enc_jcc32(c, 6), j->resume);         // jbe
-        }
+    unsigned size = x64_size_index(bytes);
+    u8 *join = NULL;
+    if (j->limit) {
+        enc_patch32(j->limit, c->p);
+        enc_patch32(enc_call32(c), e->t->slow_offset[kind][op->seg][size]);
+        st_record(e, c, c->p - 1);
+        enc_u16(c, 0x00eb);                                  // jmp over the other call
+        join = c->p - 1;
     }
-    for (unsigned n = 0; n < j->slow_count; n++) enc_patch32(j->slow[n], c->p);
-    ac_address(e, c, op->a);
-    enc_mov_imm(c, R9, X64_SLOW_INFO(kind, op->seg, bytes));
-    enc_patch32(enc_call32(c), e->t->slow[kind]);
+    enc_patch32(j->table, c->p);
+    if (j->unaligned) enc_patch32(j->unaligned, c->p);
+    enc_patch32(enc_call32(c), e->t->slow[kind][op->seg][size][ac_class(op)]);
     st_record(e, c, c->p - 1);
+    if (join) *join = (u8)(c->p - (join + 1));
 }
 
-// The address must be readable twice: an EA that is not lazy stays in its register.
-static void ac_prepare(Emit *e, const IrOp *op) {
-    (void)op;
+static void ac_prepare(Emit *e) {
     fl_prepare_clobber(e, true);                             // a fault point observes all flags
     e->f.host = 0;
 }
 
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
     AcJumps j = { 0 };
-    ac_prepare(e, op);
+    ac_prepare(e);
     ac_hot(e, op, bytes, false, &j);
     ac_cold(e, op, bytes, X64_SLOW_LOAD, &j);
     enc_patch32(enc_jmp32(&e->cold), j.resume);
@@ -132,7 +120,7 @@ Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
 
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
     AcJumps j = { 0 };
-    ac_prepare(e, op);
+    ac_prepare(e);
     ac_hot(e, op, bytes, true, &j);
     ac_cold(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE, &j);
     return rm_mem(R8, 0);

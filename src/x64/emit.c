@@ -174,9 +174,36 @@ static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
     return true;
 }
 
+// An ADD, SUB or compare with memory whose flags may be observed: the memory operand goes through r9 into
+// the CPU state's word, which makes it a lasting place of the recipe.
+//     mov (%r8), %r9d ; mov %r9d, flag_b ; add %r9d, %eax
+static bool op_alu_keep_operand(Emit *e, const IrOp *op, Opd *a, Opd *b, FlagsState *f) {
+    bool in_a = !a->is_imm && a->rm.mem && a->rm.reg == R8, in_b = !b->is_imm && b->rm.mem && b->rm.reg == R8;
+    if (!op->fobs || in_a == in_b || (op->code != IR_ADD && op->code != IR_SUB)) return false;
+    if (op->d != IR_NONE && in_a) return false;
+    unsigned size = size_log2(op->size);
+    *f = (FlagsState){ .a = X64_AT_A, .b = X64_AT_B, .c = X64_AT_ZERO };
+    if (op->d != IR_NONE) {
+        f->op = FLAGS_OP(op->code == IR_ADD ? FLAGS_ADDR : FLAGS_SUBR, size);
+        f->a = fl_place(e, op->d, f);
+    } else {
+        f->op = FLAGS_OP(FLAGS_SUB, size);
+        if (in_a) f->b = fl_place(e, op->b, f);
+        else f->a = fl_place(e, op->a, f);
+    }
+    if (f->a >= 8 && f->a != X64_AT_A) return false;
+    if (f->b == 0xff) return false;
+    Opd *m = in_a ? a : b;
+    if (op->size == 4) enc_rm(e->b, 0, 0x8b, R9, m->rm);
+    else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, R9, m->rm);
+    enc_rm(e->b, 0, 0x89, R9, rm_state(in_a ? e->t->flag_a : e->t->flag_b));
+    *m = (Opd){ .rm = rm_reg(R9) };
+    return true;
+}
+
 static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
     FlagsState recipe;
-    bool have = fl_alu_recipe(e, op, &recipe);
+    bool have = op_alu_keep_operand(e, op, &a, &b, &recipe) || fl_alu_recipe(e, op, &recipe);
     if (op->d == IR_NONE) {
         fl_begin(e, op);
         op_compare(e, op, a, b);
@@ -876,7 +903,7 @@ static void em_probe(Emit *e, const IrOp *op) {
     fl_reset_host(e);
     op_mov(e, 4, R8, st_read(e, op->a));
     enc_mov_imm(e->b, R9, X64_SLOW_INFO(X64_SLOW_STORE, op->seg, op->imm));
-    enc_patch32(enc_call32(e->b), e->t->slow[X64_SLOW_STORE]);
+    enc_patch32(enc_call32(e->b), e->t->probe);
     st_record(e, e->b, e->b->p - 1);
 }
 

@@ -169,6 +169,10 @@ u16 fl_survivors(const Emit *e, const IrOp *op) {
 
 // LAHF; SETO AL; store AX. r9 keeps EAX.
 static void fl_save_lahf(Emit *e, Buf *b) {
+    if (b == &e->cold) {
+        enc_patch32(enc_call32(b), e->t->flags_save);
+        return;
+    }
     enc_rr(b, 0, 0x89, RAX, R9);                         // mov %eax, %r9d
     enc_u8(b, 0x9f);                                     // lahf
     enc_rm(b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));         // seto %al

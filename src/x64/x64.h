@@ -21,8 +21,15 @@
 #include "x64/enc.h"
 
 enum { X64_SLOW_LOAD, X64_SLOW_STORE, X64_SLOW_RMW, X64_SLOW_KINDS };
+enum { X64_SIZE_1, X64_SIZE_2, X64_SIZE_4, X64_SIZE_8, X64_SIZE_10, X64_SIZES };
+static inline unsigned x64_size_index(u32 bytes) {
+    return bytes == 1 ? X64_SIZE_1 : bytes == 2 ? X64_SIZE_2 : bytes == 4 ? X64_SIZE_4
+         : bytes == 8 ? X64_SIZE_8 : X64_SIZE_10;
+}
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
+// Segment classes of an access (SEG_* of the CPU room).
+enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 
 typedef struct X64Target {
     // offsets in the CPU state (from r14)
@@ -32,8 +39,13 @@ typedef struct X64Target {
     // displacements of the tables from r13
     i32 read_table, write_table, code_table;
     // stubs. Calls keep every register but those named.
-    const u8 *slow[X64_SLOW_KINDS];   // in: r8d offset, r9d X64_SLOW_INFO; out: r8 host pointer. Keeps r10 r11
+    // After a failed table or alignment test: r8 = linear + entry, r9 = page index. Out: r8 host pointer.
+    const u8 *slow[X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
+    // After a failed limit test: r8d = offset. Out: r8.
+    const u8 *slow_offset[X64_SLOW_KINDS][6][X64_SIZES];
+    const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
+    const u8 *flags_save;             // stores host EFLAGS to the CPU state (LAHF form); r9 lost
     const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
     const u8 *poll;                   // called: budget used up
     const u8 *raise;                  // called: r9d = RAISE's imm

@@ -2,8 +2,8 @@
 // Random IR blocks: see irgen.h. Each function gen_* appends one guest instruction of a family.
 //
 // Addresses: the generator knows which registers hold constants at the moment and what they are (it
-// puts some there now and then), so any base, index and scale can be completed by a displacement that
-// leads into the window.
+// puts some there now and then), so any base, index and scale can be completed by a displacement
+// that leads into the window.
 #include "irgen.h"
 
 #include <string.h>
@@ -25,7 +25,8 @@ u64 irgen_random(u64 *state) {
 }
 
 IrGen irgen_default(u64 seed) {
-    return (IrGen){ .seed = seed, .insns = 12, .eip = 0x1000, .window = 0x20000, .window_bytes = 256,
+    return (IrGen){ .seed = seed, .insns = 12, .eip = 0x1000,
+                    .window = 0x20000, .window_bytes = 256,
                     .seg_class = { 1, 1, 1, 1, 1, 1 }, .fpu = true, .exits = true, .faults = true,
                     .polls = true, .wild = true };
 }
@@ -38,10 +39,13 @@ static unsigned gen_size_24(Gen *g) { return 2u << pick(g, 2); }
 
 // Corners more often than not.
 static u32 gen_number(Gen *g) {
-    static const u32 corners[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000,
-                                   0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff, 0xffffff80 };
+    static const u32 corners[] = {
+        0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000,
+        0xfffffffe, 0xffffffff, 0xffffff80,
+    };
     u32 r = (u32)irgen_random(&g->random);
-    return one_in(g, 2) ? corners[pick(g, ARRAY_LEN(corners))] : one_in(g, 2) ? r : r >> pick(g, 32);
+    return one_in(g, 2) ? corners[pick(g, ARRAY_LEN(corners))] : one_in(g, 2) ? r
+        : r >> pick(g, 32);
 }
 
 static IrRef gen_reg(Gen *g, unsigned size) {
@@ -78,7 +82,7 @@ static IrRef gen_source_reg(Gen *g, unsigned size) {
     return one_in(g, 4) ? gen_temp(g, size) : gen_reg(g, size);
 }
 
-// ---- addresses ------------------------------------------------------------------------------------------
+// ---- addresses ----------------------------------------------------------------------------------
 typedef struct GenMem { IrRef addr; u8 seg; bool addr16; } GenMem;
 
 static IrRef gen_known_reg(Gen *g) {
@@ -111,7 +115,12 @@ static GenMem gen_mem(Gen *g, unsigned bytes) {
     u32 at = gen_place(g, bytes);
     IrRef base = gen_known_reg(g), index = one_in(g, 2) ? gen_known_reg(g) : IR_NONE;
     unsigned scale = index == IR_NONE ? 0 : pick(g, 4);
-    if (g->g->seg_class[m.seg] == 3 || one_in(g, 4)) m.addr16 = g->g->window + g->g->window_bytes <= 0x10000;
+    if (g->g->seg_class[m.seg] == 3 || one_in(g, 4))
+        m.addr16 = g->g->window + g->g->window_bytes <= 0x10000;
+    if (g->g->wrap16) {                       // the access may go beyond 64K
+        m.addr16 = true;
+        at = 0xffff - pick(g, 48);
+    }
     u32 disp = at - gen_known_value(g, base) - (gen_known_value(g, index) << scale);
     if (one_in(g, 10)) m.addr = ir_const(g->b, at);
     else if (!m.addr16 && one_in(g, 6)) m.addr = gen_masked(g, bytes);
@@ -141,7 +150,7 @@ static void gen_store(Gen *g, unsigned size, GenMem m, IrRef value, unsigned att
     gen_access(g, ir_store(g->b, size, 0, 0, m.addr, value), m)->attr = (u8)attr;
 }
 
-// ---- arithmetic ---------------------------------------------------------------------------------------
+// ---- arithmetic ---------------------------------------------------------------------------------
 static IrCode gen_alu_code(Gen *g) {
     static const u8 codes[] = { IR_ADD, IR_ADC, IR_SUB, IR_SBB, IR_AND, IR_OR, IR_XOR };
     return codes[pick(g, ARRAY_LEN(codes))];
@@ -161,7 +170,8 @@ static void gen_alu_load(Gen *g) {
     IrCode code = gen_alu_code(g);
     GenMem m = gen_mem(g, size);
     IrRef t = gen_load(g, size, ir_temp(g->b), m), r = gen_reg(g, size);
-    if (one_in(g, 3)) ir_emit(g->b, one_in(g, 2) ? IR_SUB : IR_AND, size, IR_NONE, t, gen_source(g, size));
+    IrCode compare = one_in(g, 2) ? IR_SUB : IR_AND;
+    if (one_in(g, 3)) ir_emit(g->b, compare, size, IR_NONE, t, gen_source(g, size));
     else ir_emit(g->b, code, size, r, r, t);
 }
 
@@ -187,7 +197,8 @@ static void gen_shift(Gen *g) {
 static void gen_double_shift(Gen *g) {
     unsigned size = gen_size_24(g);
     IrRef r = gen_reg(g, size);
-    ir_emit3(g->b, one_in(g, 2) ? IR_SHLD : IR_SHRD, size, r, r, gen_source_reg(g, size), gen_count(g));
+    ir_emit3(g->b, one_in(g, 2) ? IR_SHLD : IR_SHRD, size, r, r, gen_source_reg(g, size),
+             gen_count(g));
 }
 
 static void gen_bits(Gen *g) {
@@ -202,9 +213,10 @@ static void gen_bits(Gen *g) {
 
 // op d, a, x on memory.
 static void gen_rmw(Gen *g) {
-    static const u8 codes[] = { IR_ADD, IR_ADC, IR_SUB, IR_SBB, IR_AND, IR_OR, IR_XOR, IR_INC, IR_DEC,
-                                IR_NEG, IR_NOT, IR_SHL, IR_SHR, IR_SAR, IR_ROL, IR_ROR, IR_RCL, IR_RCR,
-                                IR_BTS, IR_BTR, IR_BTC };
+    static const u8 codes[] = {
+        IR_ADD, IR_ADC, IR_SUB, IR_SBB, IR_AND, IR_OR, IR_XOR, IR_INC, IR_DEC, IR_NEG, IR_NOT,
+        IR_SHL, IR_SHR, IR_SAR, IR_ROL, IR_ROR, IR_RCL, IR_RCR, IR_BTS, IR_BTR, IR_BTC,
+    };
     unsigned code = codes[pick(g, ARRAY_LEN(codes))];
     unsigned size = code >= IR_BTS ? gen_size_24(g) : gen_size(g);
     GenMem m = gen_mem(g, size);
@@ -241,12 +253,15 @@ static void gen_exchange(Gen *g) {
 // Arithmetic without flags on temporaries, ending in a register: what folding works on.
 static void gen_plain(Gen *g) {
     static const u8 tame[] = { IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_SHL, IR_SHR, IR_SAR };
-    static const u8 wild[] = { IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_SHL, IR_SHR, IR_SAR, IR_NEG,
-                               IR_NOT, IR_INC, IR_DEC, IR_BSWAP, IR_IMUL, IR_ADC, IR_MOV, IR_ROL };
+    static const u8 wild[] = {
+        IR_ADD, IR_SUB, IR_AND, IR_OR, IR_XOR, IR_SHL, IR_SHR, IR_SAR, IR_NEG, IR_NOT, IR_INC,
+        IR_DEC, IR_BSWAP, IR_IMUL, IR_ADC, IR_MOV, IR_ROL,
+    };
     unsigned n = 1 + pick(g, 5), size = g->g->wild ? gen_size(g) : 4;
     IrRef t[6] = { one_in(g, 2) ? gen_number_ref(g, size) : gen_source(g, size) };
     for (unsigned k = 1; k <= n; k++) {
-        unsigned code = g->g->wild ? wild[pick(g, ARRAY_LEN(wild))] : tame[pick(g, ARRAY_LEN(tame))];
+        unsigned code = g->g->wild ? wild[pick(g, ARRAY_LEN(wild))]
+            : tame[pick(g, ARRAY_LEN(tame))];
         if ((code == IR_IMUL && size == 1) || (code == IR_BSWAP && size < 4)) code = IR_NOT;
         bool unary = ir_info[code].operands[2] == '.';
         bool shift = code >= IR_SHL && code <= IR_RCR;
@@ -260,7 +275,7 @@ static void gen_plain(Gen *g) {
     ir_mov(g->b, size, gen_reg(g, size), t[n]);
 }
 
-// ---- moves --------------------------------------------------------------------------------------------
+// ---- moves --------------------------------------------------------------------------------------
 static void gen_mov(Gen *g) {
     unsigned size = gen_size(g);
     ir_emit(g->b, IR_MOV, size, gen_reg(g, size), gen_source(g, size), IR_NONE);
@@ -274,7 +289,8 @@ static void gen_extend(Gen *g) {
     unsigned size = gen_size_24(g), from = size == 4 ? 1 + pick(g, 2) : 1;
     GenMem m = gen_mem(g, from);
     IrRef a = one_in(g, 2) ? gen_load(g, from, ir_temp(g->b), m) : gen_reg(g, from);
-    ir_emit(g->b, one_in(g, 2) ? IR_ZEXT : IR_SEXT, size, gen_reg(g, size), a, IR_NONE)->aux = (u8)from;
+    IrCode code = one_in(g, 2) ? IR_ZEXT : IR_SEXT;
+    ir_emit(g->b, code, size, gen_reg(g, size), a, IR_NONE)->aux = (u8)from;
 }
 
 static void gen_exchange_regs(Gen *g) {
@@ -327,6 +343,72 @@ static void gen_two_stores(Gen *g) {
     gen_store(g, 4, to, gen_source(g, 4), 0);
 }
 
+// More values at a time than there are host registers for them.
+static void gen_many(Gen *g) {
+    IrRef t[8], r = gen_reg(g, 4);
+    unsigned n = 3 + pick(g, 6), done = 0;
+    for (unsigned k = 0; k < n; k++) {
+        GenMem m = gen_mem(g, 4);
+        t[k] = one_in(g, 3) ? gen_load(g, 4, ir_temp(g->b), m) : gen_temp(g, 4);
+    }
+    while (done < n) {
+        unsigned k = pick(g, n);
+        if (t[k] == IR_NONE) continue;
+        ir_emit(g->b, gen_alu_code(g), 4, r, r, t[k]);
+        t[k] = IR_NONE;
+        done++;
+    }
+}
+
+// Addresses as values: used after their registers have changed.
+static void gen_late_addresses(Gen *g) {
+    IrRef base = gen_reg(g, 4), index = gen_reg(g, 4), r = gen_reg(g, 4);
+    unsigned size = gen_size_24(g);
+    IrRef a = ir_ea(g->b, size, base, index, pick(g, 4), gen_number(g));
+    IrRef x = ir_ea(g->b, 4, index, IR_NONE, 0, 1 + pick(g, 100));
+    if (one_in(g, 2)) ir_emit(g->b, gen_alu_code(g), 4, base, base, gen_source(g, 4));
+    else ir_mov(g->b, 4, base, index);
+    if (one_in(g, 2)) ir_emit(g->b, IR_MOV, 1, IR_REG_HIGH(pick(g, 4)), gen_source(g, 1), IR_NONE);
+    ir_emit(g->b, gen_alu_code(g), 4, r, r, a);
+    ir_mov(g->b, 4, gen_reg(g, 4), x);
+}
+
+// INC, DEC keep the carry that ADC, SBB, RCL after them want, with accesses between.
+static void gen_carry_chain(Gen *g) {
+    unsigned n = 2 + pick(g, 5);
+    for (unsigned k = 0; k < n; k++) {
+        unsigned size = gen_size(g);
+        IrRef r = gen_reg(g, size);
+        if (k) ir_insn(g->b, g->eip++, 1);
+        switch (pick(g, 5)) {
+        case 0: case 1:
+            ir_emit(g->b, one_in(g, 2) ? IR_INC : IR_DEC, size, r, r, IR_NONE);
+            break;
+        case 2:
+            ir_emit(g->b, one_in(g, 2) ? IR_ADC : IR_SBB, size, r, r, gen_source(g, size));
+            break;
+        case 3: ir_emit(g->b, one_in(g, 2) ? IR_RCL : IR_RCR, size, r, r, gen_count(g)); break;
+        default:
+            gen_store(g, 4, (GenMem){ .addr = ir_const(g->b, gen_place(g, 4)), .seg = 3 },
+                      gen_source(g, 4), 0);
+            break;
+        }
+    }
+}
+
+static IrRef gen_argument(Gen *g, bool wanted) { return wanted ? gen_source(g, 4) : IR_NONE; }
+
+static void gen_call(Gen *g) {
+    if (!g->g->call_count) return;
+    unsigned helper = g->g->calls[pick(g, g->g->call_count)];
+    const IrHelper *h = &g->g->helpers->row[helper];
+    IrRef a = gen_argument(g, h->args > 0), x = gen_argument(g, h->args > 1);
+    IrRef c = gen_argument(g, h->args > 2);
+    IrRef d = h->result_bytes && !one_in(g, 4) ? ir_temp(g->b) : IR_NONE;
+    ir_call(g->b, helper, d, a, x, c);
+    if (d != IR_NONE) ir_mov(g->b, 4, gen_reg(g, 4), d);
+}
+
 static void gen_env(Gen *g) {
     unsigned size = gen_size(g);
     if (g->g->env_bytes < 4) return;
@@ -340,7 +422,7 @@ static void gen_env(Gen *g) {
     }
 }
 
-// ---- flags --------------------------------------------------------------------------------------------
+// ---- flags --------------------------------------------------------------------------------------
 static void gen_condition(Gen *g) {
     bool sel = one_in(g, 2);
     unsigned size = gen_size_24(g);
@@ -353,12 +435,17 @@ static void gen_condition(Gen *g) {
     op->fuse = ir_cc_flags(op->cc);
 }
 
+// One byte of flags is always AH: LAHF, SAHF.
+static IrRef gen_flags_ref(Gen *g, unsigned size) {
+    return size == 1 ? IR_REG_HIGH(0) : gen_reg(g, 4);
+}
+
 static void gen_flags(Gen *g) {
     static const u8 codes[] = { IR_CLC, IR_STC, IR_CMC };
     unsigned size = one_in(g, 2) ? 4 : 1;
     switch (pick(g, 3)) {
-    case 0: ir_emit(g->b, IR_GETF, size, gen_reg(g, size), IR_NONE, IR_NONE); break;
-    case 1: ir_emit(g->b, IR_SETF, size, IR_NONE, gen_source(g, size), IR_NONE); break;
+    case 0: ir_emit(g->b, IR_GETF, size, gen_flags_ref(g, size), IR_NONE, IR_NONE); break;
+    case 1: ir_emit(g->b, IR_SETF, size, IR_NONE, gen_flags_ref(g, size), IR_NONE); break;
     default:
         ir_emit(g->b, (IrCode)codes[pick(g, ARRAY_LEN(codes))], 4, IR_NONE, IR_NONE, IR_NONE);
         break;
@@ -370,14 +457,16 @@ static void gen_fresh_flags(Gen *g) {
     if (g->g->same_flags) ir_emit(g->b, IR_SUB, 4, IR_NONE, gen_reg(g, 4), gen_number_ref(g, 4));
 }
 
-// ---- multiplication, division ----------------------------------------------------------------------------
+// ---- multiplication, division -------------------------------------------------------------------
 static void gen_multiply(Gen *g) {
     unsigned size = gen_size(g);
     if (size > 1 && one_in(g, 2)) {
         IrRef r = gen_reg(g, size);
-        ir_emit(g->b, IR_IMUL, size, r, gen_source_reg(g, size), one_in(g, 2) ? gen_number_ref(g, size) : r);
+        IrRef x = one_in(g, 2) ? gen_number_ref(g, size) : r;
+        ir_emit(g->b, IR_IMUL, size, r, gen_source_reg(g, size), x);
     } else {
-        ir_emit(g->b, one_in(g, 2) ? IR_MULW : IR_IMULW, size, IR_NONE, gen_source_reg(g, size), IR_NONE);
+        ir_emit(g->b, one_in(g, 2) ? IR_MULW : IR_IMULW, size, IR_NONE, gen_source_reg(g, size),
+                IR_NONE);
     }
     gen_fresh_flags(g);
 }
@@ -401,7 +490,7 @@ static void gen_divide(Gen *g) {
     gen_fresh_flags(g);
 }
 
-// ---- x87 ------------------------------------------------------------------------------------------------
+// ---- x87 ----------------------------------------------------------------------------------------
 static void gen_x87_memory(Gen *g) {
     static const struct { u8 code, first, digit, bytes; } rows[] = {
         { IR_FPULD, 0xd9, 0, 4 }, { IR_FPULD, 0xdd, 0, 8 }, { IR_FPULD, 0xdb, 0, 4 },
@@ -420,9 +509,10 @@ static void gen_x87_memory(Gen *g) {
 }
 
 static void gen_x87(Gen *g) {
-    static const u16 rows[] = {       // first byte << 8 | second of ST(0); + up to 7 where it ends in 0 or 8
-        0xd8c0, 0xd8c8, 0xd8e0, 0xd8f8, 0xdcc0, 0xdec8, 0xd9c0, 0xd9c8, 0xddd8, 0xd8d0, 0xdbf0, 0xdfe8,
-        0xdac0, 0xdad0, 0xdbc8, 0xd9e0 | 4, 0xd9ee, 0xd9eb, 0xd9fa, 0xd9fc, 0xdfe0, 0xd9e1,
+    // first byte << 8 | second of ST(0); + up to 7 where it ends in 0 or 8
+    static const u16 rows[] = {
+        0xd8c0, 0xd8c8, 0xd8e0, 0xd8f8, 0xdcc0, 0xdec8, 0xd9c0, 0xd9c8, 0xddd8, 0xd8d0, 0xdbf0,
+        0xdfe8, 0xdac0, 0xdad0, 0xdbc8, 0xd9e0 | 4, 0xd9ee, 0xd9eb, 0xd9fa, 0xd9fc, 0xdfe0, 0xd9e1,
     };
     if (one_in(g, 2)) {
         gen_x87_memory(g);
@@ -438,7 +528,7 @@ static void gen_x87(Gen *g) {
     if (row == 0xdbc8) op->fuse = FLAG_ZF;
 }
 
-// ---- exits ------------------------------------------------------------------------------------------------
+// ---- exits --------------------------------------------------------------------------------------
 static void gen_exit(Gen *g) {
     u32 target = 0x4000 + pick(g, 0x1000);
     u32 kind = pick(g, 4);
@@ -465,9 +555,13 @@ static void gen_end(Gen *g) {
     }
 }
 
-// ---- the block --------------------------------------------------------------------------------------------
+// ---- the block ----------------------------------------------------------------------------------
 static void gen_insn(Gen *g) {
-    switch (pick(g, 30)) {
+    switch (pick(g, 34)) {
+    case 30: gen_many(g); break;
+    case 31: gen_late_addresses(g); break;
+    case 32: gen_carry_chain(g); break;
+    case 33: gen_call(g); break;
     case 0: case 1: case 2: case 3: gen_alu(g); break;
     case 4: case 5: gen_alu_load(g); break;
     case 6: gen_unary(g); break;
@@ -494,6 +588,7 @@ static void gen_insn(Gen *g) {
 }
 
 static void gen_forget(Gen *g, IrRef d, unsigned props) {
+    if (props & IRP_CALL) g->known = 0;
     if (ir_kind(d) == IR_KIND_REG) g->known &= (u8)~BIT(ir_reg(d));
     if (props & IRP_WIDE) g->known &= (u8)~(BIT(0) | BIT(2));
 }
@@ -504,7 +599,8 @@ static void gen_learn(Gen *g, u32 first) {
         const IrOp *op = &g->b->ops[i];
         gen_forget(g, op->d, ir_info[op->code].props);
         if (op->code == IR_FPU && op->imm == 0xe0df) g->known &= (u8)~BIT(0);
-        if (op->code != IR_MOV || op->size != 4 || ir_kind(op->d) != IR_KIND_REG || !ir_is_const(op->a))
+        if (op->code != IR_MOV || op->size != 4 || ir_kind(op->d) != IR_KIND_REG ||
+            !ir_is_const(op->a))
             continue;
         g->known |= (u8)BIT(ir_reg(op->d));
         g->value[ir_reg(op->d)] = ir_value(g->b, op->a);
@@ -518,11 +614,11 @@ static void gen_poll(Gen *g) {
 
 IrBlock *irgen_block(Arena *arena, const IrGen *gen) {
     Gen g = { .g = gen, .random = gen->seed, .eip = gen->eip };
-    g.b = ir_block_new(arena, NULL, gen->eip, gen->mode, true);
+    g.b = ir_block_new(arena, gen->helpers, gen->eip, gen->mode, true);
     for (unsigned n = 0; n < gen->insns; n++) {
         u32 first = g.b->count;
-        gen_poll(&g);
         ir_insn(g.b, g.eip++, 1);
+        gen_poll(&g);
         if (n < 3) gen_set_reg(&g);
         else gen_insn(&g);
         gen_learn(&g, first);

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-// Host flags after `insn` on a (first operand) and b with carry in c. PUSHF would need care with the
-// red zone: LAHF and SETO give the same bits.
+// Host flags after `insn` on a (first operand) and b with carry in c. PUSHF would need care with
+// the red zone: LAHF and SETO give the same bits.
 #define HOST(insn, type, a, b, c) ({ \
         type x_ = (type)(a), y_ = (type)(b); \
         u32 f_; \

@@ -304,9 +304,19 @@ static void test_single_step(void **state) {
     assert_int_equal(word(c, 0), 0x7777);
     assert_int_equal(word(c, 2), 2 | FLAG_TF);
     assert_int_equal(cpu->mode & MODE_TF, 0);
+    load_seg(c, CPU_SS, SEL_DATA0);                         // long before the single step
+    cpu_set_eflags(cpu, FLAG_TF, FLAG_TF);
+    cpu_h_step_trap(cpu, 1);
+    assert_fault(c, VEC_DB, -1);
     load_seg(c, CPU_SS, SEL_DATA0);
     cpu_h_step_trap(cpu, 1);                                // MOV SS puts it off
     assert_no_fault(c);
+    cpu_h_step_trap(cpu, 1);
+    assert_fault(c, VEC_DB, -1);
+    cpu_h_int_n(cpu, 0x30);
+    cpu_h_step_trap(cpu, 1);                                // INT n takes none
+    assert_no_fault(c);
+    assert_int_equal(cpu->mode & MODE_TF, 0);
 }
 
 static void test_breakpoints(void **state) {

@@ -116,7 +116,7 @@ static void test_crossing_fault(void **state) {
     set_pte(c, 0x100, AT_DATA | 5);
     c->cpu->cr0 |= CR0_WP;
     mmu_flush(c->cpu, false);
-    cpu_slow_load(c->cpu, AT_DATA, DATA3 | CPU_ACCESS_RMW);           // read-modify-write: as a write
+    cpu_slow_load(c->cpu, AT_DATA, DATA3 | CPU_ACCESS_RMW);           // as for a write
     assert_fault(c, VEC_PF, 3);
 }
 
@@ -153,7 +153,7 @@ static void test_global_pages(void **state) {
     cpu_h_write_cr(c->cpu, 3, AT_PD);
     assert_true(read_entry(c, false, AT_DATA) >= 0);
     assert_true(read_entry(c, false, AT_DATA + 0x1000) == MMU_INVALID);
-    mmu_drop_page(c->cpu, lin(AT_DATA));                              // INVLPG drops global ones too
+    mmu_drop_page(c->cpu, lin(AT_DATA));                              // drops global ones too
     assert_true(read_entry(c, false, AT_DATA) == MMU_INVALID);
     load32(c, AT_DATA);
     cpu_h_write_cr(c->cpu, 4, 0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Segment registers, far transfers, call gates, descriptor looking, the mode word. Build as test_mmu.c.
+// Segment registers, far transfers, call gates, descriptor looking, the mode word. Build as
+// test_mmu.c.
 #include "testcpu.h"
 
 static u32 class_of(TestCpu *c, unsigned s) { return MODE_SEG_CLASS(c->cpu->mode, s); }
@@ -132,7 +133,7 @@ static void test_load_checks(void **state) {
     refuse(c, CPU_DS, SEL_DATA0 | 3, VEC_GP, SEL_DATA0);    // RPL weaker than DPL
     cpu_h_load_seg(c->cpu, CPU_CS, SEL_CODE0);
     assert_fault(c, VEC_UD, -1);
-    load_seg(c, CPU_DS, SEL_CONFORMING | 3);                // conforming code: privilege is not looked at
+    load_seg(c, CPU_DS, SEL_CONFORMING | 3);                // conforming: privilege does not matter
     assert_false(c->cpu->inhibit_irq);
     testcpu_ring3(c, 2);
     refuse(c, CPU_DS, SEL_DATA0, VEC_GP, SEL_DATA0);

@@ -82,8 +82,9 @@ static void test_random(void **state) {
         for (u32 i = 0; i < 0x9000; i += 4) put_le32(at(c, 0xa000 + i), (rnd(&seed) & 7) ? 0 : 1);
         if (rnd(&seed) & 1) mmu_flush(cpu, false);
         u32 dirt = wide ? 0 : rnd(&seed) << 16;
-        Model m = { ram, rnd(&seed), dirt | (rnd(&seed) % 3000), dirt | (0xd000 + rnd(&seed) % 0x1800),
-                    dirt | (0xd000 + rnd(&seed) % 0x1800), rnd(&seed) & FLAG_OSZAPC, 1u << log2,
+        Model m = { ram, rnd(&seed), dirt | (rnd(&seed) % 3000),
+                    dirt | (0xd000 + rnd(&seed) % 0x1800), dirt | (0xd000 + rnd(&seed) % 0x1800),
+                    rnd(&seed) & FLAG_OSZAPC, 1u << log2,
                     down ? -(1 << log2) : 1 << log2, wide ? 0xffffffff : 0xffff };
         if (log2 == 2) m.ecx = dirt | (m.ecx & 0x3ff);
         m.eax &= 0x01010101;

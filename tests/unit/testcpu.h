@@ -17,7 +17,8 @@
 
 enum {
     AT_GDT = 0x1000, AT_IDT = 0x2000, AT_TSS_A = 0x3000, AT_TSS_B = 0x3100, AT_LDT = 0x3200,
-    AT_PD = 0x4000, AT_PT = 0x5000, AT_PT2 = 0x6000, TOP0 = 0x8000, TOP3 = 0x9000, AT_DATA = 0x100000,
+    AT_PD = 0x4000, AT_PT = 0x5000, AT_PT2 = 0x6000, TOP0 = 0x8000, TOP3 = 0x9000,
+    AT_DATA = 0x100000,
 };
 
 // Selectors of the GDT that testcpu_protect() builds.
@@ -85,7 +86,8 @@ static inline void put_desc(TestCpu *c, u32 addr, u32 base, u32 limit, u32 acces
     poke32(c, addr + 4, (base >> 16 & 0xff) | access << 8 | (limit & 0xf0000) | flags << 20
            | (base & 0xff000000));
 }
-static inline void put_gate(TestCpu *c, u32 addr, u32 selector, u32 offset, u32 access, u32 params) {
+static inline void put_gate(TestCpu *c, u32 addr, u32 selector, u32 offset, u32 access,
+                            u32 params) {
     poke32(c, addr, (offset & 0xffff) | selector << 16);
     poke32(c, addr + 4, (offset & 0xffff0000) | access << 8 | params);
 }

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+# Building and running the tests; included by the top Makefile. docs/testing.md explains the kinds.
+#
+# A test's name is its path below tests/ without the ending: unit/test_isa, golden/alu, e2e/boot_grub,
+# static/rooms. T=NAME takes all names that begin so; `test_` may be left out (T=unit/isa).
+TEST_OUT := $(BUILD)/tests
+
+TEST_UNIT := $(patsubst tests/%.c,%,$(wildcard tests/unit/test_*.c))
+TEST_KIT := $(patsubst tests/%.c,$(TEST_OUT)/%.c.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+TEST_GOLDEN := $(patsubst tests/%.s,%,$(wildcard tests/golden/*.s))
+TEST_E2E := $(filter-out e2e/lib,$(patsubst tests/%.sh,%,$(wildcard tests/e2e/*.sh)))
+TEST_TOOLS := $(patsubst tests/e2e/%.c,$(TEST_OUT)/e2e/%,$(wildcard tests/e2e/*.c))
+TEST_STATIC := static/rooms static/lint
+
+T ?=
+TEST_T := $(basename $(patsubst tests/%,%,$(T)))
+TEST_ALL := $(TEST_STATIC) $(TEST_UNIT) $(TEST_GOLDEN) $(TEST_E2E)
+TEST_CHOSEN := $(if $(TEST_T),$(filter $(TEST_T)% $(patsubst unit/%,unit/test_%,$(TEST_T))%,$(TEST_ALL)),$(TEST_ALL))
+
+TEST_NEED := $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN))) \
+    $(if $(filter golden/%,$(TEST_CHOSEN)),$(TEST_OUT)/golden/golden) \
+    $(if $(filter static/lint,$(TEST_CHOSEN)),$(BUILD)/libglassbox.a) \
+    $(if $(filter e2e/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(TEST_TOOLS) lab bench-build)
+
+.PHONY: test test-build test-names check rooms lint bless fuzz
+test: test-build
+	@$(if $(TEST_CHOSEN),,echo "no test is called '$(T)'"; exit 1;) \
+	    BUILD=$(BUILD) GENERAL='$(GENERAL)' sh tests/run.sh $(TEST_CHOSEN)
+test-build: $(TEST_NEED)
+test-names:
+	@printf '%s\n' $(TEST_CHOSEN)
+check:
+	./check
+
+rooms:
+	@sh tests/static/rooms.sh
+lint: $(BUILD)/libglassbox.a
+	@BUILD=$(BUILD) GENERAL='$(GENERAL)' sh tests/static/lint.sh
+bless: $(TEST_OUT)/golden/golden
+	@BUILD=$(BUILD) sh tests/golden.sh --bless $(filter golden/%,$(TEST_CHOSEN))
+
+# Random tests with other seeds: SEED=7 N=100 are 100 runs of each, from seed 7 on.
+SEED ?= 1
+N ?= 20
+fuzz: $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN)))
+	@BUILD=$(BUILD) SEED=$(SEED) N=$(N) sh tests/fuzz.sh $(filter unit/%,$(TEST_CHOSEN))
+
+# ---- how they are built ---------------------------------------------------------------------------------------
+TEST_CFLAGS = $(CFLAGS) -Itests/unit
+
+$(TEST_OUT)/%.c.o: tests/%.c $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) -c $< -o $@
+
+$(TEST_OUT)/libkit.a: $(TEST_KIT)
+	rm -f $@
+	ar rcs $@ $^
+
+$(TEST_OUT)/unit/%: $(TEST_OUT)/unit/%.c.o $(TEST_OUT)/libkit.a $(BUILD)/libglassbox.a
+	$(CC) $(OPT) $^ -o $@ -lcmocka $(LDLIBS)
+
+$(TEST_OUT)/golden/golden: $(TEST_OUT)/golden/golden.c.o $(BUILD)/libglassbox.a
+	$(CC) $(OPT) $^ -o $@ $(LDLIBS)
+
+# Programs that e2e tests use: $(TEST_OUT)/e2e/NAME from tests/e2e/NAME.c.
+$(TEST_OUT)/e2e/%: $(TEST_OUT)/e2e/%.c.o $(BUILD)/libglassbox.a
+	$(CC) $(OPT) $^ -o $@ $(LDLIBS) $(shell pkg-config --libs libvncclient)
+
+-include $(wildcard $(TEST_OUT)/*/*.d)
