@@ -22,13 +22,15 @@ TEST_NEED := $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN))) \
     $(if $(filter static/lint,$(TEST_CHOSEN)),$(BUILD)/libglassbox.a) \
     $(if $(filter e2e/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(TEST_TOOLS) lab bench-build)
 
-.PHONY: test test-build test-names check rooms lint bless fuzz
+.PHONY: test test-build test-names general-names check rooms lint bless fuzz
 test: test-build
 	@$(if $(TEST_CHOSEN),,echo "no test is called '$(T)'"; exit 1;) \
 	    BUILD=$(BUILD) GENERAL='$(GENERAL)' sh tests/run.sh $(TEST_CHOSEN)
 test-build: $(TEST_NEED)
 test-names:
 	@printf '%s\n' $(TEST_CHOSEN)
+general-names:
+	@echo $(GENERAL)
 check:
 	./check
 

@@ -58,6 +58,7 @@ void bus_set_hooks(Bus *bus, const BusHooks *hooks);
 Log *bus_log(Bus *bus);
 u8 *bus_ram(Bus *bus);                     // host address of physical 0's RAM
 u64 bus_ram_bytes(Bus *bus);
+int bus_memory_fd(Bus *bus);               // the file behind RAM (physical 0 at offset 0), for further mappings
 u8 *bus_alloc(Bus *bus, u32 bytes);        // page-aligned zeroed memory for ROM or VRAM, behind RAM
 
 // Maps pages. `host` is page-aligned memory of the bus (bus_ram()+x or bus_alloc()).

@@ -331,3 +331,5 @@ void bus_dma_write(Bus *bus, Phy addr, const void *from, u32 bytes) {
         if (addr.v >> 32 == 0) mem_dma_write_page(bus, (u32)addr.v, at, part);
     }
 }
+
+int bus_memory_fd(Bus *bus) { return bus->memory_fd; }

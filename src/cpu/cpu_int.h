@@ -44,12 +44,22 @@ void cpu_update_class(Cpu *cpu, unsigned seg);   // the rest of cpu_update_seg()
 u32 flags_writable(const Cpu *cpu, u32 opsize);
 
 // ---- soft MMU -----------------------------------------------------------------------------------
+#define MMU_LINEAR_MAX 4
+typedef struct MmuLinear {   // linear addresses [first, end) of the window show physical addr - offset
+    u64 first, end;
+    u32 offset;
+} MmuLinear;
 typedef struct MmuContext {
-    u8 *base;                // MMU_READ, MMU_WRITE, MMU_CODE tables
+    u8 *base;                // of the window; MMU_READ, MMU_WRITE, MMU_CODE tables lie before it
+    MmuLinear linear[MMU_LINEAR_MAX];
+    u32 linear_count;
+    u32 candidate;           // offset that fills outside the window had last,
+    u32 candidate_fills;     // and how often in a row
     u32 *filled;             // linear page numbers with an entry in any table; each once
     u32 filled_count;
     u32 *listed;             // bitmap of the pages in `filled`
     u32 *global;             // bitmap: the entry came from a page table entry with G
+    u32 large[32];           // bitmap per 4 MiB: entries may have come from a large page
 } MmuContext;
 
 struct CpuMmu {

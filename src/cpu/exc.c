@@ -182,8 +182,6 @@ static bool enter_protected(Cpu *cpu, Entry *e) {
 }
 
 bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 error) {
-    exc_log_entry(cpu, vector, source, error);
-    exc_log_bios(cpu, vector, source);
     if (!(cpu->cr0 & CR0_PE)) return enter_real(cpu, vector);
     Entry e = { .vector = vector, .source = source, .has_error = has_error, .error = error,
                 .ext = source != EXC_SOFT };
@@ -227,6 +225,7 @@ static void exc_deliver_from(Cpu *cpu, u32 old) {
         cpu->delivering = (u8)(vector + 1);
         cpu->stats.exceptions++;
         if (vector == VEC_DB) cpu->dr[7] &= ~DR7_GD;
+        exc_log_entry(cpu, vector, EXC_FAULT, f.error);
         exc_enter(cpu, vector, EXC_FAULT, f.has_error, f.error);
     }
     cpu->delivering = 0;
@@ -249,6 +248,7 @@ static void exc_interrupt(Cpu *cpu, unsigned vector) {
     cpu->halted = false;
     cpu->stats.interrupts++;
     cpu->no_restart = true;
+    exc_log_entry(cpu, vector, EXC_EXTERNAL, 0);
     if (!exc_enter(cpu, vector, EXC_EXTERNAL, false, 0)) exc_deliver_from(cpu, EXC_NONE);
     cpu->no_restart = false;
 }
@@ -269,25 +269,30 @@ bool cpu_take_interrupt(Cpu *cpu) {
 }
 
 // ---- software interrupts ------------------------------------------------------------------------
-// Entering clears TF, and with it goes the single-step trap of the instruction itself.
-static void exc_software(Cpu *cpu, unsigned vector, ExcSource source) {
+// Entering clears TF, and with it goes the single-step trap of the instruction itself. The log shows
+// the address of the instruction, of `length` bytes; what is pushed is the next one's.
+static void exc_software(Cpu *cpu, unsigned vector, ExcSource source, u32 length) {
     bool stepping = cpu->mode & (MODE_TF | MODE_DEBUG);
+    cpu->eip -= length;
+    exc_log_entry(cpu, vector, source, 0);
+    exc_log_bios(cpu, vector, source);
+    cpu->eip += length;
     if (exc_enter(cpu, vector, source, false, 0)) cpu->inhibit_trap = stepping;
 }
 
 void cpu_h_int_n(Cpu *cpu, u32 vector) {
     bool refused = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
     if (refused) cpu_raise_error(cpu, VEC_GP, 0);
-    else exc_software(cpu, vector & 0xff, EXC_SOFT);
+    else exc_software(cpu, vector & 0xff, EXC_SOFT, 2);
 }
 
-void cpu_h_int3(Cpu *cpu) { exc_software(cpu, VEC_BP, EXC_SOFT); }
+void cpu_h_int3(Cpu *cpu) { exc_software(cpu, VEC_BP, EXC_SOFT, 1); }
 
 void cpu_h_into(Cpu *cpu) {
-    if (cpu_flags(cpu) & FLAG_OF) exc_software(cpu, VEC_OF, EXC_SOFT);
+    if (cpu_flags(cpu) & FLAG_OF) exc_software(cpu, VEC_OF, EXC_SOFT, 1);
 }
 
-void cpu_h_icebp(Cpu *cpu) { exc_software(cpu, VEC_DB, EXC_ICEBP); }
+void cpu_h_icebp(Cpu *cpu) { exc_software(cpu, VEC_DB, EXC_ICEBP, 1); }
 
 void cpu_h_bound(Cpu *cpu, u32 index, u32 lower, u32 upper) {
     if ((i32)index < (i32)lower || (i32)index > (i32)upper) cpu_raise(cpu, VEC_BR);

@@ -17,7 +17,10 @@
 #include <unistd.h>
 
 #define PATTERN_BYTES (512u << 10)         // of each of the two patterns in the file
-#define ADDEND_BYTES MMU_CODE              // the first tables, of 8-byte entries
+#define ADDEND_BYTES ((u32)(MMU_CODE - MMU_READ))      // the first tables, of 8-byte entries
+#define WINDOW_BYTES (1ull << 32)
+#define GUARD_BYTES (1u << 20)             // behind the window: an access at its end may go on
+#define LINEAR_FILLS 32                    // fills with one offset before it gets a mapping
 #define FILLED_MAX 65536u                  // longer lists make the context start afresh
 #define LINEAR_PAGES (1u << 20)
 
@@ -63,16 +66,56 @@ static int mmu_make_pattern(void) {
 
 // Lays the pattern under all tables of a context: every entry is invalid, host memory is freed.
 static void mmu_lay_pattern(const CpuMmu *mmu, MmuContext *c) {
-    for (u32 at = 0; at < MMU_CONTEXT_BYTES; at += PATTERN_BYTES) {
+    for (u32 at = 0; at < MMU_TABLE_BYTES; at += PATTERN_BYTES) {
         off_t from = at < ADDEND_BYTES ? 0 : PATTERN_BYTES;
-        void *p = mmap(c->base + at, PATTERN_BYTES, PROT_READ | PROT_WRITE,
+        void *p = mmap(c->base + MMU_READ + at, PATTERN_BYTES, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, mmu->pattern_fd, from);
         require(p != MAP_FAILED);
     }
 }
 
-static void mmu_open_context(const CpuMmu *mmu, MmuContext *c) {
-    c->base = mmu_map_sparse(MMU_CONTEXT_BYTES);
+// ---- the window -----------------------------------------------------------------------------------
+// Maps RAM so that linear address physical + offset shows it, where nothing is mapped yet.
+static void window_map(Cpu *cpu, MmuContext *c, u32 offset) {
+    u64 first = offset, end = min_u64(WINDOW_BYTES, offset + bus_ram_bytes(cpu->bus));
+    if (c->linear_count == MMU_LINEAR_MAX) return;
+    for (u32 i = 0; i < c->linear_count; i++) {
+        const MmuLinear *l = &c->linear[i];
+        if (first < l->end && l->first < end) { if (first < l->first) end = l->first; else first = l->end; }
+    }
+    if (first >= end) return;
+    void *p = mmap(c->base + first, end - first, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+                   bus_memory_fd(cpu->bus), (off_t)(first - offset));
+    if (p == MAP_FAILED) return;                 // the window is an optimisation
+    c->linear[c->linear_count++] = (MmuLinear){ first, end, offset };
+}
+
+// Does the window show physical page `ppn` at this linear page?
+static bool window_shows(const MmuContext *c, u32 linear_page, u32 ppn) {
+    u64 addr = (u64)linear_page << PAGE_SHIFT;
+    u32 offset = (linear_page - ppn) << PAGE_SHIFT;
+    for (u32 i = 0; i < c->linear_count; i++) {
+        const MmuLinear *l = &c->linear[i];
+        if (l->offset == offset && addr >= l->first && addr < l->end) return true;
+    }
+    return false;
+}
+
+// A RAM page filled outside the window: enough of them in a row with one offset get a mapping.
+static void window_consider(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn) {
+    u32 offset = (linear_page - ppn) << PAGE_SHIFT;
+    if (offset & 0x3fffff) return;
+    if (offset != c->candidate) c->candidate_fills = 0;
+    c->candidate = offset;
+    if (++c->candidate_fills == LINEAR_FILLS) window_map(cpu, c, offset);
+}
+
+static void mmu_open_context(Cpu *cpu, const CpuMmu *mmu, MmuContext *c) {
+    u8 *region = mmap(NULL, WINDOW_BYTES - MMU_READ + GUARD_BYTES, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (region == MAP_FAILED) panic("the host has no address space left for the soft MMU");
+    c->base = region - MMU_READ;
+    window_map(cpu, c, 0);
     mmu_lay_pattern(mmu, c);
     c->filled = mmu_map_sparse(FILLED_MAX * sizeof(u32));
     c->listed = mmu_map_sparse(LINEAR_PAGES / 8);
@@ -80,11 +123,10 @@ static void mmu_open_context(const CpuMmu *mmu, MmuContext *c) {
 }
 
 CpuMmu *mmu_new(Cpu *cpu) {
-    (void)cpu;
     CpuMmu *mmu = mem_new(sizeof(CpuMmu));
     mmu->pattern_fd = mmu_make_pattern();
     mmu->writer = mmu_map_sparse((size_t)BUS_PAGES * sizeof(u32));
-    for (unsigned i = 0; i < 2; i++) mmu_open_context(mmu, &mmu->context[i]);
+    for (unsigned i = 0; i < 2; i++) mmu_open_context(cpu, mmu, &mmu->context[i]);
     return mmu;
 }
 
@@ -92,7 +134,7 @@ void mmu_free(CpuMmu *mmu) {
     if (!mmu) return;
     for (unsigned i = 0; i < 2; i++) {
         MmuContext *c = &mmu->context[i];
-        munmap(c->base, MMU_CONTEXT_BYTES);
+        munmap(c->base + MMU_READ, WINDOW_BYTES - MMU_READ + GUARD_BYTES);
         munmap(c->filled, FILLED_MAX * sizeof(u32));
         munmap(c->listed, LINEAR_PAGES / 8);
         munmap(c->global, LINEAR_PAGES / 8);
@@ -146,6 +188,7 @@ static void context_flush(MmuContext *c, bool keep_global) {
         map_put(c->listed, page, false);
     }
     c->filled_count = kept;
+    for (unsigned i = 0; !keep_global && i < ARRAY_LEN(c->large); i++) c->large[i] = 0;
 }
 
 // ---- the page walk ------------------------------------------------------------------------------
@@ -220,12 +263,20 @@ static bool walk_checked(Cpu *cpu, u32 addr, MmuAccess access, bool user, MmuMap
 }
 
 // ---- write entries ------------------------------------------------------------------------------
-static i64 entry_direct(const BusPage *page, u32 linear_page) {
+static i64 entry_plain(const BusPage *page, u32 linear_page) {
     return (i64)(uintptr_t)page->host - ((i64)linear_page << PAGE_SHIFT);
 }
 
-static bool entry_leads_to(i64 entry, u32 linear_page, const BusPage *page) {
-    return entry >= 0 && entry == entry_direct(page, linear_page);
+static i64 entry_direct(Cpu *cpu, MmuContext *c, const BusPage *page, u32 linear_page, u32 ppn) {
+    bool is_ram = page->host == bus_ram(cpu->bus) + ((u64)ppn << PAGE_SHIFT);
+    if (is_ram && window_shows(c, linear_page, ppn)) return (i64)(uintptr_t)c->base;
+    if (is_ram) window_consider(cpu, c, linear_page, ppn);
+    return entry_plain(page, linear_page);
+}
+
+static bool entry_leads_to(const MmuContext *c, i64 entry, u32 linear_page, const BusPage *page, u32 ppn) {
+    return entry >= 0 && (entry == entry_plain(page, linear_page) ||
+                          (entry == (i64)(uintptr_t)c->base && window_shows(c, linear_page, ppn)));
 }
 
 // May stores to the page go the direct way? `storing`: one is about to happen (makes it dirty).
@@ -237,17 +288,18 @@ static bool page_takes_direct(BusPage *page, bool storing) {
     return page->flags & BUS_PAGE_DIRTY;
 }
 
-static bool writer_is_alive(const CpuMmu *mmu, u32 linear_page, const BusPage *page) {
-    for (unsigned i = 0; i < 2; i++)
-        if (entry_leads_to(mmu_writes(mmu->context[i].base)[linear_page], linear_page, page))
-            return true;
+static bool writer_is_alive(const CpuMmu *mmu, u32 linear_page, const BusPage *page, u32 ppn) {
+    for (unsigned i = 0; i < 2; i++) {
+        const MmuContext *c = &mmu->context[i];
+        if (entry_leads_to(c, mmu_writes(c->base)[linear_page], linear_page, page, ppn)) return true;
+    }
     return false;
 }
 
 static void writer_note(CpuMmu *mmu, u32 ppn, u32 linear_page, const BusPage *page) {
     u32 old = mmu->writer[ppn], now = WRITER_SET | linear_page;
     if (old == now || (old & WRITER_SEVERAL)) return;
-    if ((old & WRITER_SET) && writer_is_alive(mmu, old & (LINEAR_PAGES - 1), page))
+    if ((old & WRITER_SET) && writer_is_alive(mmu, old & (LINEAR_PAGES - 1), page, ppn))
         now |= WRITER_SEVERAL;
     mmu->writer[ppn] = now;
 }
@@ -257,7 +309,7 @@ static void entry_put_write(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn, b
     i64 entry = MMU_KNOWN(ppn);
     if (page_takes_direct(page, storing)) {
         writer_note(cpu->mmu, ppn, linear_page, page);
-        entry = entry_direct(page, linear_page);
+        entry = entry_direct(cpu, c, page, linear_page, ppn);
     }
     mmu_writes(c->base)[linear_page] = entry;
 }
@@ -281,12 +333,13 @@ static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess acces
     bool global = m->global && (!map_test(c->listed, page) || map_test(c->global, page));
     context_list(cpu->mmu, c, page);
     map_put(c->global, page, global);
+    if (m->large) map_put(c->large, page >> 10, true);
     if (access == MMU_FETCH) {
         mmu_codes(c->base)[page] = ppn;
         return;
     }
     const BusPage *target = bus_page(cpu->bus, ppn);
-    mmu_reads(c->base)[page] = target->host ? entry_direct(target, page) : MMU_KNOWN(ppn);
+    mmu_reads(c->base)[page] = target->host ? entry_direct(cpu, c, target, page, ppn) : MMU_KNOWN(ppn);
     if (m->writable && m->dirty) entry_put_write(cpu, c, page, ppn, access == MMU_STORE);
 }
 
@@ -318,16 +371,16 @@ void mmu_drop_page(Cpu *cpu, Lin addr) {
     for (unsigned i = 0; i < 2; i++) {
         MmuContext *c = &cpu->mmu->context[i];
         if (map_test(c->listed, page)) context_clear_entries(c, page);
-        if (!(cpu->cr4 & CR4_PSE)) continue;
-        for (u32 n = 0; n < c->filled_count; n++)
-            if ((c->filled[n] ^ page) < 1024) context_clear_entries(c, c->filled[n]);
+        if (!map_test(c->large, page >> 10)) continue;
+        for (u32 n = 0; n < 1024; n++) context_clear_entries(c, (page & ~1023u) + n);
+        map_put(c->large, page >> 10, false);
     }
     mmu_log(cpu, "drop", addr.v, 0, false);
 }
 
-static void protect_entry(MmuContext *c, u32 linear_page, const BusPage *page) {
+static void protect_entry(MmuContext *c, u32 linear_page, const BusPage *page, u32 ppn) {
     i64 *entry = &mmu_writes(c->base)[linear_page];
-    if (entry_leads_to(*entry, linear_page, page)) *entry = MMU_INVALID;
+    if (entry_leads_to(c, *entry, linear_page, page, ppn)) *entry = MMU_INVALID;
 }
 
 void mmu_protect_phys(Cpu *cpu, u32 ppn) {
@@ -338,10 +391,10 @@ void mmu_protect_phys(Cpu *cpu, u32 ppn) {
     for (unsigned i = 0; i < 2; i++) {
         MmuContext *c = &mmu->context[i];
         if (!(writer & WRITER_SEVERAL)) {
-            protect_entry(c, writer & (LINEAR_PAGES - 1), page);
+            protect_entry(c, writer & (LINEAR_PAGES - 1), page, ppn);
             continue;
         }
-        for (u32 n = 0; n < c->filled_count; n++) protect_entry(c, c->filled[n], page);
+        for (u32 n = 0; n < c->filled_count; n++) protect_entry(c, c->filled[n], page, ppn);
     }
     mmu->writer[ppn] = 0;
 }

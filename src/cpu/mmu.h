@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The soft MMU: flat tables that decide validity.
 //
-// One context per privilege (supervisor, user); a context is one reserved address range:
+// One context per privilege (supervisor, user); a context is one reserved address range around `base`:
 //
+//     base + lin        the window: where the guest's linear address space may be mapped a second time
 //     base + MMU_READ   8-byte entry per 4 KiB page: host minus guest address; negative: look in C
 //     base + MMU_WRITE  the same for stores
 //     base + MMU_CODE   4-byte entry per page: physical page number for fetching; ~0: look in C
@@ -16,10 +17,10 @@
 
 #include "cpu/cpu.h"
 
-#define MMU_READ 0u
-#define MMU_WRITE (8u << 20)
-#define MMU_CODE (16u << 20)
-#define MMU_CONTEXT_BYTES (20u << 20)
+#define MMU_READ (-(32 << 20))
+#define MMU_WRITE (-(24 << 20))
+#define MMU_CODE (-(16 << 20))
+#define MMU_TABLE_BYTES (20u << 20)        // from MMU_READ on
 #define MMU_INVALID INT64_MIN
 // Negative entries that C understands: translated and allowed, but not to be accessed directly; the
 // low 20 bits are the physical page number.

@@ -86,7 +86,7 @@ static void stub_take_pc(Buf *b) {
 }
 
 // The C part of a slow access: r8d offset, r9d info; out: r8 pointer, or the block is left.
-static const u8 *stub_slow_tail(Buf *b, const void *fn, const u8 *exit) {
+static const u8 *stub_slow_tail(Buf *b, const void *fn, bool linear, const u8 *exit) {
     stub_align(b);
     const u8 *at = b->p;
     stub_push(b, R10);
@@ -107,6 +107,7 @@ static const u8 *stub_slow_tail(Buf *b, const void *fn, const u8 *exit) {
     stub_pop(b, R11);
     stub_pop(b, R10);
     u8 *fault = enc_jcc32(b, 4);
+    if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);           // sub %r13, %r8
     enc_u8(b, 0xc3);
     enc_patch32(fault, b->p);
     stub_take_pc(b);
@@ -124,6 +125,18 @@ static const u8 *stub_slow_offset(Buf *b, u32 info, const u8 *tail) {
     return at;
 }
 
+// r8 = addend + linear: form 0 wants that, form 1 the same minus r13.
+static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
+    enc_rm(b, ENC_W, 0x03, R8, entry);
+    u8 *invalid = enc_jcc32(b, 8);
+    if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
+    enc_rm(b, 0, 0xc7, 0, stub_word(WORD_SLOW_COMMIT));
+    enc_u32(b, 0);
+    enc_u8(b, 0xc3);
+    enc_patch32(invalid, b->p);
+    enc_rm(b, ENC_W, 0x2b, R8, entry);
+}
+
 //     sub   table(%r13,%r9,8), %r8          r8 = linear address again
 //     mov   %r8d, %r9d                      unaligned but inside the page (real: the 16-byte line)?
 //     and   $0xfff, %r9d
@@ -136,44 +149,39 @@ static const u8 *stub_slow_offset(Buf *b, u32 info, const u8 *tail) {
 //     movl  $0, commit ; ret                direct after all
 //   c_again: sub table(%r13,%r9,8), %r8
 //   c:  sub base, %r8d ; mov $info, %r9d ; jmp tail
-static const u8 *stub_slow_linear(const X64Target *t, Buf *b, u32 kind, u32 seg, u32 bytes, u32 cls,
-                                  const u8 *tail) {
+static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 bytes,
+                                 u32 cls, const u8 *tail) {
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
     u32 span = cls == X64_REAL ? 16 : PAGE_BYTES;
-    enc_rm(b, ENC_W, 0x2b, R8, entry);
+    if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
+    u8 *crosses = NULL;
     if (bytes > 1) {
         enc_rr(b, 0, 0x89, R8, R9);
         enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
         enc_alu_imm(b, 0, 7, rm_reg(R9), span - bytes, 4);
-        u8 *crosses = enc_jcc32(b, 7);
+        crosses = enc_jcc32(b, 7);
         enc_rr(b, 0, 0x89, R8, R9);
         enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
         enc_u8(b, 12);
-        enc_rm(b, ENC_W, 0x03, R8, entry);
-        u8 *invalid = enc_jcc32(b, 8);
-        enc_rm(b, 0, 0xc7, 0, stub_word(WORD_SLOW_COMMIT));
-        enc_u32(b, 0);
-        enc_u8(b, 0xc3);
-        enc_patch32(invalid, b->p);
-        enc_rm(b, ENC_W, 0x2b, R8, entry);
-        enc_patch32(crosses, b->p);
     }
+    if (bytes > 1 || linear) stub_slow_direct(b, entry, linear);
+    if (crosses) enc_patch32(crosses, b->p);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
     enc_mov_imm(b, R9, X64_SLOW_INFO(kind, seg, bytes));
     enc_patch32(enc_jmp32(b), tail);
     return at;
 }
 
-static void stub_slow_accesses(X64Target *t, Buf *b, const u8 *tail) {
-    t->probe = tail;
+static void stub_slow_accesses(X64Target *t, Buf *b, bool linear, const u8 *tail) {
     for (u32 kind = 0; kind < X64_SLOW_KINDS; kind++)
         for (u32 seg = 0; seg < 6; seg++)
             for (u32 size = 0; size < X64_SIZES; size++) {
                 u32 bytes = stub_bytes[size];
-                t->slow_offset[kind][seg][size] = stub_slow_offset(b, X64_SLOW_INFO(kind, seg, bytes), tail);
+                t->slow_offset[linear][kind][seg][size] = stub_slow_offset(b, X64_SLOW_INFO(kind, seg, bytes), tail);
                 for (u32 cls = 0; cls < X64_CLASSES; cls++)
-                    t->slow[kind][seg][size][cls] = stub_slow_linear(t, b, kind, seg, bytes, cls, tail);
+                    t->slow[linear][kind][seg][size][cls] =
+                        stub_slow_table(t, b, linear, kind, seg, bytes, cls, tail);
             }
 }
 
@@ -392,7 +400,11 @@ void stubs_generate(Jit *jit) {
     jit->enter = stub_enter(&b);
     const u8 *exit = stub_exit(&b);
     stub_exits(jit, &b, exit);
-    stub_slow_accesses(t, &b, stub_slow_tail(&b, (void *)slow_access, exit));
+    for (unsigned linear = 0; linear < 2; linear++) {
+        const u8 *tail = stub_slow_tail(&b, (void *)slow_access, linear, exit);
+        if (!linear) t->probe = tail;
+        stub_slow_accesses(t, &b, linear, tail);
+    }
     t->flags_save = stub_flags_save(&b);
     t->commit = stub_commit(&b, (void *)slow_commit);
     t->flags_load = stub_flags_load(&b, (void *)flags_for_host);

@@ -13,6 +13,14 @@
 //   resume:
 //     op    (%r8), ...
 //
+// Linear form (r13 is the expected addend; the access does not wait for the table):
+//
+//     cmp   %r13, table(%r13,%r9,8)
+//     jne   cold
+//     test  ... jne cold
+//   resume:
+//     op    (%r13,%r8), ...
+//
 // Cold path: a stub for this kind, segment, size and class takes the table's entry off again, looks
 // whether an unaligned access stays inside its page, else asks C.
 //   cold:
@@ -74,8 +82,13 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
     enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                       // shr $12, %r9d
     enc_u8(b, 12);
     i32 table = write ? e->t->write_table : e->t->read_table;
-    enc_rm(b, ENC_W, 0x03, R8, rm_sib(R13, R9, 3, table));   // add table(%r13,%r9,8), %r8
-    j->table = enc_jcc32(b, 8);                              // js
+    if (e->linear) {
+        enc_rm(b, ENC_W, 0x39, R13, rm_sib(R13, R9, 3, table));
+        j->table = enc_jcc32(b, 5);                          // jne
+    } else {
+        enc_rm(b, ENC_W, 0x03, R8, rm_sib(R13, R9, 3, table));
+        j->table = enc_jcc32(b, 8);                          // js
+    }
     unsigned mask = ac_align_mask(bytes);
     if (mask && !(flat_const && !(ir_value(e->ir, op->a) & mask))) {
         enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(R8));            // test $mask, %r8b
@@ -92,14 +105,14 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
     u8 *join = NULL;
     if (j->limit) {
         enc_patch32(j->limit, c->p);
-        enc_patch32(enc_call32(c), e->t->slow_offset[kind][op->seg][size]);
+        enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
         st_record(e, c, c->p - 1);
         enc_u16(c, 0x00eb);                                  // jmp over the other call
         join = c->p - 1;
     }
     enc_patch32(j->table, c->p);
     if (j->unaligned) enc_patch32(j->unaligned, c->p);
-    enc_patch32(enc_call32(c), e->t->slow[kind][op->seg][size][ac_class(op)]);
+    enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
     st_record(e, c, c->p - 1);
     if (join) *join = (u8)(c->p - (join + 1));
 }
@@ -109,13 +122,15 @@ static void ac_prepare(Emit *e) {
     e->f.host = 0;
 }
 
+static Rm ac_rm(const Emit *e) { return e->linear ? rm_sib(R13, R8, 0, 0) : rm_mem(R8, 0); }
+
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
     AcJumps j = { 0 };
     ac_prepare(e);
     ac_hot(e, op, bytes, false, &j);
     ac_cold(e, op, bytes, X64_SLOW_LOAD, &j);
     enc_patch32(enc_jmp32(&e->cold), j.resume);
-    return rm_mem(R8, 0);
+    return ac_rm(e);
 }
 
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
@@ -123,12 +138,12 @@ Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
     ac_prepare(e);
     ac_hot(e, op, bytes, true, &j);
     ac_cold(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE, &j);
-    return rm_mem(R8, 0);
+    return ac_rm(e);
 }
 
 Rm ac_store_cold(Emit *e) {
     e->b = &e->cold;
-    return rm_mem(R8, 0);
+    return ac_rm(e);
 }
 
 void ac_store_done(Emit *e) {

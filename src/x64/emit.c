@@ -178,7 +178,7 @@ static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
 // the CPU state's word, which makes it a lasting place of the recipe.
 //     mov (%r8), %r9d ; mov %r9d, flag_b ; add %r9d, %eax
 static bool op_alu_keep_operand(Emit *e, const IrOp *op, Opd *a, Opd *b, FlagsState *f) {
-    bool in_a = !a->is_imm && a->rm.mem && a->rm.reg == R8, in_b = !b->is_imm && b->rm.mem && b->rm.reg == R8;
+    bool in_a = ac_is_operand(*a), in_b = ac_is_operand(*b);
     if (!op->fobs || in_a == in_b || (op->code != IR_ADD && op->code != IR_SUB)) return false;
     if (op->d != IR_NONE && in_a) return false;
     unsigned size = size_log2(op->size);
@@ -376,6 +376,10 @@ static void op_imul(Emit *e, const IrOp *op, Opd a, Opd b) {
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     if (a.is_imm) { Opd t = a; a = b; b = t; }
+    if (a.is_imm) {                        // both are constants
+        op_mov(e, 4, R9, a);
+        a = (Opd){ .rm = rm_reg(R9) };
+    }
     if (b.is_imm) {
         bool small = b.imm == (u32)(i32)(i8)b.imm;
         enc_rm(e->b, size_flags(op->size), small ? 0x6b : 0x69, reg, a.rm);
@@ -794,7 +798,7 @@ static void ex_jcc(Emit *e, const IrOp *op) {
 
 // Branch on a register being zero without touching the guest's flags.
 static void ex_jz(Emit *e, const IrOp *op) {
-    fl_prepare_clobber(e, op->flive | op->fobs);
+    fl_prepare_clobber(e, true);                                   // the exit sees them
     Opd a = st_read_reg(e, op->size, op->a, R9);
     op_rm(e, op->size, 0x85, a.rm.reg, a.rm);
     fl_reset_host(e);
@@ -981,7 +985,7 @@ bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
     Emit e = { .ir = ir, .t = target, .out = out,
                .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end },
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
-               .f = { .env = true }, .edge_capacity = 8, .restore_capacity = 32 };
+               .f = { .env = true }, .linear = entry->linear, .edge_capacity = 8, .restore_capacity = 32 };
     e.b = &e.hot;
     e.temp = arena_alloc(arena, (ir->temp_count + 1) * sizeof *e.temp);
     memset(e.temp, 0, (ir->temp_count + 1) * sizeof *e.temp);

@@ -42,6 +42,7 @@ typedef struct Emit {
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
+    bool linear;           // memory accesses expect r13 as their addend
     u32 edge_capacity, restore_capacity;
 } Emit;
 
@@ -83,6 +84,8 @@ void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm);
 void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a register
 
 // ---- access.c --------------------------------------------------------------------------------------
+// The operand of an access: base and r8 (index or base). Never the CPU state.
+static inline bool ac_is_operand(Opd o) { return !o.is_imm && o.rm.mem && o.rm.reg != R14; }
 // Emits the check for `op` (LOAD STORE FPULD FPUST) at address a of `bytes` bytes. Afterwards r8/r9 are
 // taken and rm addresses the data. Loads: the cold path comes back to the point after the check.
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);

@@ -39,10 +39,11 @@ typedef struct X64Target {
     // displacements of the tables from r13
     i32 read_table, write_table, code_table;
     // stubs. Calls keep every register but those named.
-    // After a failed table or alignment test: r8 = linear + entry, r9 = page index. Out: r8 host pointer.
-    const u8 *slow[X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
-    // After a failed limit test: r8d = offset. Out: r8.
-    const u8 *slow_offset[X64_SLOW_KINDS][6][X64_SIZES];
+    // After a failed table or alignment test, form [0]: r8 = linear + entry, r9 = page index; out: r8 host
+    // pointer. Form [1] (linear): r8d = linear, r9 = page index; out: r8 host pointer minus r13.
+    const u8 *slow[2][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
+    // After a failed limit test: r8d = offset. Out as above.
+    const u8 *slow_offset[2][X64_SLOW_KINDS][6][X64_SIZES];
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *flags_save;             // stores host EFLAGS to the CPU state (LAHF form); r9 lost
@@ -85,6 +86,7 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     i32 cs_base;               // offset of CS's base in the CPU state
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;
+    bool linear;               // memory form: expected addend (r13) instead of a loaded one
 } X64Entry;
 
 typedef struct X64Code {

@@ -2,8 +2,6 @@
 # Real mode as in a boot sector: 16-bit addresses, segment times 16.
 # mode: real
     .code16
-    mov $0x07c0, %ax
-    mov %ax, %ds
     mov 4(%bx,%si), %dx
     add %dx, %es:(%di)
     push %bp

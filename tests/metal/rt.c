@@ -34,9 +34,8 @@ static struct {
 
 // ---- libc's share -----------------------------------------------------------------------------------
 void *memcpy(void *to, const void *from, unsigned bytes) {
-    u8 *t = to;
-    const u8 *f = from;
-    while (bytes--) *t++ = *f++;
+    void *t = to;
+    __asm__ volatile("rep movsb" : "+D"(t), "+S"(from), "+c"(bytes) :: "memory");
     return to;
 }
 
@@ -48,6 +47,10 @@ void *memset(void *to, int value, unsigned bytes) {
 
 int memcmp(const void *a, const void *b, unsigned bytes) {
     const u8 *x = a, *y = b;
+    u32 words = bytes / 4;
+    __asm__ volatile("repe cmpsl; jne 1f; add $4, %0; add $4, %1; 1: sub $4, %0; sub $4, %1"
+                     : "+S"(x), "+D"(y), "+c"(words) :: "memory", "cc");
+    bytes = (u32)((const u8 *)a + bytes - x);
     for (; bytes--; x++, y++)
         if (*x != *y) return *x - *y;
     return 0;
@@ -172,7 +175,7 @@ void expect_same(const State *got, const State *want, unsigned what) {
                                           "eflags", "cs", "ss", "ds", "es", "fs", "gs" };
     for (unsigned i = 0; i < 16; i++) {
         unsigned kind = i == 4 ? ESP : i < 8 ? REGS : i == 8 ? EIP : i == 9 ? FLAGS : SEGS;
-        u32 mask = i >= 10 ? 0xffff : i == 9 ? ~F_RF : 0xffffffff;
+        u32 mask = i >= 10 ? 0xffff : i == 9 ? ~(u32)F_RF : 0xffffffff;
         if (what & kind) expect_bits(name[i], (&got->eax)[i], (&want->eax)[i], mask);
     }
 }
@@ -239,7 +242,9 @@ void fill(void *at, u32 bytes, u32 seed) {
 void win_reset(void) {
     for (u32 i = 0; i < 256; i++) page_win[i] = ADDR(win_phys(i)) | PTE_ALL;
     flush_tlb();
-    for (u32 i = 0; i < 16; i++) fill(win_phys(i), 4096, i + 1);
+    static u8 pattern[4 * 4096];
+    if (!pattern[0]) fill(pattern, sizeof pattern, 1);
+    memcpy(win_phys(0), pattern, sizeof pattern);
 }
 
 static void tables_paging(void) {

@@ -102,7 +102,7 @@ static inline u32 win(u32 page) { return 0x400000 + page * 4096; }
 static inline u8 *win_phys(u32 page) { return (u8 *)(0x300000 + page * 4096); }   // its identity alias
 void map(u32 page, u32 flags);           // window page -> its memory, and INVLPG
 void flush_tlb(void);
-void win_reset(void);                    // all of the window mapped, 16 pages filled with a pattern
+void win_reset(void);                    // 256 pages of the window mapped, 4 filled with a pattern
 void fill(void *at, u32 bytes, u32 seed);
 
 extern u64 gdt[64], idt[64];

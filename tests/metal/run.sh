@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the bare-metal tests on one or more emulators and says who gets what right.
-#   tests/metal/run.sh EMULATOR...       rows in which somebody fails, and totals
+#   tests/metal/run.sh EMULATOR...       rows in which the first emulator fails, and totals
 #   T="exc step" tests/metal/run.sh ...  only these images
-#   ALL=1 ...                            all rows
+#   SHOW=any|all ...                     rows in which any emulator fails; all rows
 # EMULATOR is `bochs`, or a program that takes QEMU's options. Output is kept below $BUILD/metal/out.
 # Status 1: the first emulator fails something.
 cd "$(dirname "$0")/../.." || exit 1
@@ -55,32 +55,44 @@ for emulator in "$@"; do
     (cd "$OUT/$n" && cat $T) > "$OUT/$n.all"
 done
 
-awk -v all="${ALL:-0}" -v names="$*" '
+awk -v show="${SHOW:-first}" -v names="$*" '
 FNR == 1 { column++ }
 /^(ok|FAIL|skip) / {
     state = $1; sub(/^[^ ]* /, "")
     if (state != "ok") { text = $0; sub(/^[^:]*:/, "", text); sub(/:.*/, "") }
     if (!($0 in row)) { row[$0] = 1; order[++rows] = $0 }
     got[$0, column] = state
-    if (state == "FAIL") { why[$0, column] = text; bad[column]++ } else if (state == "ok") good[column]++
+    if (state == "FAIL") { why[$0, column] = text; bad[column]++ }
 }
 END {
     count = split(names, name, " ")
     for (c = 1; c <= count; c++) { sub(/.*\//, "", name[c]); printf "%-20s", name[c] }
     print "check"
     for (r = 1; r <= rows; r++) {
-        line = ""; shown = all
+        line = ""; shown = show == "all"
         for (c = 1; c <= count; c++) {
             s = got[order[r], c]; if (s == "") s = "-"
-            if (s == "FAIL" || s == "-") shown = 1
+            if (s == "FAIL" && (c == 1 || show == "any")) shown = 1
             line = line sprintf("%-20s", s)
         }
         if (!shown) continue
         print line order[r]
         for (c = 1; c <= count; c++)
-            if (got[order[r], c] == "FAIL") print "    " name[c] ":" why[order[r], c]
+            if (got[order[r], c] == "FAIL" && (c == 1 || show != "first")) print "    " name[c] ":" why[order[r], c]
     }
-    for (c = 1; c <= count; c++) printf "%-20s", (good[c] + 0) " of " (good[c] + bad[c])
-    print "right"
+    for (r = 1; r <= rows; r++) {
+        image = order[r]; sub("/.*", "", image); sub(" .*", "", image)
+        if (!(image in seen)) { seen[image] = 1; images[++kinds] = image }
+        for (c = 1; c <= count; c++) {
+            if (got[order[r], c] == "ok") { good[c]++; right[image, c]++ }
+            if (got[order[r], c] != "skip") { total[c]++; asked[image, c]++ }
+        }
+    }
+    for (k = 1; k <= kinds; k++) {
+        for (c = 1; c <= count; c++) printf "%-20s", (right[images[k], c] + 0) "/" (asked[images[k], c] + 0)
+        print "in " images[k]
+    }
+    for (c = 1; c <= count; c++) printf "%-20s", (good[c] + 0) "/" (total[c] + 0)
+    print "in all"
     exit bad[1] > 0
 }' $(i=0; while [ $i -lt $n ]; do i=$((i + 1)); echo "$OUT/$i.all"; done)

@@ -120,6 +120,14 @@ static void test_wrap(void **state) {
     assert_int_equal(peek32(c, 0xfffc), 0x77777777);
     assert_int_equal(peek32(c, 0), 0x77777777);
     assert_int_equal(peek32(c, 0x10000), 0);
+    put_desc(c, AT_GDT + SEL_BASED, 0x1800, 0xfffff, 0xf3, 0xc);     // in the middle of a page
+    load_seg(c, CPU_ES, SEL_BASED);
+    cpu->regs[CPU_EDI] = 0xfffc;
+    cpu->regs[CPU_ECX] = 8;
+    run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH));
+    assert_int_equal(peek32(c, 0x117fc), 0x77777777);
+    assert_int_equal(peek32(c, 0x1800), 0x77777777);
+    assert_int_equal(peek32(c, 0x11800), 0);
 }
 
 static void test_zero_count(void **state) {
@@ -164,6 +172,7 @@ static void test_fault_in_the_middle(void **state) {
 
 static void test_limits(void **state) {
     TestCpu *c = *state;
+    put_desc(c, AT_GDT + SEL_SMALL, AT_DATA + 0x80, 0xfff, 0x92, 4);
     load_seg(c, CPU_ES, SEL_SMALL);
     c->cpu->regs[CPU_EDI] = 0xff0;
     c->cpu->regs[CPU_ECX] = 100;

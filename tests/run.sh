@@ -1,0 +1,108 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# usage: tests/run.sh NAME...           names as in tests.mk: unit/test_isa golden/alu e2e/boot_grub static/rooms
+#
+# Runs tests that are built and counts: cmocka's tests one by one, any other test as one. The last
+# line is "N passed, N failed, N skipped". Exit status 1 when something failed.
+#   BUILD         where the programs are (build)
+#   TEST_TIMEOUT  seconds for a program that does not say `timeout: N` in its head (120)
+#   KEEP=1        leaves the folders of e2e tests that passed, too: $BUILD/tests/out/NAME
+# An e2e test is a script: exit status 0 passed, 77 skipped (its last line says why). It runs in the top
+# folder with GLASSBOX, BUILD and TEST_DIR (empty, its own) set, and nothing on its standard input.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+GLASSBOX=${GLASSBOX:-$BUILD/glassbox}
+export BUILD GLASSBOX
+passed=0 failed=0 skipped=0 failures=
+
+# The number in cmocka's summary lines of a kind; several groups add up.
+count() {
+    sed -nE "s/^\[  $1  \] ([0-9]+) test\(s\).*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+fail() {        # fail NAME WHY
+    failed=$((failed + 1)) failures="$failures $1"
+    echo "FAIL  $1: $2"
+    echo "      make test T=$1${DEBUG_HINT:-}"
+}
+
+run_limit() {   # seconds for this source
+    limit=$(sed -nE '1,12s/.*timeout: *([0-9]+).*/\1/p' "$1" | head -n 1)
+    echo "${limit:-${TEST_TIMEOUT:-120}}"
+}
+
+how_ended() {   # exit status as words
+    case $1 in
+    124 | 137) echo "over its time" ;;
+    134) echo "aborted" ;;
+    139) echo "segmentation fault" ;;
+    *) echo "exit status $1" ;;
+    esac
+}
+
+run_unit() {
+    program=$BUILD/tests/$1
+    if [ ! -x "$program" ]; then fail "$1" "was not built"; return; fi
+    timeout -k 5 "$(run_limit "tests/$1.c")" "$program" > "$log" 2>&1 < /dev/null
+    status=$?
+    good=$(count PASSED) bad=$(count FAILED) out=$(count SKIPPED)
+    # Without a summary the program died on the way: what it had passed counts, and one failure.
+    if ! grep -q '^\[  PASSED  \]' "$log"; then
+        good=$(grep '^\[       OK \]' "$log" | sort -u | wc -l)
+    fi
+    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + out))
+    if [ "$bad" -gt 0 ]; then
+        failures="$failures $1"
+        echo "FAIL  $1: $bad of $((good + bad))"
+        echo "      make test T=$1${DEBUG_HINT:-}"
+    elif [ $status -ne 0 ] || [ $((good + out)) -eq 0 ]; then
+        fail "$1" "$(how_ended $status)"
+        bad=1
+    fi
+    if [ "$bad" -gt 0 ]; then grep -av -e '^\[ RUN  ' -e '^\[       OK \]' "$log" | tail -n 60 | sed 's/^/      | /'
+    else echo "ok    $1: $good$([ "$out" -gt 0 ] && echo ", $out skipped")"
+    fi
+}
+
+# run_one NAME COMMAND...: one test, by exit status.
+run_one() {
+    name=$1
+    shift
+    "$@" > "$log" 2>&1 < /dev/null
+    status=$?
+    case $status in
+    0) passed=$((passed + 1)); echo "ok    $name" ;;
+    77) skipped=$((skipped + 1)); echo "skip  $name: $(tail -n 1 "$log")" ;;
+    *) fail "$name" "$(how_ended $status)"; tail -n 60 "$log" | sed 's/^/      | /' ;;
+    esac
+}
+
+run_e2e() {
+    TEST_DIR=$BUILD/tests/out/$1
+    export TEST_DIR
+    rm -rf "$TEST_DIR"
+    mkdir -p "$TEST_DIR"
+    if [ ! -x "$GLASSBOX" ]; then fail "$1" "$GLASSBOX was not built"; return; fi
+    run_one "$1" timeout -k 5 "$(run_limit "tests/$1.sh")" sh "tests/$1.sh"
+    if [ $status -eq 0 ] && [ "${KEEP:-0}" = 0 ]; then rm -rf "$TEST_DIR"; fi
+}
+
+mkdir -p "$BUILD/tests"
+log=$(mktemp "$BUILD/tests/run.XXXXXX") || exit 1
+trap 'rm -f "$log"' EXIT
+trap 'exit 130' INT TERM
+case $BUILD in */debug) DEBUG_HINT=' DEBUG=1' ;; esac
+for name in "$@"; do
+    case $name in
+    unit/*) run_unit "$name" ;;
+    golden/*) run_one "$name" sh tests/golden.sh "$name" ;;
+    e2e/*) run_e2e "$name" ;;
+    static/*) run_one "$name" sh "tests/$name.sh" ;;
+    *) fail "$name" "unknown kind of test" ;;
+    esac
+done
+[ -z "$failures" ] || echo "failed:$failures"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]
