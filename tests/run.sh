@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: tests/run.sh NAME...           names as in tests.mk: unit/test_isa golden/alu e2e/boot_grub static/rooms
+# usage: tests/run.sh NAME...           names as in tests.mk: unit/test_isa golden/alu metal/exc e2e/boot_grub static/rooms
 #
-# Runs tests that are built and counts: cmocka's tests one by one, any other test as one. The last
-# line is "N passed, N failed, N skipped". Exit status 1 when something failed.
+# Runs tests that are built and counts: cmocka's tests and metal's checks one by one, any other test as
+# one. The last line is "N passed, N failed, N skipped". Exit status 1 when something failed.
 #   BUILD         where the programs are (build)
 #   TEST_TIMEOUT  seconds for a program that does not say `timeout: N` in its head (120)
 #   KEEP=1        leaves the folders of e2e tests that passed, too: $BUILD/tests/out/NAME
@@ -61,7 +61,7 @@ run_unit() {
         fail "$1" "$(how_ended $status)"
         bad=1
     fi
-    if [ "$bad" -gt 0 ]; then grep -av -e '^\[ RUN  ' -e '^\[       OK \]' "$log" | tail -n 60 | sed 's/^/      | /'
+    if [ "$bad" -gt 0 ]; then grep -av -e '^\[ RUN  ' -e '^\[       OK \]' "$log" | show
     else echo "ok    $1: $good$([ "$out" -gt 0 ] && echo ", $out skipped")"
     fi
 }
@@ -75,8 +75,26 @@ run_one() {
     case $status in
     0) passed=$((passed + 1)); echo "ok    $name" ;;
     77) skipped=$((skipped + 1)); echo "skip  $name: $(tail -n 1 "$log")" ;;
-    *) fail "$name" "$(how_ended $status)"; tail -n 60 "$log" | sed 's/^/      | /' ;;
+    *) fail "$name" "$(how_ended $status)"; show < "$log" ;;
     esac
+}
+
+# The checks of a bare-metal image print their own lines: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`.
+run_metal() {
+    if [ ! -x "$GLASSBOX" ]; then fail "$1" "$GLASSBOX was not built"; return; fi
+    T=${1#metal/} timeout -k 5 600 sh tests/metal/run.sh "$GLASSBOX" > "$log" 2>&1 < /dev/null
+    status=$?
+    rows=$BUILD/metal/out/1/${1#metal/}
+    good=$(grep -c '^ok ' "$rows") bad=$(grep -c '^FAIL ' "$rows") out=$(grep -c '^skip ' "$rows")
+    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + out))
+    if [ "$bad" -gt 0 ]; then
+        failures="$failures $1"
+        echo "FAIL  $1: $bad of $((good + bad))"
+        echo "      T=${1#metal/} tests/metal/run.sh $GLASSBOX"
+        show < "$log"
+    elif [ $status -ne 0 ] || [ "$good" -eq 0 ]; then fail "$1" "$(how_ended $status)"
+    else echo "ok    $1: $good$([ "$out" -gt 0 ] && echo ", $out skipped")"
+    fi
 }
 
 run_e2e() {
@@ -89,6 +107,9 @@ run_e2e() {
     if [ $status -eq 0 ] && [ "${KEEP:-0}" = 0 ]; then rm -rf "$TEST_DIR"; fi
 }
 
+# The last lines of a log, cut to a readable width.
+show() { tail -n 40 | cut -c 1-200 | sed 's/^/      | /'; }
+
 mkdir -p "$BUILD/tests"
 log=$(mktemp "$BUILD/tests/run.XXXXXX") || exit 1
 trap 'rm -f "$log"' EXIT
@@ -98,6 +119,7 @@ for name in "$@"; do
     case $name in
     unit/*) run_unit "$name" ;;
     golden/*) run_one "$name" sh tests/golden.sh "$name" ;;
+    metal/*) run_metal "$name" ;;
     e2e/*) run_e2e "$name" ;;
     static/*) run_one "$name" sh "tests/$name.sh" ;;
     *) fail "$name" "unknown kind of test" ;;

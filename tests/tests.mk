@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: MIT
 # Building and running the tests; included by the top Makefile. docs/testing.md explains the kinds.
 #
-# A test's name is its path below tests/ without the ending: unit/test_isa, golden/alu, e2e/boot_grub,
-# static/rooms. T=NAME takes all names that begin so; `test_` may be left out (T=unit/isa).
+# A test's name is its path below tests/ without the ending: unit/test_isa, golden/alu, metal/exc,
+# e2e/boot_grub, static/rooms. T=NAME takes all names that begin so; `test_` may be left out (T=unit/isa).
+include tests/metal/metal.mk
 TEST_OUT := $(BUILD)/tests
 
 TEST_UNIT := $(patsubst tests/%.c,%,$(wildcard tests/unit/test_*.c))
 TEST_KIT := $(patsubst tests/%.c,$(TEST_OUT)/%.c.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 TEST_GOLDEN := $(patsubst tests/%.s,%,$(wildcard tests/golden/*.s))
+TEST_METAL := $(METAL:%=metal/%)
 TEST_E2E := $(filter-out e2e/lib,$(patsubst tests/%.sh,%,$(wildcard tests/e2e/*.sh)))
 TEST_TOOLS := $(patsubst tests/e2e/%.c,$(TEST_OUT)/e2e/%,$(wildcard tests/e2e/*.c))
 TEST_STATIC := static/rooms static/lint
 
 T ?=
 TEST_T := $(basename $(patsubst tests/%,%,$(T)))
-TEST_ALL := $(TEST_STATIC) $(TEST_UNIT) $(TEST_GOLDEN) $(TEST_E2E)
+TEST_ALL := $(TEST_STATIC) $(TEST_UNIT) $(TEST_GOLDEN) $(TEST_METAL) $(TEST_E2E)
 TEST_CHOSEN := $(if $(TEST_T),$(filter $(TEST_T)% $(patsubst unit/%,unit/test_%,$(TEST_T))%,$(TEST_ALL)),$(TEST_ALL))
 
 TEST_NEED := $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN))) \
     $(if $(filter golden/%,$(TEST_CHOSEN)),$(TEST_OUT)/golden/golden) \
+    $(if $(filter metal/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(patsubst metal/%,$(METAL_OUT)/%.img,$(filter metal/%,$(TEST_CHOSEN)))) \
     $(if $(filter static/lint,$(TEST_CHOSEN)),$(BUILD)/libglassbox.a) \
     $(if $(filter e2e/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(TEST_TOOLS) lab bench-build)
 

@@ -100,6 +100,10 @@ u32 flags_compute(u32 flag_op, u32 a, u32 b, u32 c) {
     case FLAGS_SHL: return flags_shift(FLAGS_SHL, a, b, flag_op & 3);
     case FLAGS_SHR: return flags_shift(FLAGS_SHR, a, b, flag_op & 3);
     case FLAGS_SAR: return flags_shift(FLAGS_SAR, a, b, flag_op & 3);
+    case FLAGS_ADCR: return flags_add(a - b - (c & 1), b, c & 1, mask);
+    case FLAGS_SBBR: return flags_sub(a + b + (c & 1), b, c & 1, mask);
+    case FLAGS_NEGR: return flags_sub(0, 0 - a, 0, mask);
+    case FLAGS_MUL: return c & 1 ? FLAG_CF | FLAG_OF : 0;
     case FLAGS_KIND_COUNT: break;
     }
     panic("flags_compute: no such recipe: %08x", flag_op);

@@ -48,7 +48,11 @@
     X(LAHF, "lahf", "bits 8-15 of a: SZAPC as LAHF leaves them in AH; bit 0: OF") \
     X(SHL, "shl", "flags of a << b, b 1..31") \
     X(SHR, "shr", "flags of a >> b unsigned, b 1..31") \
-    X(SAR, "sar", "flags of a >> b signed, b 1..31")
+    X(SAR, "sar", "flags of a >> b signed, b 1..31") \
+    X(ADCR, "adcr", "flags of (a - b - (c & 1)) + b + (c & 1): a is the result of ADC") \
+    X(SBBR, "sbbr", "flags of (a + b + (c & 1)) - b - (c & 1): a is the result of SBB") \
+    X(NEGR, "negr", "flags of 0 - (-a): a is the result of NEG") \
+    X(MUL, "mul", "CF = OF = c & 1; the others, which multiplication leaves undefined, 0")
 
 typedef enum FlagsKind {
 #define X(id, name, text) FLAGS_##id,

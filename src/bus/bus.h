@@ -74,6 +74,7 @@ typedef struct BusMmio {                   // offset is from the region's first 
 } BusMmio;
 // Registers a region once, then maps it at pages (again and again as BARs move).
 unsigned bus_add_mmio(Bus *bus, const BusMmio *ops);           // returns the region's index
+const char *bus_mmio_name(Bus *bus, unsigned region);
 void bus_map_mmio(Bus *bus, u32 ppn, u32 pages, unsigned region, u32 offset_of_first_page);
 
 // Physical access by CPU slow paths and by devices (A20 not applied here). Any length; may cross pages.

@@ -157,6 +157,8 @@ unsigned bus_add_mmio(Bus *bus, const BusMmio *ops) {
     return bus->mmio_count++;
 }
 
+const char *bus_mmio_name(Bus *bus, unsigned region) { return bus->mmio[region].name; }
+
 void bus_map_mmio(Bus *bus, u32 ppn, u32 pages, unsigned region, u32 offset_of_first_page) {
     require(region < bus->mmio_count);
     mem_map(bus, ppn, pages, &(MemTarget){

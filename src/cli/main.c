@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // glassbox: options to machine, or one of the subcommands.
+#include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/run.h"
 
@@ -25,5 +26,7 @@ static int main_machine(int count, char *const *words) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "dump")) return command_dump(argc - 2, argv + 2);
+    if (argc > 1 && !strcmp(argv[1], "tour")) return command_tour(argc - 2, argv + 2);
     return main_machine(argc - 1, argv + 1);
 }

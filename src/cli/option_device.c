@@ -75,7 +75,6 @@ static OptionStatus drive_image(Keys *keys, PcDrive *drive, char **err) {
         !drive_switch(keys, "snapshot", &drive->snapshot, err)) return OPTION_BAD;
     const char *c = keys_take(keys, "cyls"), *h = keys_take(keys, "heads"), *s = keys_take(keys, "secs");
     if ((c || h || s) && drive_geometry(c, h, s, &drive->geometry, err) != OPTION_OK) return OPTION_BAD;
-    if (!file || !*file) return option_bad(err, "file=FILE is missing");
     drive->path = file;
     return OPTION_OK;
 }
@@ -123,6 +122,7 @@ HANDLER(drive) {
     if (!none && drive_index(o, &keys, floppy, &n, err) != OPTION_OK) return OPTION_BAD;
     if (!keys_end(&keys, "file, if, index, bus, unit, media, format, readonly, snapshot, cyls, heads, "
                          "secs, id", err)) return OPTION_BAD;
+    if (!drive.path || !*drive.path) return option_bad(err, "file=FILE is missing");
     if (none) return drive_spare(o, id, &drive, err);
     return floppy ? drive_put_floppy(o, n, &drive, err) : drive_put_ide(o, n, &drive, err);
 }

@@ -16,7 +16,6 @@
 #define OPTIONS_MONITORS 4u
 #define OPTIONS_CHARDEVS 16u
 #define OPTIONS_DRIVES 16u
-#define GLASSBOX_VERSION "0.1.0"
 
 typedef enum OptionsResult { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_BAD } OptionsResult;
 typedef enum DisplayKind { DISPLAY_DEFAULT, DISPLAY_NONE, DISPLAY_TERM, DISPLAY_VNC } DisplayKind;

@@ -12,6 +12,7 @@
 
 #include "cli/watch.h"
 #include "ui/chardev.h"
+#include "ui/monitor.h"
 #include "ui/term.h"
 #include "ui/vnc.h"
 
@@ -43,6 +44,8 @@ typedef struct Run {
     RunPort serial[PC_SERIALS], debugcon[PC_DEBUGCONS];
     RunChardev chardev[RUN_CHARDEVS];
     unsigned chardev_count;
+    Monitor *monitor[OPTIONS_MONITORS + PC_SERIALS];
+    unsigned monitor_count;
     Vnc *vnc;
     Term *term;
     Watch *watch;
@@ -160,6 +163,11 @@ static void run_wire(Run *r) {
     }
 }
 
+static void run_add_monitor(Run *r, Chardev *dev) {
+    if (dev) r->monitor[r->monitor_count++] = monitor_new(r->machine, dev);
+}
+
+// Serial ports first: with mon: they have the focus at the start.
 static void run_connect(Run *r) {
     for (unsigned i = 0; i < r->o->serial_count; i++) {
         r->serial[i].dev = run_find_dev(r, r->o->serial[i]);
@@ -168,6 +176,10 @@ static void run_connect(Run *r) {
     }
     for (unsigned i = 0; i < r->o->debugcon_count; i++)
         r->debugcon[i].dev = run_find_dev(r, r->o->debugcon[i].spec);
+    for (unsigned i = 0; i < r->o->serial_count; i++)
+        if (!strncmp(r->o->serial[i], "mon:", 4)) run_add_monitor(r, r->serial[i].dev);
+    for (unsigned i = 0; i < r->o->monitor_count; i++)
+        run_add_monitor(r, run_find_dev(r, r->o->monitor[i]));
 }
 
 // ---- display ------------------------------------------------------------------------------------
@@ -296,6 +308,7 @@ static void run_end(Run *r) {
     vnc_stop(r->vnc);
     for (unsigned i = 0; i < r->chardev_count; i++) chardev_close(r->chardev[i].dev);
     r->chardev_count = 0;
+    for (unsigned i = 0; i < r->monitor_count; i++) monitor_free(r->monitor[i]);
     run_show_stderr(r);
     watch_stop(r->watch);
     machine_free(r->machine);
@@ -312,13 +325,16 @@ static void run_tell(int status) {
                         "status %d\n", (unsigned)status >> 1 & 0x7f, status & 0xff);
 }
 
-int run_options(Options *o) {
+int run_options(Options *o) { return run_options_with(o, NULL, NULL); }
+
+int run_options_with(Options *o, void (*prepare)(void *self, Machine *m), void *self) {
     Run run = { .o = o, .real_stderr = -1 };
     log_init(&run.log);
     run_dying = &run;
     run_catch_death();
     int status = RUN_ERROR_STATUS;
     if (run_start(&run)) {
+        if (prepare) prepare(self, run.machine);
         status = machine_run(run.machine);
         run_end(&run);
         if (status) run_tell(status);

@@ -357,6 +357,24 @@ bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out) {
     return true;
 }
 
+i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store) {
+    bool user = cpu_is_user(cpu);
+    MmuContext *c = &cpu->mmu->context[user];
+    i64 *entry = &(store ? mmu_writes(c->base) : mmu_reads(c->base))[addr.v >> PAGE_SHIFT];
+    MmuMapping m;
+    Phy unused;
+    if (*entry != MMU_INVALID) return *entry;
+    if (!mmu_look(cpu, addr.v, &m)) return MMU_INVALID;
+    if (cpu->cr0 & CR0_PG) {
+        u32 marks = PTE_A | (store ? PTE_D : 0);
+        bool writable = m.writable || (!user && !(cpu->cr0 & CR0_WP));
+        if (!(m.pde & PTE_A) || (m.pte & marks) != marks || (m.large && (m.pde & PDE_RESERVED))) return MMU_INVALID;
+        if ((user && !m.user) || (store && !writable)) return MMU_INVALID;
+    }
+    if (!mmu_fill(cpu, addr, store ? MMU_STORE : MMU_LOAD, user, &unused)) panic("fill after a look");
+    return *entry;
+}
+
 // ---- dropping -----------------------------------------------------------------------------------
 void mmu_flush(Cpu *cpu, bool keep_global) {
     keep_global = keep_global && (cpu->cr4 & CR4_PGE);

@@ -36,6 +36,9 @@ typedef enum MmuAccess { MMU_LOAD, MMU_STORE, MMU_FETCH } MmuAccess;
 // Walks the page tables for the page of `addr`, sets A/D bits, fills the entries that may be
 // filled. Gives the physical address of `addr`. False: #PF recorded (CR2, error code: SDM 3A 4.7).
 bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out);
+// The entry for loads (stores) of the page at the present privilege, filled if it can be without setting A or
+// D bits and without a fault; MMU_INVALID or a KNOWN entry otherwise.
+i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store);
 void mmu_flush(Cpu *cpu, bool keep_global);          // CR3 load, CR0/CR4 changes, A20, map changes
 void mmu_drop_page(Cpu *cpu, Lin addr);              // INVLPG
 void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to the page

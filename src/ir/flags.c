@@ -14,6 +14,7 @@ typedef struct FlagState { u16 live, obs; } FlagState;
 static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
     u16 props = ir_info[op->code].props;
     if (op->code == IR_STORE && (op->attr & IR_RMW)) return false;   // its load has checked
+    if ((op->code == IR_LOAD || op->code == IR_STORE) && (op->attr & IR_GROUPED)) return false;
     if (op->code == IR_CALL)
         return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
     return props & (IRP_FAULT | IRP_EXIT);
@@ -55,6 +56,11 @@ void ir_flags(IrBlock *b) {
     for (u32 i = 0; i < b->count; i++) {
         const IrOp *op = &b->ops[i];
         if (op->code == IR_INSN && op->aux == 0) continue;
+        if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) {
+            IrGroup *g = &b->groups[op->group];
+            if (op->attr & IR_GROUP_FIRST) g->first = n;
+            g->last = n;
+        }
         b->ops[n++] = *op;
     }
     b->count = n;

@@ -74,6 +74,8 @@ enum IrProp {
 
 enum IrAttr {
     IR_RMW = 1,          // LOAD/STORE pair on the same address
+    IR_GROUP_FIRST = 2,  // first access of a group: its check covers the whole group (ir_group)
+    IR_GROUPED = 4,      // later access of a group: cannot fault any more
 };
 
 typedef struct IrOp {
@@ -87,10 +89,20 @@ typedef struct IrOp {
     u8 addr16;           // memory ops: the address was computed with 16 bits
     IrRef d, a, b, c;
     u32 imm;
+    u16 group, group_offset; // with IR_GROUP_*: index into IrBlock.groups; bytes from its lowest address
     u16 fdef, fuse;      // OSZAPC bits defined / used by this instance
     u16 flive;           // after ir_flags(): bits that a later op of the block reads on the normal path
     u16 fobs;            // after ir_flags(): bits that a later fault point or exit may observe
 } IrOp;
+
+// Accesses through one unchanged base whose addresses differ by constants, all in `span` bytes.
+typedef struct IrGroup {
+    u16 span;            // bytes from the lowest to the end of the highest
+    u8 write;            // one of them stores
+    u8 reg;              // 0 or 1: which of the two group registers
+    u32 first, last;     // indices of the first and last op
+} IrGroup;
+#define IR_MAX_GROUPS 32
 
 typedef struct IrBlock {
     Arena *arena;
@@ -99,12 +111,15 @@ typedef struct IrBlock {
     u32 *consts;
     u32 const_count, const_capacity;
     u32 temp_count;
+    IrGroup *groups;     // after ir_group(): IR_MAX_GROUPS, group_count used
+    u32 group_count;
     u32 eip;             // of the first guest instruction
     u32 end_eip;         // after the last
     u32 insns;           // guest instructions
     u16 flags_in;        // after ir_flags(): OSZAPC bits at entry that somebody may see
     u32 mode;            // the mode word it was translated for (opaque here)
     bool code32;
+    u32 code_limit;      // last offset in the code segment: a jump beyond it faults
     const struct IrHelpers *helpers;
 } IrBlock;
 
@@ -146,6 +161,9 @@ void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error);
 // ---- passes (each states its contract in one line) ------------------------------------------------
 // Folds constants, forwards constants held in temporaries, turns EA of constants into constants.
 void ir_fold(IrBlock *b);
+// Finds groups of accesses that one check can cover (segment classes given: bit c = class c may take part).
+// The first keeps its fault, the others lose it: flags need not be observable there. Before ir_flags().
+void ir_group(IrBlock *b, u32 classes);
 // Backward: sets flive/fobs on every op, shrinks fdef to what somebody sees, removes ops without effect.
 void ir_flags(IrBlock *b);
 // Checks shape: operand kinds, sizes, temps defined before use, INSN grouping, rules of ops.def.

@@ -39,6 +39,7 @@ bool cache_new(Jit *jit, char **error) {
     jit->cold_end = jit->code + jit->code_bytes;
     jit->meta = arena_new(1 << 20);
     jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
+    jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
     jit->edge_capacity = 1 << 12;
     jit->edge = mem_new(jit->edge_capacity * sizeof *jit->edge);
     jit->block_capacity = 1 << 12;
@@ -54,6 +55,7 @@ void cache_free(Jit *jit) {
     }
     free(jit->mode);
     free(jit->hash);
+    free(jit->ungrouped);
     free(jit->edge);
     free(jit->block);
     if (jit->meta) arena_free(jit->meta);
@@ -144,8 +146,21 @@ static bool cache_second_holds(Jit *jit, const Block *b) {
     return ppn == b->second_ppn;
 }
 
-Block *cache_find(Jit *jit, u32 eip) {
-    u32 key = cache_mode_key(jit), ppn;
+static u32 cache_ungrouped_bit(u32 phys) { return phys * 0x9e3779b1u >> (32 - JIT_UNGROUPED_BITS); }
+
+bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys) {
+    u32 bit = cache_ungrouped_bit(phys);
+    return key & JIT_KEY_UNGROUPED || jit->ungrouped[bit >> 3] >> (bit & 7) & 1;
+}
+
+void cache_ungroup(Jit *jit, Block *b) {
+    u32 bit = cache_ungrouped_bit(b->phys);
+    jit->ungrouped[bit >> 3] |= 1u << (bit & 7);
+    cache_invalidate(jit, b);
+}
+
+static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
+    u32 ppn;
     if (!cpu_check_cs(jit->cpu, eip, 1)) return NULL;
     if (!cache_fetch(jit, eip, &ppn)) return NULL;
     u32 phys = ppn << PAGE_SHIFT | ((jit->cpu->seg[CPU_CS].base + eip) & ~PAGE_MASK);
@@ -153,6 +168,12 @@ Block *cache_find(Jit *jit, u32 eip) {
         if (b->phys == phys && b->eip == eip && b->key == key && cache_second_holds(jit, b)) return b;
     jit->stats.misses++;
     return translate_block(jit, eip, key, phys);
+}
+
+Block *cache_find(Jit *jit, u32 eip) { return cache_find_key(jit, eip, cache_mode_key(jit)); }
+
+Block *cache_find_ungrouped(Jit *jit, u32 eip) {
+    return cache_find_key(jit, eip, cache_mode_key(jit) | JIT_KEY_UNGROUPED);
 }
 
 void cache_remember(Jit *jit, Block *b) {

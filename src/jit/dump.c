@@ -38,17 +38,22 @@ static const char *dump_place(const X64Restore *r, u8 place, char *text, size_t 
     return text;
 }
 
+void dump_flags(const X64Restore *r, char *text, size_t n) {
+    char a[16], b[16], c[16];
+    if (r->flag_op == X64_FLAGS_IN_STATE) snprintf(text, n, "in state");
+    else snprintf(text, n, "%s.%u(%s, %s, %s)", flags_kind_name(r->flag_op >> 2), 1u << (r->flag_op & 3),
+                  dump_place(r, r->a, a, sizeof a), dump_place(r, r->b, b, sizeof b),
+                  dump_place(r, r->c, c, sizeof c));
+}
+
 void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir) {
     (void)ir;
     for (u32 i = 0; i < code->restore_count; i++) {
         const X64Restore *r = &code->restores[i];
-        char a[16], b[16], c[16];
-        fprintf(out, "%s+0x%04x: op 0x%x insn %u charged %+d flags ", r->host & X64_COLD ? "cold" : "hot ",
-                r->host & ~X64_COLD, r->op, r->insn, r->charged);
-        if (r->flag_op == X64_FLAGS_IN_STATE) fprintf(out, "in state\n");
-        else fprintf(out, "%s.%u(%s, %s, %s)\n", flags_kind_name(r->flag_op >> 2), 1u << (r->flag_op & 3),
-                     dump_place(r, r->a, a, sizeof a), dump_place(r, r->b, b, sizeof b),
-                     dump_place(r, r->c, c, sizeof c));
+        char flags[64];
+        dump_flags(r, flags, sizeof flags);
+        fprintf(out, "%s+0x%04x: op 0x%x insn %u charged %+d flags %s\n",
+                r->host & X64_COLD ? "cold" : "hot ", r->host & ~X64_COLD, r->op, r->insn, r->charged, flags);
     }
 }
 
@@ -61,7 +66,7 @@ static void dump_stages(IrBlock *ir, const X64Target *target, const X64Entry *en
     IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
     fprintf(out, "OP:\n");
     ir_print(ir, &names, out);
-    translate_optimize(ir);
+    translate_optimize(ir, true);
     fprintf(out, "\nOP after optimization and liveness analysis:\n");
     ir_print(ir, &names, out);
     X64Code code;

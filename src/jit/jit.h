@@ -65,4 +65,36 @@ typedef struct JitFaultInfo {
 } JitFaultInfo;
 void jit_on_fault(Jit *jit, void (*fn)(void *self, const JitFaultInfo *info), void *self);
 
+// A block in the code cache, and the ways to look into it.
+typedef struct JitBlockInfo {
+    u32 eip, phys;             // guest: offset in CS, physical address of the first byte
+    u32 bytes, insns;          // guest
+    const u8 *hot, *cold;      // host code
+    u32 hot_bytes, cold_bytes;
+    u32 index, blocks;         // its place in the list ordered by host address, and the list's length
+    u32 records;               // restore records
+} JitBlockInfo;
+// The block whose code holds this host address. False: none does.
+bool jit_block_at(const Jit *jit, const u8 *host_pc, JitBlockInfo *info);
+// Called for each block right after its translation, before it runs for the first time.
+void jit_on_block(Jit *jit, void (*fn)(void *self, const JitBlockInfo *info), void *self);
+
+typedef enum JitStage { JIT_STAGE_IN, JIT_STAGE_OP, JIT_STAGE_OP_OPT, JIT_STAGE_HOT, JIT_STAGE_COLD } JitStage;
+// Prints one stage of the block that holds host_pc, without a heading, as the log does. The host code
+// is what lies in the cache; the others are made again. Machine thread, between blocks or in on_fault.
+bool jit_print_stage(Jit *jit, const u8 *host_pc, JitStage stage, FILE *out);
+
+typedef struct JitRecord {     // what the restore map says about a host pc
+    u32 host;                  // offset in the hot or the cold code
+    bool cold;
+    u32 op, insn, eip;         // IR op, guest instruction in the block and its address
+    int charged;               // instructions charged to the budget that are not done
+    char flags[64];            // where the flags are
+} JitRecord;
+// By the table or by translating again. False: no record.
+bool jit_record(Jit *jit, const u8 *host_pc, JitRestore how, JitRecord *record);
+
+// One instruction per block from here on, or as jit_new() was told.
+void jit_single_step(Jit *jit, bool on);
+
 #endif

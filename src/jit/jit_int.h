@@ -7,6 +7,7 @@
 //   run.c        the loop
 //   step.c       one instruction through ir/eval
 //   dump.c       every stage as text
+//   inspect.c    what is known about a block, for those outside
 #ifndef JIT_JIT_INT_H
 #define JIT_JIT_INT_H
 
@@ -29,9 +30,12 @@ typedef enum JitExit {
     EXIT_RAISE,         // pc in a block; value = RAISE's imm
     EXIT_FAULT,         // pc in a block; cpu->fault
     EXIT_SIGNAL,        // pc in a block; value = host trap number
+    EXIT_UNGROUP,       // pc in a block: a group's check cannot hold; go on in a block without groups
 } JitExit;
 
 #define JIT_MAX_INSNS 64
+#define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
+#define JIT_UNGROUPED_BITS 16
 #define JIT_NO_PAGE 0xffffffffu
 #define JUMP_CACHE_ENTRIES 4096u
 
@@ -54,6 +58,8 @@ struct Block {
     u8 insns;
     bool valid;
     bool flags_dead;           // nobody sees the flags at entry
+    bool grouped;              // accesses were grouped
+    u8 ungroups;               // how often a group's check sent the guest elsewhere
     u8 *hot, *cold;
     u32 hot_bytes, cold_bytes, fast;
     X64Restore *restores;
@@ -91,7 +97,8 @@ struct Jit {
     JitMode **mode;
     u32 mode_count;
     JitMode *cur_mode;
-    u32 cs_limits[64];                         // distinct CS limits seen
+    u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
+    u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
     Arena *arena;                              // one translation
     Arena *step_arena;
@@ -105,13 +112,15 @@ struct Jit {
     void *reset_self;
     void (*on_fault)(void *self, const JitFaultInfo *info);
     void *on_fault_self;
+    void (*on_block)(void *self, const JitBlockInfo *info);
+    void *on_block_self;
     stack_t old_stack;
     struct sigaction old_fpe;
     void *signal_stack;
 
     struct {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
-        u64 links, unlinks, lookups, misses, leaves, polls, faults, signals, steps;
+        u64 links, unlinks, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
         u64 invalidations, flushes, restores_table, restores_retranslated;
     } stats;
 };
@@ -127,6 +136,9 @@ void cache_flush(Jit *jit);
 u32 cache_mode_key(Jit *jit);                  // of the CPU's present mode; switches the jump cache
 // The block for guest eip in the present mode, translated when it has to be. NULL: fault recorded.
 Block *cache_find(Jit *jit, u32 eip);
+Block *cache_find_ungrouped(Jit *jit, u32 eip);   // one whose accesses are checked one by one
+void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: translate it without from now on
+bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
 void cache_insert(Jit *jit, Block *b);
 void cache_link(Jit *jit, u32 edge, Block *to);
 void cache_remember(Jit *jit, Block *b);       // for indirect jumps
@@ -151,20 +163,29 @@ typedef struct Lifted {
 } Lifted;
 // Decodes and lifts at most max_insns instructions, adds the poll. No passes.
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns);
-void translate_optimize(IrBlock *ir);
+void translate_optimize(IrBlock *ir, bool group);
 // Translates the block at eip (physical address known). NULL: fault recorded (second page).
 Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys);
 // The same again for an existing block, into scratch memory of the arena: for its records.
+// Without passes and code, for looking at; *src is what it was made of.
+bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l);
 bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code);
 void translate_print_insns(const Source *src, const Lifted *l, FILE *out);
 void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address);
+void dump_flags(const X64Restore *r, char *text, size_t text_bytes);
 void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
 
 // ---- restore.c -------------------------------------------------------------------------------------------
 // Guest registers are in cpu->regs; finds eip, flags and the budget for a host pc. NULL: not in a block.
 Block *restore_state(Jit *jit, const u8 *host_pc, const X64Restore **record);
 
+// The record of a host pc, found the way of `how`; NULL: none (RETRANSLATE uses jit->arena).
+const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *host_pc, JitRestore how);
+
 void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *host_pc);   // the log
+
+// ---- inspect.c -------------------------------------------------------------------------------------------
+void inspect_tell_block(Jit *jit, const Block *b);
 
 // ---- step.c ----------------------------------------------------------------------------------------------
 // Runs the instruction at cpu->eip through eval. False: a fault is pending (eip is exact).

@@ -85,6 +85,12 @@ static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X6
     return again ? copy : NULL;
 }
 
+const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *pc, JitRestore how) {
+    u32 host = restore_offset(jit, b, pc);
+    if (how == JIT_RESTORE_TABLE) return restore_search(b->restores, b->restore_count, host);
+    return restore_by_translation(jit, b, host);
+}
+
 Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
     static const X64Restore none = { 0 };
     Block *b = cache_block_at(jit, pc);

@@ -22,6 +22,7 @@
 #include <ucontext.h>
 
 #define RUN_QUANTUM 16384              // instructions between looks at timers and events
+#define RUN_UNGROUPS 24                // failed group checks before a block does without
 #define RUN_SIGNAL_STACK_BYTES (64u << 10)
 
 // The signal handler has no argument of ours: the thread's jit is found here. Set in jit_run only.
@@ -148,16 +149,17 @@ static void run_tell_fault(Jit *jit, const Block *b, const X64Restore *r, const 
 }
 
 // An exit out of the middle of a block: the guest's state is found by the host pc.
-static void run_restore(Jit *jit, bool fault) {
+static Block *run_restore(Jit *jit, bool fault) {
     const u8 *pc = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];
     const X64Restore *r;
     arena_reset(jit->step_arena);
     Block *b = restore_state(jit, pc, &r);
     if (!b) panic("exit from host pc %p, which is in no block", (const void *)pc);
-    if (!fault) return;
+    if (!fault) return b;
     jit->stats.faults++;
     restore_show(jit, b, r, pc);
     run_tell_fault(jit, b, r, pc);
+    return b;
 }
 
 static void run_raise(Cpu *cpu, u32 imm) {
@@ -237,6 +239,12 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     case EXIT_FAULT:
         run_restore(jit, cpu->fault.kind != CPU_RESTART);
         return NULL;
+    case EXIT_UNGROUP: {
+        Block *from = run_restore(jit, false);
+        jit->stats.ungroups++;
+        if (++from->ungroups > RUN_UNGROUPS) cache_ungroup(jit, from);
+        return cpu->budget > 0 ? cache_find_ungrouped(jit, cpu->eip) : NULL;
+    }
     case EXIT_SIGNAL:
         jit->stats.signals++;
         if (cpu->jit_word[WORD_EXIT_VALUE] == VEC_DE) cpu_raise(cpu, VEC_DE);
@@ -379,7 +387,7 @@ void jit_info(const Jit *jit, FILE *out) {
             hot / n, cold / n, hot / guest, (hot + cold) / guest);
 #define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)jit->stats.name);
     ROW(links, "links") ROW(unlinks, "unlinks") ROW(lookups, "lookups") ROW(misses, "lookup misses")
-    ROW(leaves, "leaves") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
+    ROW(leaves, "leaves") ROW(ungroups, "ungroups") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
     ROW(steps, "single steps") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
 #undef ROW

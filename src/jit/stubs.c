@@ -294,6 +294,31 @@ static const u8 *stub_helper(Buf *b, const void *fn, const u8 *exit) {
     return at;
 }
 
+// r8d linear address, r9d X64_GROUP_INFO. Returns when the entry is filled now; else the block is left.
+static const u8 *stub_group_fix(Buf *b, const void *fn, const u8 *exit) {
+    stub_align(b);
+    const u8 *at = b->p;
+    stub_push(b, R10);
+    stub_push(b, R11);
+    stub_store_regs(b, STUB_CALLER_SAVED);
+    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    enc_rr(b, 0, 0x89, R8, RSI);
+    enc_rr(b, 0, 0x89, R9, RDX);
+    stub_rsp(b, -8);
+    stub_call_c(b, fn);
+    stub_rsp(b, 8);
+    enc_rr(b, 0, 0x85, RAX, RAX);
+    stub_load_regs(b, STUB_CALLER_SAVED);
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    u8 *no = enc_jcc32(b, 4);
+    enc_u8(b, 0xc3);
+    enc_patch32(no, b->p);
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_UNGROUP);
+    return at;
+}
+
 static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
     X64Target *t = &jit->target;
     t->link = b->p;
@@ -363,6 +388,15 @@ static void slow_commit(Cpu *cpu) {
     cpu_slow_store(cpu, offset, CPU_ACCESS(seg, log2), value);
 }
 
+// A group's check failed: fill the table's entry if that shows the guest nothing (A and D are set already).
+static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
+    u32 span = info & 0xffff;
+    bool write = info >> 16 & 1, linear = info >> 17 & 1;
+    if ((addr & ~PAGE_MASK) + span > PAGE_BYTES) return false;
+    i64 entry = mmu_fill_quietly(cpu, lin(addr), write);
+    return linear ? entry == (i64)(uintptr_t)cpu->mmu_base : entry >= 0;
+}
+
 static u64 flags_for_host(Cpu *cpu) {
     return flags_compute(cpu->flag_op, cpu->flag_a, cpu->flag_b, cpu->flag_c) | 2;
 }
@@ -405,6 +439,7 @@ void stubs_generate(Jit *jit) {
         if (!linear) t->probe = tail;
         stub_slow_accesses(t, &b, linear, tail);
     }
+    t->group_fix = stub_group_fix(&b, (void *)group_fix, exit);
     t->flags_save = stub_flags_save(&b);
     t->commit = stub_commit(&b, (void *)slow_commit);
     t->flags_load = stub_flags_load(&b, (void *)flags_for_host);

@@ -118,6 +118,7 @@ static bool lift_goes_on(IrBlock *ir, u32 next, u32 *side_exits) {
 
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
     Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
+    l.ir->code_limit = src->limit;
     bool ended = false;
     u32 n = 0, side_exits = 0;
     while (!ended && n < max_insns && l.bytes < src->count) {
@@ -141,8 +142,9 @@ Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
     return l;
 }
 
-void translate_optimize(IrBlock *ir) {
+void translate_optimize(IrBlock *ir, bool group) {
     ir_fold(ir);
+    if (group) ir_group(ir, BIT(SEG_FLAT) | BIT(SEG_BASED));
     ir_flags(ir);
 #ifdef GLASSBOX_DEBUG
     const char *wrong = ir_verify(ir);
@@ -162,7 +164,7 @@ static const u8 *source_page(Jit *jit, Arena *arena, u32 ppn, u32 offset, u32 co
 
 static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
     u32 offset = phys & ~PAGE_MASK, count = PAGE_BYTES - offset;
-    return (Source){ .eip = eip, .mode = key & 0x03ffffff, .limit = jit->cs_limits[key >> 26],
+    return (Source){ .eip = eip, .mode = key & 0x03ffffff, .limit = jit->cs_limits[key >> 26 & 31],
                      .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count };
 }
 
@@ -278,7 +280,7 @@ static bool emit_or_flush(Jit *jit, const IrBlock *ir, const X64Entry *entry, X6
     for (unsigned tries = 0; tries < 2; tries++) {
         if (x64_emit(ir, &jit->target, entry, jit->hot_next, jit->hot_end, jit->cold_next,
                      jit->cold_end, code)) return true;
-        u32 limit = jit->cs_limits[jit->cur_mode->key >> 26];
+        u32 limit = jit->cs_limits[jit->cur_mode->key >> 26 & 31];
         cache_flush(jit);
         jit->cs_limits[0] = limit;              // the key being translated keeps its meaning
         jit->cs_limit_count = 1;
@@ -308,7 +310,8 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
     if (!lift_block(jit, &src, &l, &second_ppn)) return NULL;
     bool chosen = log_pc_chosen(jit->log, eip);
     if (chosen && log_on(jit->log, LOG(IN_ASM) | LOG(OP))) log_lifted(jit, &src, &l);
-    translate_optimize(l.ir);
+    bool grouped = !cache_is_ungrouped(jit, key, phys);
+    translate_optimize(l.ir, grouped);
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
     X64Entry entry = entry_of(eip, key, phys, &l, src.count, second_ppn);
     X64Code code;
@@ -321,18 +324,25 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
     Block *b = block_make(jit, eip, key, phys, &l, &code);
     b->second_ppn = second_ppn;
+    b->grouped = grouped;
     cache_insert(jit, b);
+    if (jit->on_block) inspect_tell_block(jit, b);
     return b;
 }
 
-bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
+bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
     arena_reset(jit->arena);
-    Source src = source_at(jit, jit->arena, b->eip, b->key, b->phys);
+    *src = source_at(jit, jit->arena, b->eip, b->key, b->phys);
     if (b->second_ppn != JIT_NO_PAGE)
-        src.second = source_page(jit, jit->arena, b->second_ppn, 0, ISA_MAX_BYTES);
-    *l = translate_lift(jit->arena, &src, max_insns(jit));
-    if (!l->ir) return false;
-    translate_optimize(l->ir);
+        src->second = source_page(jit, jit->arena, b->second_ppn, 0, ISA_MAX_BYTES);
+    *l = translate_lift(jit->arena, src, max_insns(jit));
+    return l->ir != NULL;
+}
+
+bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
+    Source src;
+    if (!translate_lift_again(jit, b, &src, l)) return false;
+    translate_optimize(l->ir, b->grouped);
     X64Entry entry = entry_of(b->eip, b->key, b->phys, l, src.count, b->second_ppn);
     u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
     u8 *scratch = arena_alloc(jit->arena, hot + cold);

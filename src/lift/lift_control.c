@@ -1,12 +1,34 @@
 // SPDX-License-Identifier: MIT
 // Transfers of control: near ones end in a direct or indirect jump of the IR; far ones, interrupts
-// and IRET are helpers. That a near target is inside CS is checked where the target is translated.
+// and IRET are helpers. A near target beyond the limit of CS is a fault of the jump itself, before it
+// changes anything (SDM 2A, JMP, CALL; 2B, RET): decided here for direct ones, by a helper for others.
 #include "lift/lift_int.h"
+
+// ---- the limit of CS ----------------------------------------------------------------------------
+
+static bool control_is_beyond(const Lift *l, u32 target) { return target > l->b->code_limit; }
+
+static void control_jmp(Lift *l, u32 target) {
+    if (control_is_beyond(l, target)) lift_raise_gp0(l);
+    else lift_jmp(l, target);
+}
+
+// A target of `size` bytes, checked; a temporary of 32 bits.
+static IrRef control_checked(Lift *l, unsigned size, IrRef target) {
+    if (l->b->code_limit >= trunc_size(~0u, size)) return target;
+    return lift_call_value(l, HELPER_check_jump, lift_zext(l, size, target), IR_NONE, IR_NONE);
+}
 
 // ---- conditional --------------------------------------------------------------------------------
 
 void lift_insn_jcc(Lift *l) {
-    ir_jcc(l->b, l->in->cc, lift_target(l));
+    u32 target = lift_target(l);
+    if (control_is_beyond(l, target)) {
+        ir_jcc(l->b, l->in->cc ^ 1, l->next);
+        lift_raise_gp0(l);
+        return;
+    }
+    ir_jcc(l->b, l->in->cc, target);
     lift_jmp(l, l->next);
 }
 
@@ -18,13 +40,31 @@ static void control_jump_if(Lift *l, IrCode code, IrRef value, u32 target) {
 static IrRef control_count(Lift *l) { return lift_zext(l, l->in->addrsize, IR_REG(CPU_ECX)); }
 
 void lift_insn_jcxz(Lift *l) {
+    if (control_is_beyond(l, lift_target(l))) {
+        control_jump_if(l, IR_JNZ, control_count(l), l->next);
+        lift_raise_gp0(l);
+        return;
+    }
     control_jump_if(l, IR_JZ, control_count(l), lift_target(l));
     lift_jmp(l, l->next);
+}
+
+// The count is put back for the fault.
+static void control_loop_beyond(Lift *l) {
+    lift_step_reg(l, CPU_ECX, IR_NONE, 0, -1);
+    control_jump_if(l, IR_JZ, control_count(l), l->next);
+    if (l->row->sub != ISA_SUB_LOOP) ir_jcc(l->b, l->row->sub == ISA_SUB_LOOPE ? 5 : 4, l->next);
+    lift_step_reg(l, CPU_ECX, IR_NONE, 0, 1);
+    lift_raise_gp0(l);
 }
 
 // LOOPE, LOOPNE: no jump when the count has run out, else by ZF.
 void lift_insn_loop(Lift *l) {
     u32 target = lift_target(l);
+    if (control_is_beyond(l, target)) {
+        control_loop_beyond(l);
+        return;
+    }
     lift_step_reg(l, CPU_ECX, IR_NONE, 0, -1);
     IrRef count = control_count(l);
     if (l->row->sub == ISA_SUB_LOOP) {
@@ -38,15 +78,20 @@ void lift_insn_loop(Lift *l) {
 
 // ---- near ---------------------------------------------------------------------------------------
 
-void lift_insn_jmp(Lift *l) { lift_jmp(l, lift_target(l)); }
+void lift_insn_jmp(Lift *l) { control_jmp(l, lift_target(l)); }
 
 // The target in a temporary of its own: pushing may change the register it was in.
-static IrRef control_indirect(Lift *l) {
+static IrRef control_target(Lift *l) {
     const IsaOperand *o = &l->in->op[0];
     if (o->kind == ISA_MEM || o->size == 2) return lift_read_zext(l, o);
     IrRef t = ir_temp(l->b);
     ir_mov(l->b, 4, t, lift_reg(o));
     return t;
+}
+
+static IrRef control_indirect(Lift *l) {
+    IrRef target = control_target(l);
+    return l->in->op[0].size == 2 && l->b->code_limit >= 0xffff ? target : control_checked(l, 4, target);
 }
 
 void lift_insn_jmp_ind(Lift *l) { lift_jmp_to(l, 4, control_indirect(l)); }
@@ -57,8 +102,9 @@ static void control_push_next(Lift *l) {
 }
 
 void lift_insn_call(Lift *l) {
-    control_push_next(l);
-    lift_jmp(l, lift_target(l));
+    u32 target = lift_target(l);
+    if (!control_is_beyond(l, target)) control_push_next(l);
+    control_jmp(l, target);
 }
 
 void lift_insn_call_ind(Lift *l) {
@@ -72,8 +118,9 @@ static u32 control_released(const Lift *l) { return l->in->operand_count ? l->in
 void lift_insn_ret(Lift *l) {
     unsigned size = l->in->opsize;
     IrRef target = lift_load_temp(l, size, lift_stack_mem(l, 0));
+    IrRef checked = control_checked(l, size, target);
     lift_stack_move(l, size + control_released(l));
-    lift_jmp_to(l, size, target);
+    lift_jmp_to(l, checked == target ? size : 4, checked);
 }
 
 // ---- far ----------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@
 #include "jit/jit.h"
 #include "pc/pc.h"
 
+#define GLASSBOX_VERSION "0.1.0"
+
 enum { MACHINE_HUNG_STATUS = 76 };         // exit status: HLT with interrupts off
 
 typedef struct MachineConfig {

@@ -65,6 +65,7 @@ struct Chardev {
     bool stopping, writing, stalled;
     u8 out[CHR_OUT_BYTES], in[CHR_IN_BYTES];
     unsigned out_head, out_count, in_head, in_count;
+    bool opened;                     // a far end has come; the front end has not been told
 
     // The machine thread's.
     ChrFront fronts[CHARDEV_FRONTS];
@@ -236,7 +237,9 @@ static void chr_accept(Chardev *c) {
     c->in_fd = c->out_fd = fd;
     c->out_count = 0;
     c->stalled = false;
+    c->opened = true;
     pthread_mutex_unlock(&c->lock);
+    if (c->errand) errand_post(c->errand);
 }
 
 enum { CHR_WAKE, CHR_LISTEN, CHR_IN, CHR_OUT, CHR_POLLS };
@@ -345,9 +348,19 @@ static bool chr_may_arrive(const Chardev *c) {
     return c->mux || !c->front_count || c->fronts[c->focus].count < CHR_PENDING_BYTES;
 }
 
+static void chr_tell_opened(Chardev *c) {
+    const ChardevFront *f = &c->fronts[c->focus].ops;
+    pthread_mutex_lock(&c->lock);
+    bool opened = c->opened;
+    c->opened = false;
+    pthread_mutex_unlock(&c->lock);
+    if (opened && f->opened) f->opened(f->self);
+}
+
 static void chr_take_input(void *arg) {
     Chardev *c = arg;
     if (!c->front_count) return;                   // nobody is there yet: it stays in the ring
+    chr_tell_opened(c);
     for (bool more = true; more;) {
         u8 byte = 0;
         pthread_mutex_lock(&c->lock);
@@ -391,7 +404,7 @@ static unsigned chr_uart_room(void *self) { return uart_can_receive(self) ? 1 : 
 static void chr_uart_break(void *self) { uart_receive_break(self); }
 
 void chardev_attach_uart(Chardev *c, Uart *uart) {
-    chardev_attach(c, &(ChardevFront){ uart, chr_uart_input, chr_uart_room, chr_uart_break, NULL });
+    chardev_attach(c, &(ChardevFront){ uart, chr_uart_input, chr_uart_room, chr_uart_break, NULL, NULL });
     uart_on_ready(uart, chardev_resume, c);
 }
 
@@ -650,6 +663,7 @@ Chardev *chardev_open(Bus *bus, const char *spec, char **err) {
         chr_free(c);
         return NULL;
     }
+    c->opened = c->out_fd >= 0;
     if (c->kind != CHR_NULL) chr_start_thread(c);
     return c;
 }

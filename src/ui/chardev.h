@@ -45,6 +45,7 @@ typedef struct ChardevFront {  // somebody who takes input; NULL members are lef
     unsigned (*room)(void *self);                 // bytes it can take now; NULL: any number
     void (*send_break)(void *self);               // Ctrl-a b
     void (*focus)(void *self, bool has_it);       // Ctrl-a c moved the focus to or from it
+    void (*opened)(void *self);                   // a far end is there (for the one with the focus)
 } ChardevFront;
 
 #define CHARDEV_FRONTS 4

@@ -124,7 +124,79 @@ static void ac_prepare(Emit *e) {
 
 static Rm ac_rm(const Emit *e) { return e->linear ? rm_sib(R13, R8, 0, 0) : rm_mem(R8, 0); }
 
+// ---- groups: one check for several accesses ----------------------------------------------------------
+//     lea   lo, %r11d                       lowest address of the group (plus the segment's base)
+//     mov   %r11d, %r9d
+//     shr   $12, %r9d
+//     cmp   %r13, table(%r13,%r9,8)         (form 0: add table, %r11; js)
+//     jne   cold
+//     mov   %r11d, %r9d
+//     and   $0xfff, %r9d
+//     cmp   $0x1000-span, %r9d
+//     ja    cold
+//   op      offset(%r13,%r11)               (form 0: offset(%r11))
+// cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
+static unsigned gr_reg(const IrGroup *g) { return g->reg ? R10 : R11; }
+
+static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
+    const IrOp *ea = NULL;
+    i32 back = -(i32)op->group_offset;
+    if (ir_is_const(op->a)) {
+        enc_mov_imm(b, reg, ir_value(e->ir, op->a) + (u32)back);
+    } else {
+        if (ir_kind(op->a) == IR_KIND_TEMP) ea = &e->ir->ops[e->temp[ir_index(op->a)].def];
+        unsigned base = ea ? (ea->a == IR_NONE ? ENC_NO : st_host_reg(ea->a)) : st_host_reg(op->a);
+        unsigned index = ea && ea->b != IR_NONE ? st_host_reg(ea->b) : ENC_NO;
+        i32 disp = (ea ? (i32)ea->imm : 0) + back;
+        if (disp || index != ENC_NO || base == ENC_NO)
+            enc_rm(b, 0, 0x8d, reg, rm_sib(base, index, ea ? ea->aux : 0, disp));
+        else enc_rr(b, 0, 0x89, base, reg);
+    }
+    if (ac_class(op) == X64_BASED) enc_rm(b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
+}
+
+static void gr_check(Emit *e, const IrOp *op) {
+    const IrGroup *g = &e->ir->groups[op->group];
+    unsigned reg = gr_reg(g);
+    Buf *b = e->b, *c = &e->cold;
+    ac_prepare(e);
+    st_claim(e, reg);
+    u8 *start = b->p;
+    gr_address(e, b, op, reg);
+    enc_rr(b, 0, 0x89, reg, R9);
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
+    enc_u8(b, 12);
+    Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
+    enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
+    u8 *table = enc_jcc32(b, e->linear ? 5 : 8);
+    enc_rr(b, 0, 0x89, reg, R9);
+    enc_alu_imm(b, 0, 4, rm_reg(R9), PAGE_BYTES - 1, 4);
+    enc_alu_imm(b, 0, 7, rm_reg(R9), PAGE_BYTES - g->span, 4);
+    u8 *crosses = enc_jcc32(b, 7);
+    enc_patch32(table, c->p);
+    enc_patch32(crosses, c->p);
+    gr_address(e, c, op, R8);
+    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear));
+    enc_patch32(enc_call32(c), e->t->group_fix);
+    st_record(e, c, c->p - 1);
+    enc_patch32(enc_jmp32(c), start);
+}
+
+// Is the access in a group? Then its operand, after the group's check where it is the first.
+static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
+    if (!(op->attr & (IR_GROUP_FIRST | IR_GROUPED))) return false;
+    if (op->attr & IR_GROUP_FIRST) gr_check(e, op);
+    unsigned reg = gr_reg(&e->ir->groups[op->group]);
+    i32 offset = op->group_offset;
+    *rm = e->linear ? rm_sib(R13, reg, 0, offset) : rm_mem(reg, offset);
+    e->cold_copy = false;
+    return true;
+}
+
+// ---- single accesses ---------------------------------------------------------------------------------
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
+    Rm rm;
+    if (gr_access(e, op, &rm)) return rm;
     AcJumps j = { 0 };
     ac_prepare(e);
     ac_hot(e, op, bytes, false, &j);
@@ -134,6 +206,9 @@ Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
 }
 
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
+    Rm rm;
+    if (gr_access(e, op, &rm)) return rm;
+    e->cold_copy = true;
     AcJumps j = { 0 };
     ac_prepare(e);
     ac_hot(e, op, bytes, true, &j);
@@ -141,9 +216,15 @@ Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
     return ac_rm(e);
 }
 
-Rm ac_store_cold(Emit *e) {
+bool ac_store_cold(Emit *e, Rm *rm) {
+    if (!e->cold_copy) return false;
     e->b = &e->cold;
-    return ac_rm(e);
+    *rm = ac_rm(e);
+    return true;
+}
+
+void ac_store_no_copy(Emit *e) {
+    if (e->cold_copy) enc_patch32(enc_jmp32(&e->cold), e->hot.p);
 }
 
 void ac_store_done(Emit *e) {

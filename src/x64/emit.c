@@ -95,6 +95,15 @@ static bool fl_same_reg(IrRef a, IrRef b) {
     return ir_kind(a) == IR_KIND_REG && ir_kind(b) == IR_KIND_REG && ir_reg(a) == ir_reg(b);
 }
 
+static bool op_is_sum(unsigned code) {
+    return code == IR_ADD || code == IR_SUB || code == IR_ADC || code == IR_SBB;
+}
+
+// The recipe of a sum whose result overwrote its first operand.
+static FlagsKind fl_sum_kind(unsigned code) {
+    return code == IR_ADD ? FLAGS_ADDR : code == IR_SUB ? FLAGS_SUBR : code == IR_ADC ? FLAGS_ADCR : FLAGS_SBBR;
+}
+
 // How the flags of an ALU op can be had later from what is in guest registers after it.
 static bool fl_alu_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
     *f = (FlagsState){ .c = X64_AT_ZERO, .b = X64_AT_ZERO };
@@ -115,7 +124,7 @@ static bool fl_alu_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
         }
         f->op = FLAGS_OP(FLAGS_SUBR, size);
         break;
-    case IR_ADD: f->op = FLAGS_OP(FLAGS_ADDR, size); break;
+    case IR_ADD: case IR_ADC: case IR_SBB: f->op = FLAGS_OP(fl_sum_kind(op->code), size); break;
     default: return false;
     }
     f->a = fl_place(e, op->d, f);
@@ -179,12 +188,12 @@ static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
 //     mov (%r8), %r9d ; mov %r9d, flag_b ; add %r9d, %eax
 static bool op_alu_keep_operand(Emit *e, const IrOp *op, Opd *a, Opd *b, FlagsState *f) {
     bool in_a = ac_is_operand(*a), in_b = ac_is_operand(*b);
-    if (!op->fobs || in_a == in_b || (op->code != IR_ADD && op->code != IR_SUB)) return false;
+    if (!op->fobs || !op->fdef || in_a == in_b || !op_is_sum(op->code)) return false;
     if (op->d != IR_NONE && in_a) return false;
     unsigned size = size_log2(op->size);
     *f = (FlagsState){ .a = X64_AT_A, .b = X64_AT_B, .c = X64_AT_ZERO };
     if (op->d != IR_NONE) {
-        f->op = FLAGS_OP(op->code == IR_ADD ? FLAGS_ADDR : FLAGS_SUBR, size);
+        f->op = FLAGS_OP(fl_sum_kind(op->code), size);
         f->a = fl_place(e, op->d, f);
     } else {
         f->op = FLAGS_OP(FLAGS_SUB, size);
@@ -201,17 +210,24 @@ static bool op_alu_keep_operand(Emit *e, const IrOp *op, Opd *a, Opd *b, FlagsSt
     return true;
 }
 
+// ADC, SBB: the carry in becomes place C.
+static void fl_keep_carry_in(Emit *e, const IrOp *op, FlagsState *f) {
+    if (!op->fdef || !op->fobs) return;
+    enc_rm(e->b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));     // setc
+    f->c = X64_AT_C;
+}
+
 static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
     FlagsState recipe;
+    if (op->d != IR_NONE && op_alu_lea(e, op, a, b)) return;
+    fl_begin(e, op);
     bool have = op_alu_keep_operand(e, op, &a, &b, &recipe) || fl_alu_recipe(e, op, &recipe);
+    if (have && (op->code == IR_ADC || op->code == IR_SBB)) fl_keep_carry_in(e, op, &recipe);
     if (op->d == IR_NONE) {
-        fl_begin(e, op);
         op_compare(e, op, a, b);
         fl_end(e, op, have ? &recipe : NULL);
         return;
     }
-    if (op_alu_lea(e, op, a, b)) return;
-    fl_begin(e, op);
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     bool commutes = op->code != IR_SUB && op->code != IR_SBB;
@@ -244,8 +260,13 @@ static void op_unary_encode(Emit *e, const IrOp *op, Rm rm) {
 
 // INC/DEC recipe. CF: constant when the old flags' CF is known or unwanted, else still in host EFLAGS.
 static bool fl_incdec_recipe(const Emit *e, const IrOp *op, const FlagsState *old, FlagsState *f) {
-    if (op->code != IR_INC && op->code != IR_DEC) return false;
+    if (op->code == IR_NOT) return false;
     *f = (FlagsState){ .b = X64_AT_ZERO, .c = X64_AT_ZERO };
+    if (op->code == IR_NEG) {
+        f->op = FLAGS_OP(FLAGS_NEGR, size_log2(op->size));
+        f->a = fl_place(e, op->d, f);
+        return f->a < 8;
+    }
     f->op = FLAGS_OP(op->code == IR_INC ? FLAGS_INC : FLAGS_DEC, size_log2(op->size));
     f->a = fl_place(e, op->d, f);
     bool wants_carry = (op->flive | op->fobs) & FLAG_CF;
@@ -349,6 +370,12 @@ static void op_before_wide(Emit *e, const IrOp *op) {
     if (op->size != 1) st_before_write(e, 2, fl_survivors(e, op));
 }
 
+// Of a product only CF = OF are defined: they stay in host EFLAGS until something makes that a setc.
+static FlagsState fl_mul_recipe(const IrOp *op) {
+    return (FlagsState){ .op = FLAGS_OP(FLAGS_MUL, 2), .a = X64_AT_ZERO, .b = X64_AT_ZERO, .c = X64_AT_ZERO,
+                         .wants_carry = (op->flive | op->fobs) & (FLAG_CF | FLAG_OF) };
+}
+
 static void op_wide(Emit *e, const IrOp *op, Opd a) {
     static const u8 digit[] = { [IR_MULW] = 4, [IR_IMULW] = 5, [IR_DIVW] = 6, [IR_IDIVW] = 7 };
     bool divides = op->code == IR_DIVW || op->code == IR_IDIVW;
@@ -368,7 +395,8 @@ static void op_wide(Emit *e, const IrOp *op, Opd a) {
         e->out->restores[e->out->restore_count - 1].host = (u32)(e->b->p - e->b->start);
     }
     op_rm(e, op->size, 0xf7, digit[op->code], a.rm);
-    fl_end(e, op, NULL);
+    FlagsState recipe = fl_mul_recipe(op);
+    fl_end(e, op, divides ? NULL : &recipe);
 }
 
 static void op_imul(Emit *e, const IrOp *op, Opd a, Opd b) {
@@ -393,7 +421,8 @@ static void op_imul(Emit *e, const IrOp *op, Opd a, Opd b) {
         enc_rm(e->b, size_flags(op->size), 0x0faf, reg, b.rm);
     }
     st_defined(e, op->d, reg);
-    fl_end(e, op, NULL);
+    FlagsState recipe = fl_mul_recipe(op);
+    fl_end(e, op, &recipe);
 }
 
 static void op_bit_test(Emit *e, const IrOp *op) {
@@ -538,7 +567,7 @@ static void op_setcc(Emit *e, const IrOp *op) {
 // ---- flags as values ------------------------------------------------------------------------------------
 static void op_get_flags(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, op->flive | op->fobs);
-    fl_need_host(e, FLAG_OSZAPC);
+    fl_need_host(e, op->fuse);
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     if (op->size == 1) {
@@ -666,22 +695,58 @@ static void op_rmw_copy(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     op_rmw_encode(e, op, b, rm);
 }
 
+// Flags that may be observed: the value goes through r9 and, before (sums) or after (others), into flag_a.
+//     mov (%r8), %r9d ; mov %r9d, flag_a ; add %eax, %r9d ; mov %r9d, (%r8)
+static bool fl_rmw_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
+    unsigned size = size_log2(op->size);
+    *f = (FlagsState){ .a = X64_AT_A, .b = X64_AT_ZERO, .c = X64_AT_ZERO };
+    if (!op->fdef || !op->fobs) return false;
+    switch (op->code) {
+    case IR_ADD: f->op = FLAGS_OP(FLAGS_ADD, size); break;
+    case IR_SUB: f->op = FLAGS_OP(FLAGS_SUB, size); break;
+    case IR_AND: case IR_OR: case IR_XOR: f->op = FLAGS_OP(FLAGS_LOGIC, size); return true;
+    case IR_INC: case IR_DEC:
+        f->op = FLAGS_OP(op->code == IR_INC ? FLAGS_INC : FLAGS_DEC, size);
+        f->wants_carry = (op->flive | op->fobs) & FLAG_CF;
+        return true;
+    default: return false;
+    }
+    f->b = fl_place(e, op->b, f);
+    return f->b != 0xff;
+}
+
+static void op_rmw_copy_kept(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
+    bool sum = op->code == IR_ADD || op->code == IR_SUB;
+    fl_begin(e, op);
+    Opd b = bref == IR_NONE ? (Opd){ 0 } : st_read(e, bref);
+    if (op->size == 4) enc_rm(e->b, 0, 0x8b, R9, rm);
+    else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, R9, rm);
+    if (sum) enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
+    op_rmw_encode(e, op, b, rm_reg(R9));
+    if (!sum) enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
+    op_rm(e, op->size, 0x89, R9, rm);
+}
+
 static void op_rmw(Emit *e, const IrOp *load) {
     const IrOp *op = load + 1;
     IrRef bref = op_is_alu(op->code) ? op->b : IR_NONE;
+    FlagsState recipe;
     st_settle(e, bref);
+    bool kept = fl_rmw_recipe(e, op, &recipe);
+    void (*copy)(Emit *, const IrOp *, IrRef, Rm) = kept ? op_rmw_copy_kept : op_rmw_copy;
     Rm rm = ac_store(e, load, load->size, true);
     FlagsState before = e->f;
     e->i++;
-    op_rmw_copy(e, op, bref, rm);
+    copy(e, op, bref, rm);
     FlagsState after = e->f;
-    e->f = before;
-    rm = ac_store_cold(e);
-    op_rmw_copy(e, op, bref, rm);
-    ac_store_done(e);
-    e->f = after;
+    if (ac_store_cold(e, &rm)) {
+        e->f = before;
+        copy(e, op, bref, rm);
+        ac_store_done(e);
+        e->f = after;
+    }
     e->i--;
-    fl_end(e, op, NULL);
+    fl_end(e, op, kept ? &recipe : NULL);
     e->skip = 2;
 }
 
@@ -721,7 +786,7 @@ static void op_load(Emit *e, const IrOp *op) {
     Rm rm;
     if (op->attr & IR_RMW) {                 // probes the write; the pointer is not kept
         rm = ac_store(e, op, op->size, true);
-        enc_patch32(enc_jmp32(&e->cold), e->hot.p);
+        ac_store_no_copy(e);
     } else {
         rm = ac_load(e, op, op->size);
     }
@@ -737,7 +802,7 @@ static void op_store(Emit *e, const IrOp *op) {
     st_settle(e, op->b);
     Rm rm = ac_store(e, op, op->size, false);
     op_store_value(e, op->size, rm, st_read(e, op->b));
-    rm = ac_store_cold(e);
+    if (!ac_store_cold(e, &rm)) return;
     op_store_value(e, op->size, rm, st_read(e, op->b));
     ac_store_done(e);
 }
@@ -765,7 +830,9 @@ static void op_fpu_load(Emit *e, const IrOp *op) {
 
 static void op_fpu_store(Emit *e, const IrOp *op) {
     op_fpu_mem(e, ac_store(e, op, op->aux, false), op);
-    op_fpu_mem(e, ac_store_cold(e), op);
+    Rm rm;
+    if (!ac_store_cold(e, &rm)) return;
+    op_fpu_mem(e, rm, op);
     ac_store_done(e);
 }
 
@@ -919,6 +986,7 @@ static void em_scan_temps(Emit *e) {
         for (unsigned n = 0; n < 4; n++) {
             if (ir_kind(refs[n]) != IR_KIND_TEMP) continue;
             TempState *t = &e->temp[ir_index(refs[n])];
+            if (n == 0 && op->attr & (IR_GROUP_FIRST | IR_GROUPED)) continue;   // address: from the group
             if (n < 3) t->uses++;
             t->last = i;
         }

@@ -42,6 +42,7 @@ typedef struct Emit {
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
+    bool cold_copy;        // the store at hand has a cold path
     bool linear;           // memory accesses expect r13 as their addend
     u32 edge_capacity, restore_capacity;
 } Emit;
@@ -65,6 +66,7 @@ Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch);  // the same
 void st_settle(Emit *e, IrRef r);                        // computes r now if it is a lazy address
 unsigned st_define(Emit *e, IrRef d);                    // register to compute d in
 void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary
+void st_claim(Emit *e, unsigned reg);                    // takes r10 or r11 away from temporaries
 void st_release(Emit *e);                                // end of an op: frees temps used for the last time
 void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
 // Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.
@@ -93,7 +95,9 @@ Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);
 // ac_store_cold() gives the operand for the cold copy, which the caller emits again, then
 // ac_store_done(). e->b switches between the two buffers.
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw);
-Rm ac_store_cold(Emit *e);
+// (no cold copy: ac_store_cold() says false).
+bool ac_store_cold(Emit *e, Rm *rm);
 void ac_store_done(Emit *e);
+void ac_store_no_copy(Emit *e);                          // the cold path comes back like a load's
 
 #endif

@@ -103,7 +103,28 @@ static void st_free(Emit *e, TempState *t) {
     t->kind = TEMP_NOWHERE;
 }
 
+void st_claim(Emit *e, unsigned reg) {
+    for (u32 n = 0; n < e->ir->temp_count && !(e->reg_free & BIT(reg)); n++) {
+        TempState *t = &e->temp[n];
+        if (t->kind != TEMP_REG || t->index != reg) continue;
+        st_place_temp(e, t);
+        if (t->kind == TEMP_REG) enc_rr(e->b, 0, 0x89, reg, t->index);
+        else enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
+        e->reg_free |= BIT(reg);
+    }
+    require(e->reg_free & BIT(reg));
+    e->reg_free &= ~BIT(reg);
+}
+
+static void st_release_groups(Emit *e) {
+    for (u32 n = 0; n < e->ir->group_count; n++) {
+        const IrGroup *g = &e->ir->groups[n];
+        if (g->last >= e->i && g->last <= e->i + e->skip) e->reg_free |= BIT(g->reg ? R10 : R11);
+    }
+}
+
 void st_release(Emit *e) {
+    st_release_groups(e);
     for (u32 k = e->i; k <= e->i + e->skip; k++) {
         const IrOp *op = &e->ir->ops[k];
         const IrRef refs[4] = { op->d, op->a, op->b, op->c };
@@ -210,21 +231,29 @@ static void fl_store_place(Buf *b, const FlagsState *f, u8 place, u8 home, i32 o
     }
 }
 
+// Which of a, b, c a kind of recipe looks at.
+static bool fl_kind_has_a(unsigned flag_op) { return flag_op >> 2 != FLAGS_MUL; }
+
 static bool fl_kind_has_b(unsigned flag_op) {
-    unsigned kind = flag_op >> 2;
-    return kind != FLAGS_RAW && kind != FLAGS_LOGIC && kind != FLAGS_INC && kind != FLAGS_DEC &&
-           kind != FLAGS_LAHF;
+    switch (flag_op >> 2) {
+    case FLAGS_RAW: case FLAGS_LOGIC: case FLAGS_INC: case FLAGS_DEC: case FLAGS_LAHF: case FLAGS_NEGR:
+    case FLAGS_MUL: return false;
+    default: return true;
+    }
 }
 
 static bool fl_kind_has_c(unsigned flag_op) {
-    return flag_op >> 2 == FLAGS_INC || flag_op >> 2 == FLAGS_DEC;
+    switch (flag_op >> 2) {
+    case FLAGS_INC: case FLAGS_DEC: case FLAGS_ADCR: case FLAGS_SBBR: case FLAGS_MUL: return true;
+    default: return false;
+    }
 }
 
 void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
     if (f->env) return;
     if (f->recipe) {
         fl_catch_carry(e, b, f);
-        fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
+        if (fl_kind_has_a(f->op)) fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
         if (fl_kind_has_b(f->op)) fl_store_place(b, f, f->b, X64_AT_B, e->t->flag_b);
         if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
         enc_rm(b, 0, 0xc7, 0, rm_state(e->t->flag_op));
@@ -263,9 +292,25 @@ static void fl_apply_b(Emit *e, unsigned size, unsigned digit, unsigned reg) {
     enc_rm(e->b, size_flags(size), digit << 3 | (size == 1 ? 2 : 3), reg, rm);
 }
 
+// Place C -> CF.
+static void fl_load_carry(Emit *e) {
+    if (e->f.c == X64_AT_ZERO) { enc_u8(e->b, 0xf8); return; }               // clc
+    enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_c));                      // bt $0, flag_c
+    enc_u8(e->b, 0);
+}
+
+// CF = OF = place C: 0x80 + 0x80 as bytes, or 0 + 0.
+static void fl_execute_mul(Emit *e) {
+    enc_rm(e->b, 0, 0x8b, R9, rm_state(e->t->flag_c));
+    enc_rm(e->b, 0, 0xc1, 4, rm_reg(R9));                                    // shl $7
+    enc_u8(e->b, 7);
+    enc_rr(e->b, 0, 0x00, R9, R9);                                           // add %r9b, %r9b
+}
+
 // Executes the recipe again so that host EFLAGS hold the flags. Uses r9.
 static void fl_execute_recipe(Emit *e) {
     unsigned size = 1u << (e->f.op & 3), kind = e->f.op >> 2, fl = size_flags(size);
+    if (kind == FLAGS_MUL) { fl_execute_mul(e); return; }
     unsigned a = fl_place_reg(e, e->f.a, e->t->flag_a, R9);
     switch (kind) {
     case FLAGS_SUB: fl_apply_b(e, size, 7, a); return;
@@ -284,10 +329,19 @@ static void fl_execute_recipe(Emit *e) {
         enc_u8(e->b, e->f.imm);
         break;
     }
+    case FLAGS_ADCR: case FLAGS_SBBR:
+        fl_load_carry(e);
+        fl_apply_b(e, 4, kind == FLAGS_ADCR ? 3 : 2, R9);                    // undo
+        fl_load_carry(e);
+        fl_apply_b(e, size, kind == FLAGS_ADCR ? 2 : 3, R9);
+        break;
+    case FLAGS_NEGR:
+        enc_rm(e->b, fl, size == 1 ? 0xf6 : 0xf7, 3, rm_reg(R9));
+        enc_rm(e->b, fl, size == 1 ? 0xf6 : 0xf7, 3, rm_reg(R9));
+        break;
     case FLAGS_INC: case FLAGS_DEC:
         enc_rm(e->b, 0, 0x8d, R9, rm_mem(R9, kind == FLAGS_INC ? -1 : 1));   // lea: undo
-        if (e->f.c == X64_AT_ZERO) enc_u8(e->b, 0xf8);                       // clc
-        else { enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_c)); enc_u8(e->b, 0); }  // bt $0
+        fl_load_carry(e);
         enc_rm(e->b, fl, wide, kind == FLAGS_INC ? 0 : 1, rm_reg(R9));
         break;
     default: panic("recipe kind %u", kind);

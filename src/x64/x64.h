@@ -28,6 +28,8 @@ static inline unsigned x64_size_index(u32 bytes) {
 }
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
+// A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form.
+#define X64_GROUP_INFO(span, write, linear) ((span) | (u32)(write) << 16 | (u32)(linear) << 17)
 // Segment classes of an access (SEG_* of the CPU room).
 enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 
@@ -44,6 +46,7 @@ typedef struct X64Target {
     const u8 *slow[2][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
     // After a failed limit test: r8d = offset. Out as above.
     const u8 *slow_offset[2][X64_SLOW_KINDS][6][X64_SIZES];
+    const u8 *group_fix;              // called: r8d linear address, r9d X64_GROUP_INFO: fills, or leaves the block
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *flags_save;             // stores host EFLAGS to the CPU state (LAHF form); r9 lost

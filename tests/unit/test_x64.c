@@ -104,6 +104,15 @@ static void on_fpe(int number, siginfo_t *info, void *context) {
     r[REG_RIP] = (greg_t)(uintptr_t)jit->signal_exit;
 }
 
+// A failed require() of the back end: which block was it?
+static void on_abort(int number) {
+    signal(number, SIG_DFL);
+    IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
+    fprintf(stderr, "SEED=%llu with %u instructions\n", (unsigned long long)signal_rig->seed,
+            signal_rig->gen.insns);
+    ir_print(signal_rig->block, &names, stderr);
+}
+
 // ---- the machine under eval -----------------------------------------------------------------------
 static u32 access_log2(u32 bytes) { return (u32)__builtin_ctz(bytes); }
 
@@ -272,7 +281,7 @@ static void arrange_segment(Rig *g, unsigned s, bool real) {
     if (one_in(g, 2)) return;
     seg->base = one_in(g, 4) ? 0 : pick(g, 0x9000);
     if (one_in(g, 2)) return;
-    switch (pick(g, 5)) {
+    switch (s == CPU_CS ? 4 : pick(g, 5)) {       // CS's class says nothing about writing
     case 0: seg->access = 0xc091; break;                                  // read-only
     case 1: seg->access = 0xc097; seg->limit = last; break;               // expand-down
     case 2: seg->access = 0x97; seg->limit = 0x8000; break;               // the same, up to 64K
@@ -285,7 +294,7 @@ static void arrange_pages(Rig *g, bool paging) {
     bus_map_ram(g->c->bus, MEMORY >> 12, PAGES, bus_ram(g->c->bus) + MEMORY);
     for (u32 i = 0; i < PAGES; i++) {
         u32 rights = 7;
-        switch (pick(g, 14)) {
+        switch (g->smc ? 13 : pick(g, 14)) {
         case 0: rights = 6; break;
         case 1: rights = 5; break;
         case 2: bus_map_mmio(g->c->bus, (MEMORY >> 12) + i, 1, g->mmio_region, i << 12); break;
@@ -393,6 +402,7 @@ static void run_code(Rig *g) {
     Jit *jit = g->jit;
     X64Entry entry = code_entry(g);
     u32 ppn;
+    cache_mode_key(jit);
     if (!x64_emit(g->block, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next,
                   jit->cold_end, &g->code)) fail_msg("no room for code");
     if (!code_is_repeatable(g)) {
@@ -400,7 +410,6 @@ static void run_code(Rig *g) {
         fail();
     }
     Block *b = code_insert(g);
-    cache_mode_key(jit);
     cpu_fetch_page(g->cpu, lin(g->cpu->seg[CPU_CS].base + EIP), &ppn);
     state_load(g, &g->start);
     u32 entry_at = one_in(g, 2) ? 0 : b->fast;
@@ -546,6 +555,7 @@ static void test_random_blocks(void **state) {
     double start = seconds();
     struct sigaction sa = { .sa_sigaction = on_fpe, .sa_flags = SA_SIGINFO };
     sigaction(SIGFPE, &sa, NULL);             // cmocka has set its own for the test
+    signal(SIGABRT, on_abort);
     for (i = 0; i < count; i++) {
         if (case_run(g, first + i, case_insns(first + i))) case_fail(g, first + i);
         if (!getenv("N") && seconds() - start > 8) break;
