@@ -2,7 +2,7 @@
 # glassbox: GNU make, no configure step. docs/testing.md tells the tests' story.
 #
 #   make                     build/glassbox            make debug      build/debug/glassbox, with sanitisers and
-#   make test [T=unit/isa]   all tests, or some        make fuzz       random tests for minutes: SEED=7 N=100
+#   make test [T=unit/isa]   all tests, or some        make fuzz       random tests: T=unit/ir SEED=7 N=100000
 #   make check               what CI runs              make bless      renews tests/golden
 #   make rooms | lint        layer rules | style       make bench      beside QEMU and the bare host
 #   make lab                 the lab's floppy          make install PREFIX=/usr/local | make clean

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: tests/run.sh NAME...           names as in tests.mk: unit/test_isa golden/alu metal/exc e2e/boot_grub static/rooms
+# usage: tests/run.sh NAME...      names as in tests.mk: unit/test_isa golden/alu metal/exc e2e/boot_grub
 #
 # Runs tests that are built and counts: cmocka's tests and metal's checks one by one, any other test as
 # one. The last line is "N passed, N failed, N skipped". Exit status 1 when something failed.

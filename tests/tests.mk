@@ -21,7 +21,8 @@ TEST_CHOSEN := $(if $(TEST_T),$(filter $(TEST_T)% $(patsubst unit/%,unit/test_%,
 
 TEST_NEED := $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN))) \
     $(if $(filter golden/%,$(TEST_CHOSEN)),$(TEST_OUT)/golden/golden) \
-    $(if $(filter metal/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(patsubst metal/%,$(METAL_OUT)/%.img,$(filter metal/%,$(TEST_CHOSEN)))) \
+    $(if $(filter metal/%,$(TEST_CHOSEN)),$(BUILD)/glassbox) \
+    $(patsubst metal/%,$(METAL_OUT)/%.img,$(filter metal/%,$(TEST_CHOSEN))) \
     $(if $(filter static/lint,$(TEST_CHOSEN)),$(BUILD)/libglassbox.a) \
     $(if $(filter e2e/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(TEST_TOOLS) lab bench-build)
 
@@ -44,9 +45,9 @@ lint: $(BUILD)/libglassbox.a
 bless: $(TEST_OUT)/golden/golden
 	@BUILD=$(BUILD) sh tests/golden.sh --bless $(filter golden/%,$(TEST_CHOSEN))
 
-# Random tests with other seeds: SEED=7 N=100 are 100 runs of each, from seed 7 on.
+# Random tests: N cases from number SEED on, T chooses programs.
 SEED ?= 1
-N ?= 20
+N ?= 200000
 fuzz: $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN)))
 	@BUILD=$(BUILD) SEED=$(SEED) N=$(N) sh tests/fuzz.sh $(filter unit/%,$(TEST_CHOSEN))
 

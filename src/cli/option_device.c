@@ -324,10 +324,17 @@ HANDLER(device) {
     if (!name) return option_bad(err, "the device's name is missing");
     OptionStatus status;
     const char *known = "iobase, iosize";
-    if (!strcmp(name, "isa-debug-exit")) status = device_exit(o, &keys, err);
-    else if (!strcmp(name, "isa-debugcon")) status = device_debugcon(o, &keys, err), known = "iobase, chardev";
-    else if (!strcmp(name, "ide-hd")) status = device_disk(o, &keys, err), known = "drive, bus, unit";
-    else return device_unknown(o, name, err);
+    if (!strcmp(name, "isa-debug-exit")) {
+        status = device_exit(o, &keys, err);
+    } else if (!strcmp(name, "isa-debugcon")) {
+        status = device_debugcon(o, &keys, err);
+        known = "iobase, chardev";
+    } else if (!strcmp(name, "ide-hd")) {
+        status = device_disk(o, &keys, err);
+        known = "drive, bus, unit";
+    } else {
+        return device_unknown(o, name, err);
+    }
     if (status != OPTION_OK) return status;
     return keys_end(&keys, known, err) ? OPTION_OK : OPTION_BAD;
 }

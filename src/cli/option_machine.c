@@ -217,7 +217,8 @@ HANDLER(display) {
 
 HANDLER(vga) {
     if (option_is_help(arg)) {
-        fprintf(o->out, "std                  VGA with Bochs VBE (default)\nnone                 no adapter\n");
+        fprintf(o->out, "std                  VGA with Bochs VBE (default)\n"
+                        "none                 no adapter\n");
         return OPTION_DONE;
     }
     static const char *const others[] = { "cirrus", "vmware", "qxl", "virtio", "xenfb", "tcx", "cg3", NULL };

@@ -323,7 +323,8 @@ static void tour_tell_restore(const Tour *t) {
     for (u32 n = t->block.blocks; n; n /= 2) probes++;
     tour_head(6, "Back to the guest: host pc -> block -> instruction", "restore");
     printf("    (1) the blocks lie in order of their code: binary search among %u (%u steps at most)\n"
-           "        finds number %u, guest block %08x\n", t->block.blocks, probes, t->block.index, t->block.eip);
+           "        finds number %u, guest block %08x\n", t->block.blocks, probes, t->block.index,
+           t->block.eip);
     printf("    (2) its restore record, %u kept with the block; and by the article's way:\n",
            t->block.records);
     tour_tell_record("    table:      ", &t->table);
@@ -367,7 +368,7 @@ static void tour_tell_end(const Tour *t) {
 
 static void tour_tell(const Tour *t, const char *log_file) {
     printf("One page fault, from the guest's instruction to its handler and back.\n"
-           "The lab (guest/lab) has booted from the floppy inside glassbox; `fault` was typed at its prompt.\n"
+           "The lab (guest/lab) has booted from the floppy inside glassbox; `fault` was typed there.\n"
            "The function is Linux 0.11's put_fs_byte, byte for byte and at the same address.\n");
     if (log_file) printf("On the right: where %s shows it.\n", log_file);
     else printf("On the right: the log's item that shows it (tour --log FILE keeps the log of this run).\n");
@@ -428,7 +429,8 @@ int command_tour(int count, char *const *words) {
     if (count == 2 && !strcmp(name, "log")) log_file = words[1];
     else if (count) {
         bool help = !strcmp(name, "help") || !strcmp(name, "h");
-        fprintf(help ? stdout : stderr, "%susage: glassbox tour [--log FILE]\n", help ? "" : "glassbox: tour: ");
+        fprintf(help ? stdout : stderr, "%susage: glassbox tour [--log FILE]\n",
+                help ? "" : "glassbox: tour: ");
         return help ? 0 : 1;
     }
     Tour *t = mem_new(sizeof *t);

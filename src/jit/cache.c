@@ -264,6 +264,20 @@ void cache_insert(Jit *jit, Block *b) {
     b->valid = true;
 }
 
+u32 cache_edge_at(const Jit *jit, const u8 *pc) {
+    const Block *b = cache_block_at(jit, pc);
+    require(b);
+    for (u32 i = b->first_edge; i < b->first_edge + b->edge_count; i++)
+        if (jit->edge[i].stub_jump + 3 == pc) return i;
+    panic("host pc %p is no edge of block %08x", (const void *)pc, b->eip);
+}
+
+// The last instruction of an edge's stub: call link, or jmp to the block.
+static void cache_aim_stub(const Edge *e, u8 opcode, const u8 *target) {
+    e->stub_jump[-1] = opcode;
+    enc_patch32(e->stub_jump, target);
+}
+
 // ---- links -------------------------------------------------------------------------------------------------
 void cache_link(Jit *jit, u32 number, Block *to) {
     Edge *e = &jit->edge[number];
@@ -274,7 +288,7 @@ void cache_link(Jit *jit, u32 number, Block *to) {
                      e->from->second_ppn == JIT_NO_PAGE;
     const u8 *entry = to->hot + (same_page ? to->fast : 0);
     if (!e->saves_flags || to->flags_dead) enc_patch32(e->jump, entry);
-    else enc_patch32(e->stub_jump, entry);
+    else cache_aim_stub(e, 0xe9, entry);
     e->to = to;
     e->next_incoming = to->incoming;
     to->incoming = number + 1;
@@ -286,7 +300,7 @@ void cache_link(Jit *jit, u32 number, Block *to) {
 
 static void cache_unlink(Jit *jit, Edge *e) {
     enc_patch32(e->jump, e->stub);
-    enc_patch32(e->stub_jump, jit->target.link);
+    cache_aim_stub(e, 0xe8, jit->target.link);
     e->to = NULL;
     jit->stats.unlinks++;
 }

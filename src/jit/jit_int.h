@@ -23,7 +23,8 @@
 enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_JUMP_CACHE };
 
 typedef enum JitExit {
-    EXIT_LINK = 1,      // value = edge number
+    EXIT_LINK = 1,      // pc in an edge's stub
+    EXIT_STALE,         // pc in a block: its page is not what it was translated from
     EXIT_LOOKUP,        // cpu->eip = where to
     EXIT_LEAVE,         // cpu->eip and mode set by a helper
     EXIT_POLL,          // pc in a block: budget used up
@@ -140,6 +141,8 @@ Block *cache_find_ungrouped(Jit *jit, u32 eip);   // one whose accesses are chec
 void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: translate it without from now on
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
 void cache_insert(Jit *jit, Block *b);
+// The edge whose stub called from this pc (last byte of the call).
+u32 cache_edge_at(const Jit *jit, const u8 *host_pc);
 void cache_link(Jit *jit, u32 edge, Block *to);
 void cache_remember(Jit *jit, Block *b);       // for indirect jumps
 void cache_invalidate(Jit *jit, Block *b);

@@ -208,11 +208,19 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     Block *to;
     switch (exit) {
     case EXIT_LINK: {
-        u32 number = (u32)cpu->jit_word[WORD_EXIT_VALUE];
+        u32 number = cache_edge_at(jit, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
         cpu->eip = jit->edge[number].target;
         u64 flushes = jit->stats.flushes;
         to = cache_find(jit, cpu->eip);
         if (to && flushes == jit->stats.flushes) cache_link(jit, number, to);
+        return to;
+    }
+    case EXIT_STALE: {
+        Block *stale = cache_block_at(jit, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
+        cpu->eip = stale->eip;
+        jit->stats.lookups++;
+        to = cache_find(jit, cpu->eip);
+        if (to) cache_remember(jit, to);
         return to;
     }
     case EXIT_LOOKUP:

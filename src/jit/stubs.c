@@ -117,13 +117,6 @@ static const u8 *stub_slow_tail(Buf *b, const void *fn, bool linear, const u8 *e
 
 static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10 };
 
-// mov $info, %r9d; jmp tail
-static const u8 *stub_slow_offset(Buf *b, u32 info, const u8 *tail) {
-    const u8 *at = b->p;
-    enc_mov_imm(b, R9, info);
-    enc_patch32(enc_jmp32(b), tail);
-    return at;
-}
 
 // r8 = addend + linear: form 0 wants that, form 1 the same minus r13.
 static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
@@ -137,37 +130,60 @@ static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
     enc_rm(b, ENC_W, 0x2b, R8, entry);
 }
 
-//     sub   table(%r13,%r9,8), %r8          r8 = linear address again
-//     mov   %r8d, %r9d                      unaligned but inside the page (real: the 16-byte line)?
+// r8d = linear: direct after all when the access stays inside its page (real: the 16-byte line) and the entry
+// is good; falls through otherwise, r8d as before.
+//     mov   %r8d, %r9d
 //     and   $0xfff, %r9d
 //     cmp   $0x1000-size, %r9d
-//     ja    c
+//     ja    no
 //     mov   %r8d, %r9d
 //     shr   $12, %r9d
 //     add   table(%r13,%r9,8), %r8
-//     js    c_again
-//     movl  $0, commit ; ret                direct after all
-//   c_again: sub table(%r13,%r9,8), %r8
-//   c:  sub base, %r8d ; mov $info, %r9d ; jmp tail
+//     js    undo
+//     movl  $0, commit ; ret
+//   undo: sub table(%r13,%r9,8), %r8
+//   no:
+static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 bytes, u32 cls) {
+    u32 span = cls == X64_REAL ? 16 : PAGE_BYTES;
+    enc_rr(b, 0, 0x89, R8, R9);
+    enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
+    enc_alu_imm(b, 0, 7, rm_reg(R9), span - bytes, 4);
+    u8 *crosses = enc_jcc32(b, 7);
+    enc_rr(b, 0, 0x89, R8, R9);
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
+    enc_u8(b, 12);
+    stub_slow_direct(b, entry, linear);
+    enc_patch32(crosses, b->p);
+}
+
+// r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
 static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 bytes,
                                  u32 cls, const u8 *tail) {
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
-    u32 span = cls == X64_REAL ? 16 : PAGE_BYTES;
     if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
-    u8 *crosses = NULL;
-    if (bytes > 1) {
-        enc_rr(b, 0, 0x89, R8, R9);
-        enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
-        enc_alu_imm(b, 0, 7, rm_reg(R9), span - bytes, 4);
-        crosses = enc_jcc32(b, 7);
-        enc_rr(b, 0, 0x89, R8, R9);
-        enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
-        enc_u8(b, 12);
-    }
-    if (bytes > 1 || linear) stub_slow_direct(b, entry, linear);
-    if (crosses) enc_patch32(crosses, b->p);
+    stub_slow_try(b, entry, linear, bytes, cls);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
+    enc_mov_imm(b, R9, X64_SLOW_INFO(kind, seg, bytes));
+    enc_patch32(enc_jmp32(b), tail);
+    return at;
+}
+
+// The same from the offset in a checked segment: limit first.
+//     cmp end, %r8d ; jae c ; add base, %r8d ; (as above) ; sub base, %r8d ; c: mov $info, %r9d ; jmp tail
+static const u8 *stub_slow_offset(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 bytes,
+                                  const u8 *tail) {
+    const u8 *at = b->p;
+    bool load = kind == X64_SLOW_LOAD;
+    if (bytes <= 8) {
+        u32 log2 = (u32)__builtin_ctz(bytes);
+        enc_rm(b, 0, 0x3b, R8, rm_mem(R14, (load ? t->seg_read_end : t->seg_write_end)[seg] + 4 * (i32)log2));
+        u8 *limit = enc_jcc32(b, 3);
+        enc_rm(b, 0, 0x03, R8, rm_mem(R14, t->seg_base[seg]));
+        stub_slow_try(b, rm_sib(R13, R9, 3, load ? t->read_table : t->write_table), linear, bytes, X64_CHECKED);
+        enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
+        enc_patch32(limit, b->p);
+    }
     enc_mov_imm(b, R9, X64_SLOW_INFO(kind, seg, bytes));
     enc_patch32(enc_jmp32(b), tail);
     return at;
@@ -178,7 +194,8 @@ static void stub_slow_accesses(X64Target *t, Buf *b, bool linear, const u8 *tail
         for (u32 seg = 0; seg < 6; seg++)
             for (u32 size = 0; size < X64_SIZES; size++) {
                 u32 bytes = stub_bytes[size];
-                t->slow_offset[linear][kind][seg][size] = stub_slow_offset(b, X64_SLOW_INFO(kind, seg, bytes), tail);
+                t->slow_offset[linear][kind][seg][size] =
+                    stub_slow_offset(t, b, linear, kind, seg, bytes, tail);
                 for (u32 cls = 0; cls < X64_CLASSES; cls++)
                     t->slow[linear][kind][seg][size][cls] =
                         stub_slow_table(t, b, linear, kind, seg, bytes, cls, tail);
@@ -294,7 +311,7 @@ static const u8 *stub_helper(Buf *b, const void *fn, const u8 *exit) {
     return at;
 }
 
-// r8d linear address, r9d X64_GROUP_INFO. Returns when the entry is filled now; else the block is left.
+// r8d offset, r9d X64_GROUP_INFO. Returns when the entry is filled now; else the block is left.
 static const u8 *stub_group_fix(Buf *b, const void *fn, const u8 *exit) {
     stub_align(b);
     const u8 *at = b->p;
@@ -322,8 +339,11 @@ static const u8 *stub_group_fix(Buf *b, const void *fn, const u8 *exit) {
 static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
     X64Target *t = &jit->target;
     t->link = b->p;
-    enc_rm(b, 0, 0x89, R9, stub_word(WORD_EXIT_VALUE));
+    stub_take_pc(b);
     stub_leave_as(b, exit, EXIT_LINK);
+    t->stale = b->p;
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_STALE);
     t->lookup = b->p;
     enc_rm(b, 0, 0x89, R8, rm_mem(R14, OFF(eip)));
     stub_leave_as(b, exit, EXIT_LOOKUP);
@@ -392,6 +412,10 @@ static void slow_commit(Cpu *cpu) {
 static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
     u32 span = info & 0xffff;
     bool write = info >> 16 & 1, linear = info >> 17 & 1;
+    const CpuSeg *seg = &cpu->seg[info >> 20 & 7];
+    u32 end = write ? seg->write_end[0] : seg->read_end[0];
+    if ((info >> 18 & 3) == X64_CHECKED && (u64)addr + span > end) return false;
+    if ((info >> 18 & 3) != X64_FLAT) addr += seg->base;
     if ((addr & ~PAGE_MASK) + span > PAGE_BYTES) return false;
     i64 entry = mmu_fill_quietly(cpu, lin(addr), write);
     return linear ? entry == (i64)(uintptr_t)cpu->mmu_base : entry >= 0;

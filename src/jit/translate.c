@@ -144,7 +144,7 @@ Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
 
 void translate_optimize(IrBlock *ir, bool group) {
     ir_fold(ir);
-    if (group) ir_group(ir, BIT(SEG_FLAT) | BIT(SEG_BASED));
+    if (group) ir_group(ir, BIT(SEG_FLAT) | BIT(SEG_BASED) | BIT(SEG_CHECKED));
     ir_flags(ir);
 #ifdef GLASSBOX_DEBUG
     const char *wrong = ir_verify(ir);
@@ -246,7 +246,6 @@ static void block_take_edges(Jit *jit, Block *b, const X64Code *code) {
     }
     for (u32 i = 0; i < code->edge_count; i++) {
         const X64Edge *x = &code->edges[i];
-        put_le32(x->number, jit->edge_count);
         jit->edge[jit->edge_count++] = (Edge){ .from = b, .target = x->target, .jump = x->jump,
             .stub = x->stub, .stub_jump = x->stub_jump, .saves_flags = x->saves_flags };
     }

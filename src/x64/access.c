@@ -102,19 +102,16 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
 static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, const AcJumps *j) {
     Buf *c = &e->cold;
     unsigned size = x64_size_index(bytes);
-    u8 *join = NULL;
-    if (j->limit) {
-        enc_patch32(j->limit, c->p);
-        enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
-        st_record(e, c, c->p - 1);
-        enc_u16(c, 0x00eb);                                  // jmp over the other call
-        join = c->p - 1;
-    }
     enc_patch32(j->table, c->p);
     if (j->unaligned) enc_patch32(j->unaligned, c->p);
-    enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
+    if (j->limit) {
+        enc_patch32(j->limit, c->p);
+        ac_address(e, c, op->a);
+        enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
+    } else {
+        enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
+    }
     st_record(e, c, c->p - 1);
-    if (join) *join = (u8)(c->p - (join + 1));
 }
 
 static void ac_prepare(Emit *e) {
@@ -152,7 +149,17 @@ static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
             enc_rm(b, 0, 0x8d, reg, rm_sib(base, index, ea ? ea->aux : 0, disp));
         else enc_rr(b, 0, 0x89, base, reg);
     }
-    if (ac_class(op) == X64_BASED) enc_rm(b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
+}
+
+// The limit of a checked segment for the whole group, in 64 bits so that nothing wraps:
+//     lea span(%r11), %r9 ; mov end, %r8d ; cmp %r8, %r9 ; ja cold
+static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
+    const IrGroup *g = &e->ir->groups[op->group];
+    if (ac_class(op) != X64_CHECKED) return NULL;
+    enc_rm(e->b, ENC_W, 0x8d, R9, rm_mem(reg, g->span));
+    enc_rm(e->b, 0, 0x8b, R8, rm_state((g->write ? e->t->seg_write_end : e->t->seg_read_end)[op->seg]));
+    enc_rr(e->b, ENC_W, 0x39, R8, R9);
+    return enc_jcc32(e->b, 7);
 }
 
 static void gr_check(Emit *e, const IrOp *op) {
@@ -163,6 +170,8 @@ static void gr_check(Emit *e, const IrOp *op) {
     st_claim(e, reg);
     u8 *start = b->p;
     gr_address(e, b, op, reg);
+    u8 *limit = gr_limit(e, op, reg);
+    if (ac_class(op) != X64_FLAT) enc_rm(b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
     enc_rr(b, 0, 0x89, reg, R9);
     enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
     enc_u8(b, 12);
@@ -175,8 +184,9 @@ static void gr_check(Emit *e, const IrOp *op) {
     u8 *crosses = enc_jcc32(b, 7);
     enc_patch32(table, c->p);
     enc_patch32(crosses, c->p);
+    if (limit) enc_patch32(limit, c->p);
     gr_address(e, c, op, R8);
-    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear));
+    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear, ac_class(op), op->seg));
     enc_patch32(enc_call32(c), e->t->group_fix);
     st_record(e, c, c->p - 1);
     enc_patch32(enc_jmp32(c), start);

@@ -851,9 +851,7 @@ static void ex_edge(Emit *e, u8 *jump, u32 target) {
     FlagsState f = e->f;
     edge->saves_flags = !f.env;
     if (!f.env) fl_to_state(e, &e->cold, &f);
-    enc_mov_imm(&e->cold, R9, 0);
-    edge->number = e->cold.p - 4;
-    edge->stub_jump = enc_jmp32(&e->cold);
+    edge->stub_jump = enc_call32(&e->cold);
     enc_patch32(edge->stub_jump, e->t->link);
     enc_patch32(jump, edge->stub);
 }
@@ -1008,8 +1006,7 @@ static void em_check_page(Emit *e, bool flat, u32 eip, u32 ppn) {
     enc_u32(b, ppn);
     u8 *miss = enc_jcc32(b, 5);
     enc_patch32(miss, e->cold.p);
-    enc_mov_imm(&e->cold, R8, e->ir->eip);
-    enc_patch32(enc_jmp32(&e->cold), e->t->lookup);
+    enc_patch32(enc_call32(&e->cold), e->t->stale);
 }
 
 static void em_entries(Emit *e, const X64Entry *entry) {

@@ -28,8 +28,9 @@ static inline unsigned x64_size_index(u32 bytes) {
 }
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
-// A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form.
-#define X64_GROUP_INFO(span, write, linear) ((span) | (u32)(write) << 16 | (u32)(linear) << 17)
+// A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form, segment.
+#define X64_GROUP_INFO(span, write, linear, cls, seg) \
+    ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20)
 // Segment classes of an access (SEG_* of the CPU room).
 enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 
@@ -46,15 +47,16 @@ typedef struct X64Target {
     const u8 *slow[2][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
     // After a failed limit test: r8d = offset. Out as above.
     const u8 *slow_offset[2][X64_SLOW_KINDS][6][X64_SIZES];
-    const u8 *group_fix;              // called: r8d linear address, r9d X64_GROUP_INFO: fills, or leaves the block
+    const u8 *group_fix;              // called: r8d offset of the lowest, r9d X64_GROUP_INFO: fills, or leaves the block
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *flags_save;             // stores host EFLAGS to the CPU state (LAHF form); r9 lost
     const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
     const u8 *poll;                   // called: budget used up
     const u8 *raise;                  // called: r9d = RAISE's imm
-    const u8 *link;                   // jumped to: r9d = edge number
+    const u8 *link;                   // called: by the stub of an edge that is not linked
     const u8 *lookup;                 // jumped to: r8d = guest eip
+    const u8 *stale;                  // called: the checked entry found another page there
     const u8 *leave;                  // jumped to: cpu->eip is set
     const u8 *const *helper;          // called: arguments r8d r9d r10d; out: r8; r9 r10 r11 lost
 } X64Target;
@@ -63,8 +65,8 @@ typedef struct X64Edge {       // a direct exit
     u32 target;                // guest eip
     u8 *jump;                  // the rel32 that leaves; leads to the stub until linked
     u8 *stub;                  // cold: saves flags if it must, then asks for linking
-    u8 *stub_jump;             // the stub's own rel32; leads to target->link until linked
-    u8 *number;                // the imm32 that holds the edge's number for the link stub
+    u8 *stub_jump;             // rel32 of the stub's last instruction: a call of target->link until linked,
+                               //   then a jmp
     bool saves_flags;          // the stub saves flags: a successor that needs none can be entered directly
 } X64Edge;
 

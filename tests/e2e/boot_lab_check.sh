@@ -12,7 +12,8 @@ tell() {
     cp "$BUILD/lab/lab.img" "$TEST_DIR/lab.img"
     start -m 8 -drive format=raw,if=floppy,file="$TEST_DIR/lab.img" "$@"
     expect 'lab> ' 30
-    for command in ls 'cat story.txt' fault limit div gp wild 'wild 0' 'wild 0x100000' 'wild 0xe000' 'wild 0x50000' mem; do
+    for command in ls 'cat story.txt' fault limit div gp wild 'wild 0' 'wild 0x100000' 'wild 0xe000' \
+        'wild 0x50000' mem; do
         send "$command"
         expect 'lab> ' 20
     done

@@ -11,6 +11,7 @@
 # A test that comes to an end has passed. $TEST_DIR/out holds what the guest said, $TEST_DIR/err
 # glassbox's own words. Limits are wall-clock seconds, several times what a busy machine needs.
 set -eu
+export LC_ALL=C
 : "${GLASSBOX:?run this by make test}" "${BUILD:?}" "${TEST_DIR:?}"
 esc=$(printf '\033')
 pid= seen=0
@@ -46,7 +47,8 @@ expect() {
         alive=yes
         kill -0 "$pid" 2> /dev/null || alive=no
         said > "$TEST_DIR/said"
-        offset=$(tail -c "+$((seen + 1))" "$TEST_DIR/said" | grep -aob -m 1 -E "$1" | head -n 1) && [ -n "$offset" ] && break
+        offset=$(tail -c "+$((seen + 1))" "$TEST_DIR/said" | grep -aob -m 1 -E "$1" | head -n 1)
+        if [ -n "$offset" ]; then break; fi
         if [ $alive = no ]; then die "glassbox ended before '$1'; last: $(tail -c 300 "$TEST_DIR/said")"; fi
         tenths=$((tenths - 1))
         if [ $tenths -le 0 ]; then die "no '$1' in $2 s; last: $(tail -c 300 "$TEST_DIR/said")"; fi

@@ -12,7 +12,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-build}
-COLUMNS_MAX=110                 # 100 is the aim
+COLUMNS_MAX=120                 # 100 is the aim; tables (*.def) may be wider
 THREAD_LOCALS='run_thread_jit run_dying'
 SETUP_CALLS='close free memfd_create mmap munmap write'        # of general objects, outside generated code's reach
 work=$(mktemp -d) || exit 1
@@ -24,9 +24,9 @@ found=$work/found
 sources() { find src tests bench guest -type f \( "$@" \) | LC_ALL=C sort; }
 
 lint_text() {
-    for file in check .ci/run Makefile $(sources -name '*.[chsS]' -o -name '*.def' -o -name '*.sh' -o -name '*.mk' -o \
-        -name '*.ld'); do
-        case $file in *.c | *.h | *.S | *.def) long=$COLUMNS_MAX ;; *) long=120 ;; esac
+    for file in check .ci/run Makefile $(sources -name '*.[chsS]' -o -name '*.def' -o -name '*.sh' -o \
+        -name '*.mk' -o -name '*.ld'); do
+        case $file in *.def) long=180 ;; *) long=$COLUMNS_MAX ;; esac
         case $file in Makefile | *.mk) tabs=1 ;; *) tabs=0 ;; esac
         awk -v file="$file" -v long="$long" -v tabs=$tabs '
             function wrong(why) { printf "%s:%d: %s\n", file, FNR, why }
@@ -75,7 +75,8 @@ lint_general() {
         objdump -d --no-show-raw-insn "$object" | grep -E '%(x|y|z)?mm[0-9]|%st|\<f(ld|st|n|w|x)[a-z]*\>' | head -n 3 |
             sed "s|^|src/$source: vector or x87 instruction: |"
         nm -u -P "$object" | awk '{ print $1 }' | sort -u | comm -23 - "$work/ours" |
-            grep -vx "$(printf '%s\n' _GLOBAL_OFFSET_TABLE_ $SETUP_CALLS)" | sed "s|^|src/$source: calls or uses outside the tree: |"
+            grep -vx "$(printf '%s\n' _GLOBAL_OFFSET_TABLE_ $SETUP_CALLS)" |
+            sed "s|^|src/$source: calls or uses outside the tree: |"
     done
 }
 

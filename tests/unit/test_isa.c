@@ -3,7 +3,7 @@
 //
 //     gcc -std=gnu11 -Wall -Wextra -O2 -Isrc tests/unit/test_isa.c src/isa/*.c -lcmocka
 //         -o build/test_isa && build/test_isa                     (one line)
-//     ISA_SEED=7 ISA_CASES=400 build/test_isa      another and longer comparison with objdump
+//     make fuzz T=unit/isa SEED=7 N=400000         other and longer comparisons with objdump
 //
 // The oracle for text and length is GNU objdump 2.40 (skipped where there is none). Known and
 // wanted differences, all in skip_case() and same_text():
@@ -23,6 +23,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include "fuzz.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -521,8 +523,8 @@ static void check_random(u64 *seed, bool code32) {
 
 static void test_random_bytes(void **unused) {
     (void)unused;
-    u64 seed = 1;
-    for (unsigned i = 0; i < 200000; i++)
+    u64 seed = fuzz_state(1), count = fuzz_count(200000);
+    for (u64 i = 0; i < count; i++)
         check_random(&seed, i & 1);
 }
 
@@ -656,11 +658,6 @@ static unsigned compare_slot(const u8 *slot, u32 address, unsigned length, const
     return 1;
 }
 
-static unsigned env_number(const char *name, unsigned otherwise) {
-    const char *value = getenv(name);
-    return value ? strtoul(value, NULL, 0) : otherwise;
-}
-
 static u8 *make_slots(unsigned cases_per_opcode, u64 *seed, unsigned *slot_count) {
     *slot_count = 2 * 256 * cases_per_opcode;
     u8 *slots = malloc((size_t)*slot_count * SLOT_BYTES);
@@ -677,7 +674,7 @@ static u8 *make_slots(unsigned cases_per_opcode, u64 *seed, unsigned *slot_count
 static unsigned compare_all(unsigned bits, IsaSyntax syntax, u64 *seed) {
     char path[] = "/tmp/glassbox-isa-XXXXXX", command[256], theirs[512];
     unsigned slot_count, differences = 0, lines = 0, length;
-    u8 *slots = make_slots(env_number("ISA_CASES", 30), seed, &slot_count);
+    u8 *slots = make_slots((unsigned)fuzz_count(15360) / 512 + 1, seed, &slot_count);
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     FILE *file = fdopen(fd, "wb");
@@ -701,7 +698,7 @@ static void test_objdump(void **unused) {
     (void)unused;
     if (system("objdump --version >/dev/null 2>&1") != 0)
         skip();
-    u64 seed = env_number("ISA_SEED", 1);
+    u64 seed = fuzz_state(1);
     unsigned differences = 0;
     differences += compare_all(32, ISA_ATT, &seed);
     differences += compare_all(16, ISA_ATT, &seed);

@@ -5,6 +5,7 @@
 //       src/lift/*.c src/isa/*.c src/ir/*.[cS] src/base/*.c -lcmocka -o build/test_lift
 //       && build/test_lift        (one line)
 #define _GNU_SOURCE
+#include "fuzz.h"
 #include "lift/lift_int.h"
 
 #include <setjmp.h>
@@ -543,8 +544,8 @@ static u64 random_next(u64 *seed) {
 
 static void test_random_bytes(void **state) {
     Fixture *f = *state;
-    u64 seed = 0x9e3779b97f4a7c15;
-    for (unsigned i = 0; i < 400000; i++) {
+    u64 seed = fuzz_state(0x9e3779b97f4a7c15), count = fuzz_count(400000);
+    for (u64 i = 0; i < count; i++) {
         u8 bytes[16];
         put_le64(bytes, random_next(&seed));
         put_le64(bytes + 8, random_next(&seed));
@@ -555,8 +556,8 @@ static void test_random_bytes(void **state) {
 // A block of many instructions: stops where lift_insn says so, flags pass runs over it.
 static void test_blocks(void **state) {
     Fixture *f = *state;
-    u64 seed = 12345;
-    for (unsigned i = 0; i < 3000; i++) {
+    u64 seed = fuzz_state(12345), count = fuzz_count(3000);
+    for (u64 i = 0; i < count; i++) {
         u32 mode = modes[i % ARRAY_LEN(modes)], eip = EIP;
         arena_reset(f->arena);
         f->b = ir_block_new(f->arena, lift_helpers(), eip, mode, mode & MODE_CODE32);

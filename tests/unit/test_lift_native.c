@@ -13,6 +13,7 @@
 //     BASE + 0x1000  Context
 //     BASE + 0x2000  memory: MEMORY_BYTES that operands and the stack lie in
 #define _GNU_SOURCE
+#include "fuzz.h"
 #include "lift/lift_int.h"
 
 #include <setjmp.h>
@@ -405,8 +406,8 @@ static void random_case(Model *m, u64 *seed) {
 static void test_random_instructions(void **state) {
     Model *m = *state;
     if (!host_can_run_32()) skip();
-    u64 seed = 0x123456789abcdef;
-    for (unsigned i = 0; i < 300000; i++) random_case(m, &seed);
+    u64 seed = fuzz_state(0x123456789abcdef), count = fuzz_count(300000);
+    for (u64 i = 0; i < count; i++) random_case(m, &seed);
     unsigned rows = 0;
     for (unsigned i = 0; i < ARRAY_LEN(m->covered); i++) rows += m->covered[i];
     print_message("%u runs, %u rows\n", m->runs, rows);

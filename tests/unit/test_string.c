@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // REP string instructions and ports against a plain byte-by-byte model: random operands over page
 // borders, both directions, both address sizes; faults in the middle; pauses. Build as test_mmu.c.
+#include "fuzz.h"
 #include "testcpu.h"
 
 enum { LENGTH = 2 };
@@ -73,9 +74,9 @@ static const struct { char kind; u32 (*helper)(Cpu *, u32); } ops[] = {
 static void test_random(void **state) {
     TestCpu *c = *state;
     Cpu *cpu = c->cpu;
-    u32 seed = 12345;
+    u32 seed = (u32)fuzz_state(12345) | 1;
     static u8 ram[0x20000];
-    for (u32 round = 0; round < 4000; round++) {
+    for (u64 round = 0, count = fuzz_count(4000); round < count; round++) {
         const u32 which = rnd(&seed) % ARRAY_LEN(ops), log2 = rnd(&seed) % 3;
         bool wide = rnd(&seed) & 1, down = rnd(&seed) & 1, repne = rnd(&seed) & 1;
         for (u32 i = 0; i < 64; i++) put_le32(at(c, 0x9f80 + 4 * i), rnd(&seed) & 0x01010101);

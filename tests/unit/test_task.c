@@ -123,7 +123,7 @@ static void test_other_cr3(void **state) {
     cpu_h_jmp_far(c->cpu, SEL_TSS_B, 0, 4);
     check_in_b(c);
     assert_int_equal(c->cpu->cr3, 0x10000);
-    i64 *reads = (i64 *)(void *)mmu_context_base(c->cpu->mmu, false);
+    i64 *reads = (i64 *)(void *)(mmu_context_base(c->cpu->mmu, false) + MMU_READ);
     assert_true(reads[AT_DATA >> 12] == MMU_INVALID);
 }
 
