@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define RUN_CHARDEVS 16
-enum { RUN_ERROR_STATUS = 1, RUN_HUNG_STATUS = 76, RUN_INTERNAL_STATUS = 80 };
+enum { RUN_ERROR_STATUS = 1, RUN_INTERNAL_STATUS = 80 };
 
 typedef struct RunPort { Chardev *dev; } RunPort;
 
@@ -70,9 +70,9 @@ static const char *run_key(const char *spec) { return strncmp(spec, "mon:", 4) ?
 
 static bool run_is_nothing(const char *key) { return !strcmp(key, "null") || !strcmp(key, "none"); }
 
-static RunChardev *run_chardev(Run *r, const char *spec) {
+static RunChardev *run_chardev(const Run *r, const char *spec) {
     for (unsigned i = 0; i < r->chardev_count; i++)
-        if (!strcmp(r->chardev[i].key, run_key(spec))) return &r->chardev[i];
+        if (!strcmp(r->chardev[i].key, run_key(spec))) return (RunChardev *)&r->chardev[i];
     return NULL;
 }
 
@@ -117,6 +117,13 @@ static bool run_uses_stdio(const Run *r) {
     for (unsigned i = 0; i < r->chardev_count; i++)
         if (!strncmp(r->chardev[i].key, "stdio", 5)) return true;
     return false;
+}
+
+static bool run_has_monitor(const Run *r) {
+    bool any = false;
+    for (unsigned i = 0; i < r->o->monitor_count; i++) any |= run_chardev(r, r->o->monitor[i]) != NULL;
+    for (unsigned i = 0; i < r->chardev_count; i++) any |= r->chardev[i].mux;
+    return any;
 }
 
 static bool run_open_chardev(Run *r, RunChardev *c) {
@@ -288,6 +295,8 @@ static bool run_start(Run *r) {
     if (!run_open_log(o, &r->log, &r->err) || !run_want_all(r)) return false;
     DisplayKind display = run_display(r);
     if (!run_check_display(r, display)) return false;
+    // With nobody to look at it or to reset it, a machine that has halted for good is at its end.
+    o->machine.jit.end_when_hung = display == DISPLAY_NONE && !run_has_monitor(r) && !o->machine.no_shutdown;
     o->machine.pc.warn = run_warn;
     o->machine.pc.warn_self = o;
     run_wire(r);
@@ -318,7 +327,7 @@ static void run_end(Run *r) {
 
 // Statuses that nobody else has said a word about.
 static void run_tell(int status) {
-    if (status == RUN_HUNG_STATUS)
+    if (status == MACHINE_HUNG_STATUS)
         fprintf(stderr, "glassbox: the guest has halted with interrupts off: nothing can wake it\n");
     else if (status & 1)
         fprintf(stderr, "glassbox: the guest ended the machine with isa-debug-exit: value 0x%x, "

@@ -38,6 +38,19 @@ static bool enter_copy_display(Cpu *cpu, Frame *f, u32 level) {
     return true;
 }
 
+// Stores the words one by one, reading the display anew: it may overlap what has just been pushed.
+static void enter_store(Cpu *cpu, Frame *f, u32 level) {
+    Frame display = *f, one = *f;
+    for (u32 i = 0; i < f->count; i++) {
+        display.sp = cpu->regs[CPU_EBP] - i * f->size;
+        if (i && i < level) frame_peek(cpu, &display, 0, &f->word[i]);
+        one.sp = f->sp - i * f->size;
+        one.count = 1;
+        one.word[0] = f->word[i];
+        frame_store(cpu, &one);
+    }
+}
+
 // A write at the final stack pointer must be possible, although none is done (SDM 2A, ENTER).
 void cpu_h_enter(Cpu *cpu, u32 bytes, u32 level, u32 opsize) {
     Frame f, final;
@@ -52,7 +65,7 @@ void cpu_h_enter(Cpu *cpu, u32 bytes, u32 level, u32 opsize) {
     final.count = 1;
     final.sp = end + opsize;
     if (!frame_check(cpu, &f) || !frame_check(cpu, &final)) return;
-    frame_store(cpu, &f);
+    enter_store(cpu, &f, level);
     reg_put(&cpu->regs[CPU_EBP], frame, opsize);
     cpu->regs[CPU_ESP] = end;
 }

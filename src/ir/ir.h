@@ -76,6 +76,7 @@ enum IrAttr {
     IR_RMW = 1,          // LOAD/STORE pair on the same address
     IR_GROUP_FIRST = 2,  // first access of a group: its check covers the whole group (ir_group)
     IR_GROUPED = 4,      // later access of a group: cannot fault any more
+    IR_RETURN = 8,       // JMPI of a near return
 };
 
 typedef struct IrOp {

@@ -23,6 +23,7 @@ typedef struct JitOptions {
     u32 icount_shift;          // with icount: guest ns per instruction = 1 << shift
     bool icount;
     bool no_reboot;            // triple fault ends the emulator with status 70
+    bool end_when_hung;        // HLT with interrupts off ends jit_run() with JIT_END_HUNG
 } JitOptions;
 
 // NULL when memory or a host feature is missing: *error says what (malloc'ed).
@@ -31,7 +32,7 @@ void jit_free(Jit *jit);
 
 typedef enum JitEnd { JIT_END_SHUTDOWN, JIT_END_STOP, JIT_END_HUNG } JitEnd;
 // Runs the machine on this thread. SHUTDOWN: bus_exit_status() holds the status. STOP: BUS_REQ_STOP was
-// served (cleared). HUNG: HLT with interrupts off, which nothing but reset or NMI can end.
+// served (cleared). HUNG: HLT with interrupts off, which nothing but reset or NMI can end (end_when_hung).
 JitEnd jit_run(Jit *jit);
 // Runs one guest instruction without generating code (gdb, monitor).
 void jit_step(Jit *jit);

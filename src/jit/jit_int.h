@@ -108,6 +108,7 @@ struct Jit {
     const u8 *slow_pc;                         // last byte of the call of the slow access at work
     bool stepping;                             // an instruction runs in eval
     u32 check_count;
+    u64 skipped_ns;                            // -icount: guest time passed in HLT
 
     void (*reset)(void *self);
     void *reset_self;

@@ -94,7 +94,7 @@ static void run_set_hooks(Jit *jit) {
 
 static u64 run_icount_ns(void *self) {
     Jit *jit = self;
-    return jit_insns(jit) << jit->opt.icount_shift;
+    return (jit_insns(jit) << jit->opt.icount_shift) + jit->skipped_ns;
 }
 
 Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **error) {
@@ -319,8 +319,18 @@ static bool run_outside(Jit *jit, JitEnd *end) {
     return false;
 }
 
+// In HLT counted time does not wait: it is the next timer's.
 static void run_wait(Jit *jit) {
-    bus_wait(jit->bus, bus_next_deadline_ns(jit->bus));
+    u64 deadline_ns = bus_next_deadline_ns(jit->bus), now_ns = bus_now_ns(jit->bus);
+    if (jit->opt.icount && deadline_ns != UINT64_MAX && deadline_ns > now_ns)
+        jit->skipped_ns += deadline_ns - now_ns;
+    bus_wait(jit->bus, deadline_ns);
+}
+
+// HLT with interrupts off: only a reset or an NMI goes on from there, and both come from outside.
+static bool run_is_hung(const Jit *jit) {
+    return jit->opt.end_when_hung && jit->cpu->halted && !(jit->cpu->eflags & FLAG_IF) &&
+           !bus_has_attention(jit->bus);
 }
 
 // The instruction right after STI or MOV SS, or one under the trap flag, runs alone.
@@ -364,6 +374,7 @@ JitEnd jit_run(Jit *jit) {
     for (;;) {
         if (bus_has_attention(jit->bus) && run_outside(jit, &end)) break;
         run_quantum(jit);
+        if (run_is_hung(jit)) { end = JIT_END_HUNG; break; }
         if (jit->cpu->halted && !cpu_can_interrupt(jit->cpu) && !bus_has_attention(jit->bus))
             run_wait(jit);
         else if (jit->cpu->halted && !bus_has_attention(jit->bus) && !bus_intr(jit->bus))

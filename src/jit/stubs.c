@@ -470,6 +470,6 @@ void stubs_generate(Jit *jit) {
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
         jit->helper_stub[h] = stub_helper(&b, stub_helper_fn[h], exit);
     t->helper = jit->helper_stub;
-    stub_align(&b);
+    while ((uintptr_t)b.p & 63) enc_u8(&b, 0xcc);          // blocks begin on cache lines
     jit->hot_next = b.p;
 }

@@ -318,7 +318,7 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
     if (!emit_or_flush(jit, l.ir, &entry, &code))
         panic("block at %08x does not fit into an empty code cache", eip);
     if (jit->stats.flushes != flushes) return cache_find(jit, eip);   // numbers of limits began anew
-    jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
+    jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 63) & ~(uintptr_t)63);
     jit->cold_next = code.cold + code.cold_bytes;
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
     Block *b = block_make(jit, eip, key, phys, &l, &code);

@@ -121,6 +121,7 @@ void lift_insn_ret(Lift *l) {
     IrRef checked = control_checked(l, size, target);
     lift_stack_move(l, size + control_released(l));
     lift_jmp_to(l, checked == target ? size : 4, checked);
+    l->b->ops[l->b->count - 1].attr |= IR_RETURN;
 }
 
 // ---- far ----------------------------------------------------------------------------------------

@@ -71,3 +71,16 @@ void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigne
 u8 *enc_jmp32(Buf *b) { enc_u8(b, 0xe9); enc_u32(b, 0); return b->p - 4; }
 u8 *enc_jcc32(Buf *b, unsigned cc) { enc_u16(b, 0x800f | cc << 8); enc_u32(b, 0); return b->p - 4; }
 u8 *enc_call32(Buf *b) { enc_u8(b, 0xe8); enc_u32(b, 0); return b->p - 4; }
+
+void enc_nops(Buf *b, unsigned bytes) {
+    static const u8 nop[9][9] = {
+        { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40, 0 }, { 0x0f, 0x1f, 0x44, 0, 0 },
+        { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+        { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
+    };
+    while (bytes) {
+        unsigned n = bytes > 9 ? 9 : bytes;
+        for (unsigned i = 0; i < n; i++) enc_u8(b, nop[n - 1][i]);
+        bytes -= n;
+    }
+}

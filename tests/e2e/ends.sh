@@ -37,6 +37,10 @@ ends 0 '' -fda "$TEST_DIR/reset" -no-reboot
 boot off '\272\004\006\270\000\040\357\353\376'
 ends 0 '' -fda "$TEST_DIR/off"
 ends 124 'ended by -timeout after 3 s' -fda "$TEST_DIR/off" -no-shutdown -timeout 3
+# cli; hlt
+boot hung '\372\364\353\375'
+ends 76 'halted with interrupts off' -fda "$TEST_DIR/hung"
+ends 124 'ended by -timeout' -fda "$TEST_DIR/hung" -no-shutdown -timeout 2
 # debug console: mov $'X',%al; out %al,$0xe9; mov $1,%al; out %al,$0xf4
 boot con '\260\130\346\351\260\001\346\364\353\376'
 ends 3 'status 3' -fda "$TEST_DIR/con" -device isa-debug-exit,iobase=0xf4,iosize=0x04 -serial stdio -debugcon stdio

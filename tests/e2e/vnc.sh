@@ -8,16 +8,14 @@ if "$GLASSBOX" -vnc :bad 2>&1 | grep -q 'without VNC'; then
     exit 77
 fi
 
-vncdo() { "$BUILD/tests/e2e/vncdo" "unix:$TEST_DIR/v" "$@"; }
-
-start -vnc 127.0.0.1:40,to=90
+start -vnc :40,to=90
 expect 'lab> ' 30
-port=$(sed -n 's/.*VNC server on [^ ]*:\([0-9]*\).*/\1/p' "$TEST_DIR/err" | head -n 1)
-[ -n "$port" ] || port=$(ss -tlnp 2> /dev/null | sed -n "s/.*127.0.0.1:\(59[0-9]*\) .*pid=$pid,.*/\1/p" | head -n 1)
-[ -n "$port" ] || port=5940
-"$BUILD/tests/e2e/vncdo" "127.0.0.1::$port" type 'fault\n' still 500 shot "$TEST_DIR/screen.png" ||
-    die "the client failed"
-expect 'all 18 bytes read back right' 10
+port=$(sed -n 's/.*VNC server on 127.0.0.1:\([0-9]*\) .*/\1/p' "$TEST_DIR/err")
+[ -n "$port" ] || die "where is the server? $(cat "$TEST_DIR/err")"
+vncdo() { "$BUILD/tests/e2e/vncdo" "127.0.0.1::$port" "$@" || die "the client failed: $*"; }
+vncdo type 'fault\n'
+expect 'all 18 bytes read back right' 20
+vncdo sleep 500 shot "$TEST_DIR/screen.png"
 [ "$(od -An -tx1 -N4 "$TEST_DIR/screen.png" | tr -d ' ')" = 89504e47 ] || die "no PNG came"
 [ "$(wc -c < "$TEST_DIR/screen.png")" -gt 2000 ] || die "the picture is empty"
 

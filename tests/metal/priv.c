@@ -206,7 +206,7 @@ ICODE(undefined, "", "ud2");
 
 static void run_short_tss(void) {
     static const struct { const char *name; u32 limit, ring, fault; } sizes[] = {
-        { "ring 1, limit 16h", 0x16, 1, 1 }, { "ring 1, limit 14h", 0x14, 1, 1 }, { "ring 1, limit 17h", 0x17, 1, 0 },
+        { "ring 1, limit 10h", 0x10, 1, 1 }, { "ring 1, limit 0fh", 0x0f, 1, 1 }, { "ring 1, limit 13h", 0x13, 1, 0 },
     };
     for (u32 i = 0; i < COUNT(sizes); i++) {
         test("priv/inner stack/TSS too short/%s", sizes[i].name);

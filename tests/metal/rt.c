@@ -261,8 +261,9 @@ static void tables_tss(void) {
     memset(&tss, 0, sizeof tss);
     tss.esp0 = ADDR(esp0_stack) + sizeof esp0_stack;
     tss.ss0 = KDS;
-    tss.iomap = sizeof tss;
-    gdt_set(TSS_SEL, descriptor(ADDR(&tss), sizeof tss - 1, D_TSS32));
+    tss.iomap = TSS_BYTES;
+    tss.cr3 = ADDR(page_dir);
+    gdt_set(TSS_SEL, descriptor(ADDR(&tss), TSS_BYTES - 1, D_TSS32));
     __asm__ volatile("ltr %w0" :: "r"(TSS_SEL));
 }
 

@@ -111,7 +111,8 @@ typedef struct Tss {
         es, cs, ss, ds, fs, gs, ldt;
     u16 trap, iomap;
     u8 bitmap[8193];
-} __attribute__((packed)) Tss;
+} Tss;
+#define TSS_BYTES (104 + 8193u)
 extern Tss tss;
 u64 descriptor(u32 base, u32 limit, u32 access);     // access: bits 8-15 of the high dword | bits 20-23 << 8
 enum { D_CODE = 0x9a, D_DATA = 0x92, D_DPL3 = 0x60, D_32 = 0x4000, D_G = 0x8000, D_ACCESSED = 1,
