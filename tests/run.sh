@@ -19,7 +19,7 @@ passed=0 failed=0 skipped=0 failures=
 
 # The number in cmocka's summary lines of a kind; several groups add up.
 count() {
-    sed -nE "s/^\[  $1  \] ([0-9]+) test\(s\).*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
+    sed -nE "s/^\[  $1 +\] ([0-9]+) test\(s\).*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 fail() {        # fail NAME WHY
@@ -38,6 +38,7 @@ how_ended() {   # exit status as words
     124 | 137) echo "over its time" ;;
     134) echo "aborted" ;;
     139) echo "segmentation fault" ;;
+    early) echo "ended before its last test" ;;
     *) echo "exit status $1" ;;
     esac
 }
@@ -48,17 +49,18 @@ run_unit() {
     timeout -k 5 "$(run_limit "tests/$1.c")" "$program" > "$log" 2>&1 < /dev/null
     status=$?
     good=$(count PASSED) bad=$(count FAILED) out=$(count SKIPPED)
-    # Without a summary the program died on the way: what it had passed counts, and one failure.
-    if ! grep -q '^\[  PASSED  \]' "$log"; then
-        good=$(grep '^\[       OK \]' "$log" | sort -u | wc -l)
+    # Without a summary the program ended on the way: what it had passed counts, and one failure.
+    if ! grep -aq '^\[  PASSED  \]' "$log"; then
+        good=$(grep -a '^\[       OK \]' "$log" | sort -u | wc -l)
+        if [ $status -eq 0 ]; then status=early; fi
     fi
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + out))
     if [ "$bad" -gt 0 ]; then
         failures="$failures $1"
         echo "FAIL  $1: $bad of $((good + bad))"
         echo "      make test T=$1${DEBUG_HINT:-}"
-    elif [ $status -ne 0 ] || [ $((good + out)) -eq 0 ]; then
-        fail "$1" "$(how_ended $status)"
+    elif [ "$status" != 0 ] || [ $((good + out)) -eq 0 ]; then
+        fail "$1" "$(how_ended "$status")"
         bad=1
     fi
     if [ "$bad" -gt 0 ]; then grep -av -e '^\[ RUN  ' -e '^\[       OK \]' "$log" | show

@@ -2,6 +2,7 @@
 // The grammar of the command line, -help, and the small values that handlers read.
 //
 // One dash or two; "-opt=value" is no form of it (QEMU's is not either), but "--opt value" is.
+#define _GNU_SOURCE          // vasprintf
 #include "cli/options.h"
 
 #include <ctype.h>
@@ -37,14 +38,14 @@ _Static_assert(ARRAY_LEN(option_rows) <= 64 * ARRAY_LEN(((Options *)0)->warned),
 // ---- messages -----------------------------------------------------------------------------------
 
 char *options_text(Options *o, const char *fmt, ...) {
-    va_list ap, again;
+    char *made = NULL;
+    va_list ap;
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
-    char *text = arena_alloc(o->arena, (size_t)n + 1);
-    vsnprintf(text, (size_t)n + 1, fmt, again);
+    require(vasprintf(&made, fmt, ap) >= 0);
     va_end(ap);
-    va_end(again);
+    size_t bytes = strlen(made) + 1;
+    char *text = memcpy(arena_alloc(o->arena, bytes), made, bytes);
+    free(made);
     return text;
 }
 
@@ -58,14 +59,10 @@ void options_warn(Options *o, const char *fmt, ...) {
 }
 
 OptionStatus option_bad(char **err, const char *fmt, ...) {
-    va_list ap, again;
+    va_list ap;
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
-    *err = mem_new((size_t)n + 1);
-    vsnprintf(*err, (size_t)n + 1, fmt, again);
+    require(vasprintf(err, fmt, ap) >= 0);
     va_end(ap);
-    va_end(again);
     return OPTION_BAD;
 }
 

@@ -47,6 +47,7 @@ typedef struct Options {
     bool rtc_localtime;
     i64 rtc_base;                          // -1: now
     const char *firmware_dir;
+    const char *gdb;                       // where the gdb server listens; NULL: nowhere
     const char *log_items, *log_file, *log_filter, *pidfile;
     double timeout_s;                      // 0: none
     u64 warned[4];                         // bit n: row n of options.def has had its warning

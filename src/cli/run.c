@@ -12,6 +12,7 @@
 
 #include "cli/watch.h"
 #include "ui/chardev.h"
+#include "ui/gdb.h"
 #include "ui/monitor.h"
 #include "ui/term.h"
 #include "ui/vnc.h"
@@ -46,6 +47,7 @@ typedef struct Run {
     unsigned chardev_count;
     Monitor *monitor[OPTIONS_MONITORS + PC_SERIALS];
     unsigned monitor_count;
+    Gdb *gdb;
     Vnc *vnc;
     Term *term;
     Watch *watch;
@@ -171,7 +173,9 @@ static void run_wire(Run *r) {
 }
 
 static void run_add_monitor(Run *r, Chardev *dev) {
-    if (dev) r->monitor[r->monitor_count++] = monitor_new(r->machine, dev);
+    if (!dev) return;
+    Monitor *mon = r->monitor[r->monitor_count++] = monitor_new(r->machine, dev);
+    monitor_set_gdb(mon, r->gdb);
 }
 
 // Serial ports first: with mon: they have the focus at the start.
@@ -187,6 +191,11 @@ static void run_connect(Run *r) {
         if (!strncmp(r->o->serial[i], "mon:", 4)) run_add_monitor(r, r->serial[i].dev);
     for (unsigned i = 0; i < r->o->monitor_count; i++)
         run_add_monitor(r, run_find_dev(r, r->o->monitor[i]));
+}
+
+static bool run_start_gdb(Run *r) {
+    r->gdb = gdb_new(r->machine);
+    return !r->o->gdb || gdb_listen(r->gdb, r->o->gdb, &r->err) || run_fail(r, "-gdb");
 }
 
 // ---- display ------------------------------------------------------------------------------------
@@ -296,13 +305,14 @@ static bool run_start(Run *r) {
     DisplayKind display = run_display(r);
     if (!run_check_display(r, display)) return false;
     // With nobody to look at it or to reset it, a machine that has halted for good is at its end.
-    o->machine.jit.end_when_hung = display == DISPLAY_NONE && !run_has_monitor(r) && !o->machine.no_shutdown;
+    o->machine.jit.end_when_hung = display == DISPLAY_NONE && !run_has_monitor(r) && !o->gdb && !o->machine.no_shutdown;
     o->machine.pc.warn = run_warn;
     o->machine.pc.warn_self = o;
     run_wire(r);
     r->machine = machine_new(&o->machine, &r->log, &r->err);
     if (!r->machine) return false;
     if (display == DISPLAY_VNC && !run_start_vnc(r)) return false;
+    if (!run_start_gdb(r)) return false;
     if (!run_write_pidfile(r) || !run_open_chardevs(r)) return false;
     run_connect(r);
     watch_block_signals();
@@ -315,11 +325,13 @@ static void run_end(Run *r) {
     term_stop(r->term);
     r->term = NULL;
     vnc_stop(r->vnc);
+    gdb_free(r->gdb);
     for (unsigned i = 0; i < r->chardev_count; i++) chardev_close(r->chardev[i].dev);
     r->chardev_count = 0;
     for (unsigned i = 0; i < r->monitor_count; i++) monitor_free(r->monitor[i]);
     run_show_stderr(r);
     watch_stop(r->watch);
+    if (r->machine) bus_run_events(r->machine->bus);       // errands on their way free themselves
     machine_free(r->machine);
     if (r->pidfile) unlink(r->o->pidfile);
     log_close(&r->log);

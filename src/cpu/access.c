@@ -186,6 +186,11 @@ static __attribute__((noinline)) void watch_access(Cpu *cpu, u32 addr, u32 bytes
         if (armed && data && addr - first + bytes - 1 < size + bytes - 1)
             cpu->debug_hits |= BIT(i);
     }
+    for (u8 i = 0; i < cpu->watch_count; i++) {
+        const CpuWatch *w = &cpu->watch[i];
+        if ((write || w->reads) && addr - w->addr + bytes - 1 < w->bytes + bytes - 1)
+            cpu->watch_hit = i + 1;
+    }
 }
 
 static __attribute__((noinline)) bool segment_refuses(Cpu *cpu, unsigned seg) {
@@ -250,6 +255,12 @@ bool cpu_probe(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool write) {
     bool aligned = (bytes & (bytes - 1)) || !(addr & (bytes - 1));
     if ((cpu->mode & MODE_AC) && !aligned && bytes <= 8) return cpu_raise_error(cpu, VEC_AC, 0);
     return mem_probe(cpu, addr, bytes, write, cpu_is_user(cpu));
+}
+
+bool cpu_check_aligned(Cpu *cpu, unsigned seg, u32 offset, bool write) {
+    const CpuSeg *s = &cpu->seg[seg];
+    if (!seg_allows(cpu, s, offset, 16, write)) return segment_refuses(cpu, seg);
+    return !((s->base + offset) & 15) || cpu_raise_error(cpu, VEC_GP, 0);
 }
 
 void cpu_h_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes) {

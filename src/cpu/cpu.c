@@ -4,28 +4,16 @@
 // The mode word and everything derived from a segment register (class, read_end, write_end) are
 // recomputed here and nowhere else.
 #include "cpu/cpu_int.h"
+#include "cpu/model.h"
 
 #include <stdlib.h>
-
-#define CPUID_FPU BIT(0)
-#define CPUID_DE BIT(2)
-#define CPUID_PSE BIT(3)
-#define CPUID_TSC BIT(4)
-#define CPUID_MSR BIT(5)
-#define CPUID_CX8 BIT(8)
-#define CPUID_PGE BIT(13)
-#define CPUID_CMOV BIT(15)
-#define CPUID_SSE BIT(25)
 
 // ---- life ---------------------------------------------------------------------------------------
 Cpu *cpu_new(Bus *bus, Log *log) {
     Cpu *cpu = mem_new(sizeof(Cpu));
     cpu->bus = bus;
     cpu->log = log;
-    cpu->cpuid_level = 1;
-    cpu->cpuid_signature = 0x00000663;
-    cpu->cpuid_features = CPUID_FPU | CPUID_DE | CPUID_PSE | CPUID_TSC | CPUID_MSR | CPUID_CX8
-        | CPUID_PGE | CPUID_CMOV;
+    cpu_set_model(cpu, cpu_model_default());
     cpu->mmu = mmu_new(cpu);
     cpu_reset(cpu);
     return cpu;
@@ -52,7 +40,10 @@ static void cpu_reset_segments(Cpu *cpu) {
 static void cpu_reset_fpu(Cpu *cpu) {
     for (unsigned i = 0; i < sizeof(cpu->fpu_image); i++) cpu->fpu_image[i] = 0;
     put_le16(cpu->fpu_image, 0x037f);
-    put_le32(cpu->fpu_image + 24, 0x1f80);
+    put_le32(cpu->fpu_image + 24, CPU_MXCSR_RESET);
+    cpu->mxcsr = CPU_MXCSR_RESET;
+    cpu->host_mxcsr = CPU_MXCSR_RESET;
+    for (unsigned i = 0; i < sizeof cpu->xmm; i++) cpu->xmm[i] = 0;
     cpu->fpu_ip = cpu->fpu_dp = 0;
     cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
     cpu->fpu_live = false;
@@ -60,7 +51,7 @@ static void cpu_reset_fpu(Cpu *cpu) {
 
 void cpu_reset(Cpu *cpu) {
     for (unsigned i = 0; i < 8; i++) cpu->regs[i] = cpu->dr[i] = 0;
-    cpu->regs[CPU_EDX] = cpu->cpuid_signature;
+    cpu->regs[CPU_EDX] = cpu->model.signature;
     cpu->eip = 0xfff0;
     cpu->eflags = 2;
     cpu->df = 1;
@@ -74,8 +65,7 @@ void cpu_reset(Cpu *cpu) {
     cpu->dr[7] = DR7_FIXED;
     cpu->efer = 0;
     cpu->msr_sysenter_cs = cpu->msr_sysenter_esp = cpu->msr_sysenter_eip = 0;
-    cpu->msr_apic_base = 0xfee00100;
-    for (unsigned i = 0; i < ARRAY_LEN(cpu->msr_misc); i++) cpu->msr_misc[i] = 0;
+    msr_reset(cpu);
     cpu->cpl = 0;
     cpu->halted = cpu->shutdown = cpu->inhibit_irq = cpu->inhibit_trap = cpu->nmi_blocked = false;
     cpu->no_restart = false;
@@ -176,8 +166,12 @@ void cpu_update_class(Cpu *cpu, unsigned s) {
     cpu->mode = big ? cpu->mode | bit : cpu->mode & ~bit;
 }
 
+// Under alignment checks no access has a fast bound: C looks at each.
 void cpu_update_seg(Cpu *cpu, unsigned s) {
-    seg_bounds(cpu, &cpu->seg[s]);
+    CpuSeg *seg = &cpu->seg[s];
+    seg_bounds(cpu, seg);
+    if (cpu->mode & MODE_AC)
+        for (unsigned i = 0; i < 4; i++) seg->read_end[i] = seg->write_end[i] = 0;
     cpu_update_class(cpu, s);
 }
 
@@ -197,20 +191,35 @@ static u32 mode_of_privilege(const Cpu *cpu) {
 void cpu_update_privilege(Cpu *cpu) {
     if (!(cpu->cr0 & CR0_PE)) cpu->cpl = 0;
     else if (cpu->eflags & FLAG_VM) cpu->cpl = 3;
-    u32 m = mode_of_privilege(cpu);
+    u32 m = mode_of_privilege(cpu), old = cpu->mode;
     if (cpu->eflags & FLAG_TF) m |= MODE_TF;
     if (cpu->cr0 & (CR0_EM | CR0_TS)) m |= MODE_FPU_NM;
     if ((cpu->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) m |= MODE_WAIT_NM;
-    if (cpu->dr[7] & 0xff) m |= MODE_DEBUG;
-    if ((cpu->cr4 & CR4_OSFXSR) && (cpu->cpuid_features & CPUID_SSE)) m |= MODE_SSE;
+    if (cpu->dr[7] & 0xff || cpu->watch_count) m |= MODE_DEBUG;
+    bool sse = (cpu->cr4 & CR4_OSFXSR) && !(cpu->cr0 & CR0_EM) && cpu_has(cpu, CPU_HAS_SSE);
+    if (sse) m |= MODE_SSE;
     if (cpu->cr4 & CR4_TSD) m |= MODE_TSD;
     cpu->mode = (cpu->mode & MODE_OF_SEGMENTS) | m;
     cpu->mmu_base = mmu_context_base(cpu->mmu, cpu->cpl == 3);
+    if ((cpu->mode ^ old) & MODE_AC)
+        for (unsigned s = 0; s < 6; s++) cpu_update_seg(cpu, s);
 }
 
 void cpu_update_mode(Cpu *cpu) {
     cpu_update_privilege(cpu);
     for (unsigned s = 0; s < 6; s++) cpu_update_seg(cpu, s);
+}
+
+bool cpu_watch(Cpu *cpu, const CpuWatch *w, bool on) {
+    unsigned n = 0;
+    while (n < cpu->watch_count && (cpu->watch[n].addr != w->addr || cpu->watch[n].bytes != w->bytes ||
+                                    cpu->watch[n].kind != w->kind)) n++;
+    bool there = n < cpu->watch_count;
+    if (on && !there && n == CPU_WATCHES) return false;
+    if (on && !there) cpu->watch[cpu->watch_count++] = *w;
+    if (!on && there) cpu->watch[n] = cpu->watch[--cpu->watch_count];
+    cpu_update_privilege(cpu);
+    return on || there;
 }
 
 // ---- faults -------------------------------------------------------------------------------------

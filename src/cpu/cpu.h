@@ -27,7 +27,7 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 // bits 0-1 CPL | 2 code32 (CS.D) | 3 stack32 (SS.B) | 4 PE | 5 VM86 | 6 TF (single step)
 // 7 FPU instructions raise #NM (CR0.EM or TS) | 8 WAIT raises #NM (MP and TS) | 9 IOPL >= CPL (CLI/STI/IN/OUT allowed)
 // 10 alignment checks (CPL 3, AM, AC) | 11 debug registers armed | 12-23 class of ES CS SS DS FS GS, two bits each
-// 24 MMX/SSE usable | 25 TSD (RDTSC privileged)
+// 24 SSE usable (CR4.OSFXSR, not CR0.EM) | 25 TSD (RDTSC privileged)
 #define MODE_CPL 0x3u
 #define MODE_CODE32 BIT(2)
 #define MODE_STACK32 BIT(3)
@@ -43,6 +43,9 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 #define MODE_SEG_CLASS(mode, s) ((mode) >> MODE_SEG_SHIFT(s) & 3)
 #define MODE_SSE BIT(24)
 #define MODE_TSD BIT(25)
+
+#define CPU_MXCSR_RESET 0x1f80u
+#define CPU_MXCSR_BITS 0xffffu       // that can be set; others are #GP(0)
 
 // Segment classes: what an access through the segment must still check.
 enum {
@@ -94,6 +97,23 @@ typedef struct CpuFault {
 
 typedef struct CpuMmu CpuMmu;      // cpu/mmu.h
 
+#define CPU_WATCHES 16
+typedef struct CpuWatch {      // a debugger's watchpoint
+    u32 addr, bytes;           // linear
+    bool reads;                // loads count too
+    u8 kind;                   // the debugger's
+} CpuWatch;
+
+typedef struct CpuModel {      // see cpu/model.h
+    const char *name;
+    u32 signature;             // CPUID leaf 1 EAX, and EDX after reset
+    u32 level, extended;       // highest CPUID leaves; 0: none
+    u32 leaf2_eax, leaf2_edx;
+    u32 features;              // CPU_HAS_*
+} CpuModel;
+
+#define CPU_MSRS 64            // registers that are only stored: msr.c numbers them
+
 typedef struct Cpu {
     // -- hot: addressed by generated code --
     u32 regs[8];         // in hardware order; live in host registers while generated code runs
@@ -112,6 +132,10 @@ typedef struct Cpu {
     u64 jit_word[8];     // what generated code and the run loop hand each other (owner: jit)
     u8 bounce[16] __attribute__((aligned(16)));   // data of an access that cannot be direct (owner: jit)
     CpuSeg seg[6];       // in hardware order
+    u8 xmm[8 * 16] __attribute__((aligned(16)));  // XMM0-7 unless sse_live: C code always finds them here
+    u32 mxcsr;           // likewise
+    u32 host_mxcsr;      // C code's
+    u32 sse_live;        // not 0: xmm and mxcsr are in the host's registers (owner: jit's stubs)
 
     // -- cold --
     CpuSeg ldtr, tr;
@@ -119,10 +143,11 @@ typedef struct Cpu {
     u32 cr0, cr2, cr3, cr4;
     u32 dr[8];
     u32 efer;
+    u64 pdpte[4];        // PAE: the page directory pointers as loaded with CR3
     u64 tsc_offset;
-    u32 cpuid_level;     // what CPUID reports: filled by cpu_new
-    u32 cpuid_signature;
-    u32 cpuid_features;  // EDX of leaf 1
+    CpuModel model;
+    u32 cpuid_features;  // CPU_HAS_*: CPUID leaf 1 EDX and a little more (cpu/model.h)
+    u8 phys_bits;        // of physical addresses in PAE page tables: 32 or 36
     u8 cpl;              // current privilege level; cpu_update_mode() puts it into `mode`
     bool halted;         // in HLT
     bool shutdown;       // triple fault
@@ -138,12 +163,17 @@ typedef struct Cpu {
     i32 budget_given;    // what `budget` was set to when generated code was entered
     u64 insns;           // guest instructions executed before that
     u32 msr_sysenter_cs, msr_sysenter_esp, msr_sysenter_eip;
-    u64 msr_apic_base, msr_misc[8];
+    u64 msr_apic_base, msr_misc[CPU_MSRS];
+    void (*apic_base_written)(void *self, u64 base);   // set by the board with an APIC, else NULL
+    void *apic_self;
     u8 fpu_image[512] __attribute__((aligned(16)));  // FXSAVE image while the host FPU is somebody else's
     u32 fpu_ip, fpu_dp;  // x87 instruction and data pointers (guest's), with selectors and opcode
     u16 fpu_cs, fpu_ds, fpu_op;
     u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
     u64 tsc_last;        // highest value RDTSC has given
+    CpuWatch watch[CPU_WATCHES];       // cpu_watch()
+    u8 watch_count;
+    u8 watch_hit;        // index + 1 of the one the last instruction touched; 0: none
 
     // Asked before a store (or the probe of one) overwrites granules that hold translated code.
     // True: the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
@@ -159,7 +189,7 @@ typedef struct Cpu {
 } Cpu;
 
 // ---- life -----------------------------------------------------------------------------------------------
-Cpu *cpu_new(Bus *bus, Log *log);
+Cpu *cpu_new(Bus *bus, Log *log);                 // model max: cpu/model.h
 void cpu_free(Cpu *cpu);
 void cpu_reset(Cpu *cpu);                        // SDM 3A 9.1.1: CS=F000 base FFFF0000, EIP=FFF0, ...
 
@@ -190,6 +220,8 @@ bool cpu_check_breakpoint(Cpu *cpu);
 // False: fault recorded, nothing changed. A store that may hit translated code runs the bus hooks.
 bool cpu_load(Cpu *cpu, unsigned seg, u32 offset, unsigned size_bytes, u64 *out);
 bool cpu_store(Cpu *cpu, unsigned seg, u32 offset, unsigned size_bytes, u64 value);
+// What an SSE operand of 16 bytes must be besides: the segment's checks, then #GP(0) where not aligned.
+bool cpu_check_aligned(Cpu *cpu, unsigned seg, u32 offset, bool write);
 bool cpu_probe(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool write);    // only the checks
 // System accesses: linear address, always supervisor (descriptor tables, TSS), no segment checks.
 bool cpu_load_sys(Cpu *cpu, Lin addr, unsigned size_bytes, u64 *out);
@@ -218,6 +250,12 @@ void cpu_slow_store(Cpu *cpu, u32 offset, u32 info, u64 value);
 // FPU initialised as C expects it. Either does nothing when the state is there already (fpu_live).
 void cpu_fpu_load_host(Cpu *cpu);
 void cpu_fpu_save_host(Cpu *cpu);
+
+// ---- for debuggers --------------------------------------------------------------------------------
+// While a watchpoint is set, instructions run one by one (MODE_DEBUG), and jit_run() ends with
+// JIT_END_BREAK after one whose memory operand touches it: watch_hit. Exception frames do not count.
+// False: there are CPU_WATCHES already, or it is not there.
+bool cpu_watch(Cpu *cpu, const CpuWatch *watch, bool on);
 
 // ---- dumps in QEMU's format (FORMATS) ---------------------------------------------------------------------
 void cpu_dump(Cpu *cpu, FILE *out, bool with_fpu);

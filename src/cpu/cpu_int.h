@@ -19,11 +19,17 @@
 #define CR0_NW BIT(29)
 #define CR0_CD BIT(30)
 #define CR0_PG BIT(31)
+#define CR4_VME BIT(0)
+#define CR4_PVI BIT(1)
 #define CR4_TSD BIT(2)
 #define CR4_DE BIT(3)
 #define CR4_PSE BIT(4)
+#define CR4_PAE BIT(5)
+#define CR4_MCE BIT(6)
 #define CR4_PGE BIT(7)
 #define CR4_OSFXSR BIT(9)
+#define CR4_OSXMMEXCPT BIT(10)
+#define EFER_NXE BIT(11)
 
 #define DR6_BS BIT(14)
 #define DR6_BT BIT(15)
@@ -42,6 +48,9 @@ void cpu_update_privilege(Cpu *cpu);
 void cpu_update_class(Cpu *cpu, unsigned seg);   // the rest of cpu_update_seg() after seg_bounds()
 // The EFLAGS bits that IRET and POPF may change with this operand size at the present privilege.
 u32 flags_writable(const Cpu *cpu, u32 opsize);
+u32 flags_of_model(const Cpu *cpu);              // AC ID VIF VIP, as far as they exist
+
+void msr_reset(Cpu *cpu);                        // msr.c
 
 // ---- soft MMU -----------------------------------------------------------------------------------
 #define MMU_LINEAR_MAX 4
@@ -74,13 +83,23 @@ static inline u32 *mmu_codes(u8 *base) { return (u32 *)(void *)(base + MMU_CODE)
 
 // Makes a KNOWN write entry direct when nothing speaks against it any more. True: it is direct.
 bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn);
-// Walk without side effects: physical address and the OR'ed / AND'ed attributes. False: not mapped.
+// What the page tables say about an address (walk.c).
 typedef struct MmuMapping {
-    u32 phys;                // of the address itself, A20 not applied
-    u32 pde, pte;            // as read; pte = pde for large pages
-    bool writable, user, global, dirty, large;
+    u32 phys;                // of the address itself
+    u64 pde_at, pte_at;      // physical addresses of the entries; the same for a large page
+    u64 pde, pte;            // as read
+    bool writable, user, execute, global, dirty, accessed, large;
+    bool reserved;           // an entry has a bit that must be clear
 } MmuMapping;
+// Without side effects, A20 not applied. False: not mapped.
 bool mmu_look(Cpu *cpu, u32 addr, MmuMapping *m);
+bool mmu_allows(const Cpu *cpu, MmuMapping *m, MmuAccess access, bool user);     // sets m->writable by CR0.WP
+// With all checks; sets A and D, applies A20. False: #PF recorded.
+bool mmu_walk(Cpu *cpu, u32 addr, MmuAccess access, bool user, MmuMapping *m);
+// Reads the four page directory pointers at cr3. False: a reserved bit is set, nothing changed.
+bool walk_load_pdptes(Cpu *cpu, u32 cr3);
+// Sets CR3 as MOV and task switches do. False: bad page directory pointers, nothing changed.
+bool cpu_load_cr3(Cpu *cpu, u32 value);
 
 // ---- memory by linear address and privilege (access.c) ------------------------------------------
 // Sizes 1, 2, 4, 8. False: fault recorded. Crossing pages is fine; all checks come before a change.

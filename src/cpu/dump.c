@@ -98,7 +98,8 @@ static void dump_fpu(Cpu *cpu, FILE *out) {
                 i & 1 ? '\n' : ' ');
     }
     for (unsigned i = 0; i < 8; i++)
-        fprintf(out, "XMM%02u=%016x %016x%c", i, 0, 0, i & 1 ? '\n' : ' ');
+        fprintf(out, "XMM%02u=%016" PRIx64 " %016" PRIx64 "%c", i, get_le64(cpu->xmm + 16 * i + 8),
+                get_le64(cpu->xmm + 16 * i), i & 1 ? '\n' : ' ');
 }
 
 static void dump_with(Cpu *cpu, FILE *out, bool recipe, bool fpu) {

@@ -5,6 +5,7 @@
 // happens completely or records a fault and changes nothing; cpu_deliver() turns such second faults
 // into double faults and shutdown by SDM 3A table 6-5.
 #include "cpu/cpu_int.h"
+#include "cpu/model.h"
 
 // ---- log ----------------------------------------------------------------------------------------
 static void exc_log_entry(Cpu *cpu, unsigned vector, ExcSource source, u32 error) {
@@ -299,12 +300,20 @@ void cpu_h_bound(Cpu *cpu, u32 index, u32 lower, u32 upper) {
 }
 
 // ---- IRET ---------------------------------------------------------------------------------------
+u32 flags_of_model(const Cpu *cpu) {
+    return (cpu_has(cpu, CPU_HAS_I486) ? FLAG_AC : 0) | (cpu_has(cpu, CPU_HAS_CPUID) ? FLAG_ID : 0)
+        | (cpu_has(cpu, CPU_HAS_VME) ? FLAG_VIF | FLAG_VIP : 0);
+}
+
 // RF is kept only while breakpoints are armed: otherwise nothing could see it before it ends.
 u32 flags_writable(const Cpu *cpu, u32 opsize) {
     u32 mask = FLAG_OSZAPC | FLAG_TF | FLAG_DF | FLAG_NT;
     if (cpu->cpl <= cpu_iopl(cpu)) mask |= FLAG_IF;
     if (cpu->cpl == 0) mask |= FLAG_IOPL;
-    if (opsize == 4) mask |= FLAG_AC | FLAG_ID | (cpu->mode & MODE_DEBUG ? FLAG_RF : 0);
+    if (opsize == 4) {
+        mask |= flags_of_model(cpu) & (FLAG_AC | FLAG_ID);
+        if (cpu->mode & MODE_DEBUG) mask |= FLAG_RF;
+    }
     return mask;
 }
 
@@ -329,7 +338,7 @@ static void iret_to_vm86(Cpu *cpu, const Frame *f) {
         cpu_raise_error(cpu, VEC_GP, 0);
         return;
     }
-    u32 mask = flags_writable(cpu, 4) | FLAG_VM | FLAG_VIF | FLAG_VIP;
+    u32 mask = flags_writable(cpu, 4) | FLAG_VM | flags_of_model(cpu);
     cpu_set_eflags(cpu, word[2], mask);
     cpu->eip = word[0];
     cpu->regs[CPU_ESP] = word[3];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Far jumps, calls and returns.
+// Far jumps, calls and returns; SYSENTER and SYSEXIT.
 //
 // Rules: SDM 2A-2B pseudo code of JMP, CALL, RET; 3A 5.8. The order of the checks is theirs; the
 // stack (or both stacks) is checked last, then everything is changed at once. cpu->eip is the next
@@ -296,4 +296,42 @@ void cpu_h_ret_far(Cpu *cpu, u32 bytes, u32 opsize) {
     if (!frame_peek(cpu, &f, 0, &eip) || !frame_peek(cpu, &f, 1, &selector)) return;
     if (!far_enter_real(cpu, selector & 0xffff, eip)) return;
     cpu->regs[CPU_ESP] = frame_merge(&f, f.sp, f.sp + 2 * opsize + bytes);
+}
+
+// ---- SYSENTER, SYSEXIT --------------------------------------------------------------------------
+// Flat segments, whatever the descriptor tables say (SDM 2B, SYSENTER).
+static void fast_segment(Cpu *cpu, unsigned s, u32 selector, u32 access) {
+    cpu->seg[s] = (CpuSeg){ .selector = (u16)selector, .limit = 0xffffffff,
+                            .access = (u16)(access | SEG_ACC_G | SEG_ACC_DB) };
+}
+
+static void fast_enter(Cpu *cpu, u32 selector, u32 cpl, u32 eip, u32 esp) {
+    u32 dpl = cpl << SEG_ACC_DPL_SHIFT;
+    fast_segment(cpu, CPU_CS, (selector & 0xfffc) | cpl, 0x9b | dpl);
+    fast_segment(cpu, CPU_SS, ((selector + 8) & 0xfffc) | cpl, 0x93 | dpl);
+    cpu->cpl = (u8)cpl;
+    cpu->regs[CPU_ESP] = esp;
+    cpu->eip = eip;
+    cpu_update_privilege(cpu);
+    cpu_update_seg(cpu, CPU_CS);
+    cpu_update_seg(cpu, CPU_SS);
+}
+
+void cpu_h_sysenter(Cpu *cpu) {
+    u32 selector = cpu->msr_sysenter_cs;
+    if (!(cpu->cr0 & CR0_PE) || selector_is_null(selector)) {
+        cpu_raise_error(cpu, VEC_GP, 0);
+        return;
+    }
+    cpu_set_eflags(cpu, 0, FLAG_VM | FLAG_IF | FLAG_RF);
+    fast_enter(cpu, selector, 0, cpu->msr_sysenter_eip, cpu->msr_sysenter_esp);
+}
+
+void cpu_h_sysexit(Cpu *cpu) {
+    u32 selector = cpu->msr_sysenter_cs;
+    if (!(cpu->cr0 & CR0_PE) || cpu->cpl || selector_is_null(selector)) {
+        cpu_raise_error(cpu, VEC_GP, 0);
+        return;
+    }
+    fast_enter(cpu, selector + 16, 3, cpu->regs[CPU_EDX], cpu->regs[CPU_ECX]);
 }

@@ -3,11 +3,12 @@
 //
 // The host FPU is the guest's while generated code runs (fpu_live). Environment and state images
 // are made and taken by the host's own instructions through a buffer; only the pointers (FIP, FDP,
-// FOP), which in the host name host addresses, are replaced by the guest's from Cpu. SSE is not
-// offered to the guest, so images carry zeros for it and MXCSR's reset value.
+// FOP), which in the host name host addresses, are replaced by the guest's from Cpu. C code finds XMM
+// registers and MXCSR in Cpu (see cpu.h); the host's own are none of the guest's here.
 #include "cpu/cpu_int.h"
+#include "cpu/helpers.h"
+#include "cpu/model.h"
 
-#define MXCSR_RESET 0x1f80u
 #define FXSAVE_BYTES 512u
 #define FXSAVE_XMM 160u                // offset of the XMM registers
 #define REGS_BYTES 80u
@@ -27,6 +28,14 @@ typedef struct __attribute__((aligned(16))) FxImage { u8 byte[FXSAVE_BYTES]; } F
 static void fx_save(FxImage *image) { __asm__ volatile("fxsave %0" : "=m"(*image)); }
 static void fx_load(const FxImage *image) { __asm__ volatile("fxrstor %0" : : "m"(*image)); }
 
+// The guest's XMM registers and MXCSR. A processor without SSE stores nothing there.
+static void fx_put_sse(const Cpu *cpu, FxImage *image) {
+    for (u32 i = FXSAVE_XMM; i < FXSAVE_BYTES; i++) image->byte[i] = 0;
+    for (u32 i = 0; i < sizeof cpu->xmm; i++) image->byte[FXSAVE_XMM + i] = cpu->xmm[i];
+    put_le32(image->byte + 24, cpu->mxcsr);
+    put_le32(image->byte + 28, cpu_has(cpu, CPU_HAS_SSE) ? CPU_MXCSR_BITS : 0);
+}
+
 // ---- whole state --------------------------------------------------------------------------------
 void cpu_fpu_load_host(Cpu *cpu) {
     if (cpu->fpu_live) return;
@@ -37,7 +46,7 @@ void cpu_fpu_load_host(Cpu *cpu) {
 void cpu_fpu_save_host(Cpu *cpu) {
     if (!cpu->fpu_live) return;
     fx_save((FxImage *)(void *)cpu->fpu_image);
-    put_le32(cpu->fpu_image + 24, MXCSR_RESET);
+    put_le32(cpu->fpu_image + 24, CPU_MXCSR_RESET);
     __asm__ volatile("fnclex\n\tfninit");
     cpu->fpu_live = false;
 }
@@ -46,6 +55,7 @@ void fpu_peek(Cpu *cpu, u8 *image512) {
     FxImage *image = (FxImage *)(void *)image512;
     if (cpu->fpu_live) fx_save(image);
     else *image = *(const FxImage *)(const void *)cpu->fpu_image;
+    fx_put_sse(cpu, image);
 }
 
 // ---- environment formats ------------------------------------------------------------------------
@@ -168,6 +178,50 @@ void cpu_h_frstor(Cpu *cpu, u32 offset, u32 mem) {
     __asm__ volatile("frstor %0" : : "m"(state));
 }
 
+// ---- MMX and SSE --------------------------------------------------------------------------------
+static bool mxcsr_set(Cpu *cpu, u32 value) {
+    if (value & ~CPU_MXCSR_BITS) return cpu_raise_error(cpu, VEC_GP, 0);
+    cpu->mxcsr = value;
+    return true;
+}
+
+void cpu_h_ldmxcsr(Cpu *cpu, u32 value) { mxcsr_set(cpu, value); }
+
+void cpu_h_no_mmx(Cpu *cpu) { cpu_raise(cpu, cpu->cr0 & CR0_EM ? VEC_UD : VEC_NM); }
+
+#define FPU_SUMMARY 0x80               // status word: an unmasked exception is pending
+
+// MMX register n; false: a pending x87 exception comes first.
+static bool mmx_read(Cpu *cpu, const FxImage *image, unsigned n, u8 *to) {
+    u32 sw = get_le16(image->byte + 2);
+    if (sw & FPU_SUMMARY) return cpu_raise(cpu, VEC_MF);
+    const u8 *from = image->byte + 32 + 16 * ((n - (sw >> 11)) & 7);     // stored in ST order
+    for (u32 i = 0; i < 8; i++) to[i] = from[i];
+    return true;
+}
+
+// Only bytes whose mask bit is set are checked and stored.
+static void mask_store(Cpu *cpu, u32 offset, u32 mem, const u8 *data, const u8 *mask, u32 bytes) {
+    for (u32 i = 0; i < bytes; i++)
+        if (mask[i] & 0x80 && !cpu_probe(cpu, mem & 7, offset + i, 1, true)) return;
+    for (u32 i = 0; i < bytes; i++)
+        if (mask[i] & 0x80) cpu_store(cpu, mem & 7, offset + i, 1, data[i]);
+}
+
+void cpu_h_maskmov(Cpu *cpu, u32 offset, u32 mem, u32 registers) {
+    unsigned data = registers & 7, mask = registers >> 4 & 7;
+    if (registers & CPU_MASKMOV_XMM) {
+        mask_store(cpu, offset, mem, cpu->xmm + 16 * data, cpu->xmm + 16 * mask, 16);
+        return;
+    }
+    FxImage image;
+    u8 from[8], by[8];
+    fx_save(&image);
+    if (!mmx_read(cpu, &image, data, from) || !mmx_read(cpu, &image, mask, by)) return;
+    mask_store(cpu, offset, mem, from, by, 8);
+    if (!cpu->fault.pending) __asm__ volatile("movq %mm0, %mm0");        // tags and top as MMX sets them
+}
+
 static bool fx_is_aligned(Cpu *cpu, u32 offset, u32 mem) {
     u32 addr = cpu->seg[mem & 7].base + offset;
     return !(addr & 15) || cpu_raise_error(cpu, VEC_GP, 0);
@@ -178,13 +232,12 @@ void cpu_h_fxsave(Cpu *cpu, u32 offset, u32 mem) {
     if (!fx_is_aligned(cpu, offset, mem)) return;
     if (!cpu_probe(cpu, mem & 7, offset, FXSAVE_BYTES, true)) return;
     fx_save(&image);
-    for (u32 i = FXSAVE_XMM; i < FXSAVE_BYTES; i++) image.byte[i] = 0;
+    fx_put_sse(cpu, &image);
     put_le16(image.byte + 6, cpu->fpu_op & 0x7ff);
     put_le32(image.byte + 8, cpu->fpu_ip);
     put_le32(image.byte + 12, cpu->fpu_cs);
     put_le32(image.byte + 16, cpu->fpu_dp);
     put_le32(image.byte + 20, cpu->fpu_ds);
-    put_le32(image.byte + 24, MXCSR_RESET);
     image_store(cpu, offset, mem, image.byte, FXSAVE_BYTES);
 }
 
@@ -192,6 +245,10 @@ void cpu_h_fxrstor(Cpu *cpu, u32 offset, u32 mem) {
     FxImage image, now;
     if (!fx_is_aligned(cpu, offset, mem)) return;
     if (!image_load(cpu, offset, mem, image.byte, FXSAVE_BYTES)) return;
+    if (cpu_has(cpu, CPU_HAS_SSE)) {
+        if (!mxcsr_set(cpu, get_le32(image.byte + 24))) return;
+        for (u32 i = 0; i < sizeof cpu->xmm; i++) cpu->xmm[i] = image.byte[FXSAVE_XMM + i];
+    }
     cpu->fpu_op = get_le16(image.byte + 6) & 0x7ff;
     cpu->fpu_ip = get_le32(image.byte + 8);
     cpu->fpu_cs = get_le16(image.byte + 12);

@@ -22,6 +22,8 @@ enum {
 #define CPU_STR_A32 BIT(6)       // 32-bit addresses and count
 #define CPU_STR_REPNE BIT(7)     // CMPS, SCAS: ends on equal instead of on unequal
 
+#define CPU_MASKMOV_XMM BIT(8)   // maskmov: XMM registers, else MMX
+
 #define HELPER_ARGS_0 Cpu *cpu
 #define HELPER_ARGS_1 Cpu *cpu, u32 a
 #define HELPER_ARGS_2 Cpu *cpu, u32 a, u32 b

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The soft MMU: page walk, filling and dropping of the flat tables.
+// The soft MMU: filling and dropping of the flat tables. The page walk is walk.c's.
 //
 // Invariants
 //  1. An entry of a context is not "invalid" only if its page is in the context's `filled` list;
@@ -8,7 +8,7 @@
 //     linear page or carries WRITER_SEVERAL, in which case the filled lists must be searched.
 //  3. Untouched tables cost nothing: they are private mappings of a small file that holds the
 //     pattern "invalid", so that only pages of the tables with an entry are ever copied.
-//  4. A20 is applied here, once: entries and KNOWN page numbers are behind the gate.
+//  4. A20 is applied by the walk, once: entries and KNOWN page numbers are behind the gate.
 #define _GNU_SOURCE
 #include "cpu/cpu_int.h"
 
@@ -26,20 +26,6 @@
 
 #define WRITER_SET BIT(30)                 // bits 0-19 hold a linear page number
 #define WRITER_SEVERAL BIT(31)
-
-#define PTE_P 0x001u
-#define PTE_W 0x002u
-#define PTE_U 0x004u
-#define PTE_A 0x020u
-#define PTE_D 0x040u
-#define PTE_PS 0x080u
-#define PTE_G 0x100u
-#define PDE_RESERVED 0x003ff000u           // of a 4 MiB page: no PSE-36, no PAT
-
-#define PF_P 1u
-#define PF_W 2u
-#define PF_U 4u
-#define PF_RSVD 8u
 
 // ---- life ---------------------------------------------------------------------------------------
 static void *mmu_map_sparse(size_t bytes) {
@@ -191,77 +177,6 @@ static void context_flush(MmuContext *c, bool keep_global) {
     for (unsigned i = 0; !keep_global && i < ARRAY_LEN(c->large); i++) c->large[i] = 0;
 }
 
-// ---- the page walk ------------------------------------------------------------------------------
-static u32 walk_gate(Cpu *cpu, u32 phys) { return bus_a20(cpu->bus) ? phys : phys & ~BIT(20); }
-
-static u32 walk_read(Cpu *cpu, u32 phys) {
-    phys = walk_gate(cpu, phys);
-    const BusPage *page = bus_page(cpu->bus, phys >> PAGE_SHIFT);
-    if (!page->host) return bus_read(cpu->bus, phy(phys), 4);
-    return get_le32(page->host + (phys & ~PAGE_MASK));
-}
-
-static void walk_write(Cpu *cpu, u32 phys, u32 value) {
-    phys = walk_gate(cpu, phys);
-    bus_write(cpu->bus, phy(phys), 4, value);
-}
-
-static u32 walk_pde_addr(const Cpu *cpu, u32 addr) {
-    return (cpu->cr3 & PAGE_MASK) | (addr >> 20 & 0xffc);
-}
-
-static u32 walk_pte_addr(u32 pde, u32 addr) { return (pde & PAGE_MASK) | (addr >> 10 & 0xffc); }
-
-bool mmu_look(Cpu *cpu, u32 addr, MmuMapping *m) {
-    *m = (MmuMapping){ .phys = addr, .writable = true, .user = true, .dirty = true };
-    if (!(cpu->cr0 & CR0_PG)) return true;
-    m->pde = m->pte = walk_read(cpu, walk_pde_addr(cpu, addr));
-    if (!(m->pde & PTE_P)) return false;
-    m->large = (m->pde & PTE_PS) && (cpu->cr4 & CR4_PSE);
-    u32 rights = m->pde, mask = 0x3fffff;
-    if (!m->large) {
-        m->pte = walk_read(cpu, walk_pte_addr(m->pde, addr));
-        rights &= m->pte;
-        mask = ~PAGE_MASK;
-        if (!(m->pte & PTE_P)) return false;
-    }
-    m->phys = (m->pte & ~mask) | (addr & mask);
-    m->writable = rights & PTE_W;
-    m->user = rights & PTE_U;
-    m->dirty = m->pte & PTE_D;
-    m->global = (m->pte & PTE_G) && (cpu->cr4 & CR4_PGE);
-    return true;
-}
-
-static bool walk_fault(Cpu *cpu, u32 addr, MmuAccess access, bool user, u32 error) {
-    cpu->cr2 = addr;
-    error |= (access == MMU_STORE ? PF_W : 0) | (user ? PF_U : 0);
-    return cpu_raise_error(cpu, VEC_PF, error);
-}
-
-static void walk_mark(Cpu *cpu, u32 addr, MmuMapping *m, bool store) {
-    if (!m->large && !(m->pde & PTE_A))
-        walk_write(cpu, walk_pde_addr(cpu, addr), m->pde | PTE_A);
-    u32 marks = PTE_A | (store ? PTE_D : 0);
-    if ((m->pte & marks) == marks) return;
-    u32 at = m->large ? walk_pde_addr(cpu, addr) : walk_pte_addr(m->pde, addr);
-    walk_write(cpu, at, m->pte | marks);
-    m->dirty = m->dirty || store;
-}
-
-// Walks with all checks (SDM 3A 4.6, 4.7) and sets A and D. False: #PF recorded.
-static bool walk_checked(Cpu *cpu, u32 addr, MmuAccess access, bool user, MmuMapping *m) {
-    if (!mmu_look(cpu, addr, m)) return walk_fault(cpu, addr, access, user, 0);
-    if (!(cpu->cr0 & CR0_PG)) return true;
-    if (m->large && (m->pde & PDE_RESERVED))
-        return walk_fault(cpu, addr, access, user, PF_P | PF_RSVD);
-    m->writable = m->writable || (!user && !(cpu->cr0 & CR0_WP));
-    if ((user && !m->user) || (access == MMU_STORE && !m->writable))
-        return walk_fault(cpu, addr, access, user, PF_P);
-    walk_mark(cpu, addr, m, access == MMU_STORE);
-    return true;
-}
-
 // ---- write entries ------------------------------------------------------------------------------
 static i64 entry_plain(const BusPage *page, u32 linear_page) {
     return (i64)(uintptr_t)page->host - ((i64)linear_page << PAGE_SHIFT);
@@ -345,11 +260,10 @@ static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess acces
 
 bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out) {
     MmuMapping m;
-    if (!walk_checked(cpu, addr.v, access, user, &m)) {
+    if (!mmu_walk(cpu, addr.v, access, user, &m)) {
         cpu->stats.page_faults++;
         return false;
     }
-    m.phys = walk_gate(cpu, m.phys);
     mmu_install(cpu, addr.v, &m, access, user);
     cpu->stats.tlb_fills++;
     mmu_log(cpu, "fill", addr.v, m.phys, user);
@@ -364,14 +278,10 @@ i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store) {
     MmuMapping m;
     Phy unused;
     if (*entry != MMU_INVALID) return *entry;
-    if (!mmu_look(cpu, addr.v, &m)) return MMU_INVALID;
-    if (cpu->cr0 & CR0_PG) {
-        u32 marks = PTE_A | (store ? PTE_D : 0);
-        bool writable = m.writable || (!user && !(cpu->cr0 & CR0_WP));
-        if (!(m.pde & PTE_A) || (m.pte & marks) != marks || (m.large && (m.pde & PDE_RESERVED))) return MMU_INVALID;
-        if ((user && !m.user) || (store && !writable)) return MMU_INVALID;
-    }
-    if (!mmu_fill(cpu, addr, store ? MMU_STORE : MMU_LOAD, user, &unused)) panic("fill after a look");
+    MmuAccess access = store ? MMU_STORE : MMU_LOAD;
+    if (!mmu_look(cpu, addr.v, &m) || !mmu_allows(cpu, &m, access, user)) return MMU_INVALID;
+    if (!m.accessed || (store && !m.dirty)) return MMU_INVALID;
+    if (!mmu_fill(cpu, addr, access, user, &unused)) panic("fill after a look");
     return *entry;
 }
 

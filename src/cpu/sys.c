@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// System instructions: control and debug registers, descriptor table registers, CPUID, MSRs, flags,
-// ports.
+// System instructions: control and debug registers, descriptor table registers, flags, ports.
 //
 // Every helper checks privilege itself. Rules: SDM 2A-2B pseudo code; 3A 2.5 (control registers),
 // 17.2 (debug registers); 1, 19.5 (I/O permission).
 #include "cpu/cpu_int.h"
+#include "cpu/model.h"
 
 static bool sys_need_cpl0(Cpu *cpu) { return cpu->cpl == 0 || cpu_raise_error(cpu, VEC_GP, 0); }
 
@@ -12,58 +12,74 @@ static bool sys_need_cpl0(Cpu *cpu) { return cpu->cpl == 0 || cpu_raise_error(cp
 static bool sys_need_protected(Cpu *cpu) { return cpu_is_protected(cpu) || cpu_raise(cpu, VEC_UD); }
 
 // ---- control registers --------------------------------------------------------------------------
-#define CR0_WRITABLE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW \
-                      | CR0_CD | CR0_PG)
+#define CR0_ALWAYS (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_PG)
+#define CR0_OF_486 (CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD)
 #define CR0_OF_MMU (CR0_PE | CR0_WP | CR0_PG)
-#define CR4_WRITABLE (CR4_TSD | CR4_DE | CR4_PSE | CR4_PGE)
-#define CR3_WRITABLE 0xfffff018u
+#define CR0_OF_PDPTE (CR0_CD | CR0_NW | CR0_PG)
+#define CR4_OF_MMU (CR4_PSE | CR4_PAE | CR4_PGE)
+#define CR3_PCD_PWT 0x18u
+
+// CR1 and CR5 on do not exist; CR4 came with the first of its bits.
+static bool cr_exists(Cpu *cpu, u32 n) {
+    bool exists = n == 0 || n == 2 || n == 3 || (n == 4 && cpu_cr4_bits(cpu));
+    return exists || cpu_raise(cpu, VEC_UD);
+}
 
 u32 cpu_h_read_cr(Cpu *cpu, u32 n) {
-    if (n != 0 && n != 2 && n != 3 && n != 4) {
-        cpu_raise(cpu, VEC_UD);
-        return 0;
-    }
-    if (!sys_need_cpl0(cpu)) return 0;
+    if (!cr_exists(cpu, n) || !sys_need_cpl0(cpu)) return 0;
     return n == 0 ? cpu->cr0 : n == 2 ? cpu->cr2 : n == 3 ? cpu->cr3 : cpu->cr4;
 }
 
+// PAE's four directory pointers are read when CR3 is loaded, and when a bit that they depend on
+// changes (SDM 3A 4.4.1). False: #GP recorded.
+static bool load_pdptes(Cpu *cpu, u32 cr0, u32 cr3, u32 cr4) {
+    if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE)) return true;
+    return walk_load_pdptes(cpu, cr3) || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
 static void write_cr0(Cpu *cpu, u32 value) {
-    bool bad = ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD));
+    bool new_bits = cpu_has(cpu, CPU_HAS_I486);
+    bool bad = ((value & CR0_PG) && !(value & CR0_PE))
+        || (new_bits && (value & CR0_NW) && !(value & CR0_CD));
     if (bad) {
         cpu_raise_error(cpu, VEC_GP, 0);
         return;
     }
     u32 old = cpu->cr0;
-    cpu->cr0 = (value & CR0_WRITABLE) | CR0_ET;
+    value = (value & (CR0_ALWAYS | (new_bits ? CR0_OF_486 : 0))) | CR0_ET;
+    if (((old ^ value) & CR0_OF_PDPTE) && !load_pdptes(cpu, value, cpu->cr3, cpu->cr4)) return;
+    cpu->cr0 = value;
     if ((old ^ cpu->cr0) & CR0_OF_MMU) mmu_flush(cpu, false);
     if ((old ^ cpu->cr0) & CR0_PE) cpu_update_mode(cpu);
     else cpu_update_privilege(cpu);
 }
 
 static void write_cr4(Cpu *cpu, u32 value) {
-    if (value & ~CR4_WRITABLE) {
+    u32 changed = cpu->cr4 ^ value;
+    if (value & ~cpu_cr4_bits(cpu)) {
         cpu_raise_error(cpu, VEC_GP, 0);
         return;
     }
-    u32 changed = cpu->cr4 ^ value;
+    if ((changed & CR4_OF_MMU) && !load_pdptes(cpu, cpu->cr0, cpu->cr3, value)) return;
     cpu->cr4 = value;
-    if (changed & (CR4_PSE | CR4_PGE)) mmu_flush(cpu, false);
+    if (changed & CR4_OF_MMU) mmu_flush(cpu, false);
     cpu_update_privilege(cpu);
 }
 
+bool cpu_load_cr3(Cpu *cpu, u32 value) {
+    u32 table = cpu->cr4 & CR4_PAE ? ~31u : PAGE_MASK;
+    if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !walk_load_pdptes(cpu, value)) return false;
+    cpu->cr3 = value & (table | CR3_PCD_PWT);
+    mmu_flush(cpu, true);
+    return true;
+}
+
 void cpu_h_write_cr(Cpu *cpu, u32 n, u32 value) {
-    if (n != 0 && n != 2 && n != 3 && n != 4) {
-        cpu_raise(cpu, VEC_UD);
-        return;
-    }
-    if (!sys_need_cpl0(cpu)) return;
+    if (!cr_exists(cpu, n) || !sys_need_cpl0(cpu)) return;
     if (n == 0) write_cr0(cpu, value);
     if (n == 2) cpu->cr2 = value;
+    if (n == 3 && !cpu_load_cr3(cpu, value)) cpu_raise_error(cpu, VEC_GP, 0);
     if (n == 4) write_cr4(cpu, value);
-    if (n == 3) {
-        cpu->cr3 = value & CR3_WRITABLE;
-        mmu_flush(cpu, true);
-    }
 }
 
 u32 cpu_h_smsw(Cpu *cpu) { return cpu->cr0; }
@@ -216,94 +232,6 @@ u32 cpu_h_arpl(Cpu *cpu, u32 to, u32 from) {
 
 void cpu_h_invlpg(Cpu *cpu, u32 offset, u32 mem) {
     if (sys_need_cpl0(cpu)) mmu_drop_page(cpu, lin(cpu->seg[mem & 7].base + offset));
-}
-
-// ---- CPUID, TSC, MSRs ---------------------------------------------------------------------------
-static void cpuid_put(Cpu *cpu, u32 a, u32 b, u32 c, u32 d) {
-    cpu->regs[CPU_EAX] = a;
-    cpu->regs[CPU_EBX] = b;
-    cpu->regs[CPU_ECX] = c;
-    cpu->regs[CPU_EDX] = d;
-}
-
-// 16 bytes of the name per leaf 0x80000002..4.
-static void cpuid_brand(Cpu *cpu, unsigned part) {
-    static const char name[48] = "glassbox i386 CPU";
-    const char *at = name + 16 * part;
-    cpuid_put(cpu, get_le32(at), get_le32(at + 4), get_le32(at + 8), get_le32(at + 12));
-}
-
-void cpu_h_cpuid(Cpu *cpu) {
-    u32 leaf = cpu->regs[CPU_EAX];
-    if (leaf >= 0x80000002 && leaf <= 0x80000004) cpuid_brand(cpu, leaf - 0x80000002);
-    else if (leaf == 0x80000000) cpuid_put(cpu, 0x80000004, 0, 0, 0);
-    else if (leaf == 0x80000001) cpuid_put(cpu, 0, 0, 0, 0);
-    else if (leaf == 0)                                     // "Genu" "ineI" "ntel"
-        cpuid_put(cpu, cpu->cpuid_level, 0x756e6547, 0x6c65746e, 0x49656e69);
-    else cpuid_put(cpu, cpu->cpuid_signature, 0, 0, cpu->cpuid_features);
-}
-
-// Strictly increasing, one tick per guest nanosecond.
-static u64 tsc_read(Cpu *cpu) {
-    u64 now = bus_now_ns(cpu->bus);
-    if (now <= cpu->tsc_last) now = cpu->tsc_last + 1;
-    cpu->tsc_last = now;
-    return now + cpu->tsc_offset;
-}
-
-static void sys_put_wide(Cpu *cpu, u64 value) {
-    cpu->regs[CPU_EAX] = (u32)value;
-    cpu->regs[CPU_EDX] = (u32)(value >> 32);
-}
-
-void cpu_h_rdtsc(Cpu *cpu) {
-    if ((cpu->cr4 & CR4_TSD) && !sys_need_cpl0(cpu)) return;
-    sys_put_wide(cpu, tsc_read(cpu));
-}
-
-void cpu_h_rdpmc(Cpu *cpu) { cpu_raise_error(cpu, VEC_GP, 0); }
-
-enum { MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_MICROCODE = 0x8b, MSR_SYSENTER_CS = 0x174,
-       MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, MSR_MISC_ENABLE = 0x1a0 };
-
-// Registers that are only stored; -1: not one of them.
-static int msr_plain(u32 msr) {
-    return msr == MSR_MICROCODE ? 0 : msr == MSR_MISC_ENABLE ? 1 : -1;
-}
-
-static bool msr_unknown(Cpu *cpu, const char *what, u32 msr) {
-    log_guest_error(cpu->log, "cpu", "%s of unknown MSR %08x at %04x:%08x", what, msr,
-                    cpu->seg[CPU_CS].selector, cpu->eip);
-    return cpu_raise_error(cpu, VEC_GP, 0);
-}
-
-void cpu_h_rdmsr(Cpu *cpu) {
-    u32 msr = cpu->regs[CPU_ECX];
-    if (!sys_need_cpl0(cpu)) return;
-    switch (msr) {
-    case MSR_TSC: sys_put_wide(cpu, tsc_read(cpu)); return;
-    case MSR_APIC_BASE: sys_put_wide(cpu, cpu->msr_apic_base); return;
-    case MSR_SYSENTER_CS: sys_put_wide(cpu, cpu->msr_sysenter_cs); return;
-    case MSR_SYSENTER_ESP: sys_put_wide(cpu, cpu->msr_sysenter_esp); return;
-    case MSR_SYSENTER_EIP: sys_put_wide(cpu, cpu->msr_sysenter_eip); return;
-    }
-    if (msr_plain(msr) >= 0) sys_put_wide(cpu, cpu->msr_misc[msr_plain(msr)]);
-    else msr_unknown(cpu, "read", msr);
-}
-
-void cpu_h_wrmsr(Cpu *cpu) {
-    u32 msr = cpu->regs[CPU_ECX], low = cpu->regs[CPU_EAX];
-    u64 value = low | (u64)cpu->regs[CPU_EDX] << 32;
-    if (!sys_need_cpl0(cpu)) return;
-    switch (msr) {
-    case MSR_TSC: cpu->tsc_offset += value - tsc_read(cpu); return;
-    case MSR_APIC_BASE: cpu->msr_apic_base = value; return;
-    case MSR_SYSENTER_CS: cpu->msr_sysenter_cs = low; return;
-    case MSR_SYSENTER_ESP: cpu->msr_sysenter_esp = low; return;
-    case MSR_SYSENTER_EIP: cpu->msr_sysenter_eip = low; return;
-    }
-    if (msr_plain(msr) >= 0) cpu->msr_misc[msr_plain(msr)] = value;
-    else msr_unknown(cpu, "write", msr);
 }
 
 // ---- HLT, caches --------------------------------------------------------------------------------

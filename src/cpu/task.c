@@ -117,11 +117,10 @@ static void task_set_busy(Cpu *cpu, u32 desc_addr, bool busy) {
     mem_store(cpu, desc_addr + 4, 4, false, hi);
 }
 
-static void task_take_registers(Cpu *cpu, const TaskState *t, bool nested) {
-    if (t->wide && (cpu->cr0 & CR0_PG) && t->cr3 != cpu->cr3) {
-        cpu->cr3 = t->cr3;
-        mmu_flush(cpu, true);
-    }
+// False: the new task's page directory pointers are bad, CR3 stays.
+static bool task_take_registers(Cpu *cpu, const TaskState *t, bool nested) {
+    bool loads = t->wide && (cpu->cr0 & CR0_PG) && (t->cr3 != cpu->cr3 || (cpu->cr4 & CR4_PAE));
+    bool mapped = !loads || cpu_load_cr3(cpu, t->cr3);
     for (unsigned i = 0; i < 8; i++) cpu->regs[i] = t->regs[i];
     cpu->eip = t->eip;
     for (unsigned i = 0; i < 6; i++) seg_fill_null(&cpu->seg[i], t->segs[i]);
@@ -130,11 +129,12 @@ static void task_take_registers(Cpu *cpu, const TaskState *t, bool nested) {
     cpu->dr[7] &= ~DR7_LOCAL;
     cpu->cpl = t->segs[CPU_CS] & 3;
     u32 mask = FLAG_OSZAPC | FLAG_TF | FLAG_IF | FLAG_DF | FLAG_IOPL | FLAG_NT;
-    if (t->wide) mask |= FLAG_RF | FLAG_VM | FLAG_AC | FLAG_VIF | FLAG_VIP | FLAG_ID;
+    if (t->wide) mask |= FLAG_RF | FLAG_VM | flags_of_model(cpu);
     if (!(cpu->dr[7] & 0xff)) mask &= ~FLAG_RF;
     cpu->eflags = 2;
     cpu_set_eflags(cpu, t->eflags | (nested ? FLAG_NT : 0), mask);
     cpu_update_mode(cpu);
+    return mapped;
 }
 
 // ---- in the new task ----------------------------------------------------------------------------
@@ -214,9 +214,9 @@ bool task_switch(Cpu *cpu, u32 selector, Desc *d, TaskVia via, u32 next_eip, boo
     if (via != TASK_IRET) task_set_busy(cpu, d->addr, true);
     seg_fill(&cpu->tr, selector, d);
     cpu->tr.access |= 2;                                   // busy
-    task_take_registers(cpu, &t, nested);
+    bool mapped = task_take_registers(cpu, &t, nested) || seg_fault(cpu, VEC_TS, selector, ext);
     cpu->stats.task_switches++;
-    if (!task_start(cpu, &t, has_error, error)) cpu_deliver(cpu);
+    if (!mapped || !task_start(cpu, &t, has_error, error)) cpu_deliver(cpu);
     cpu->no_restart = kept;
     return true;
 }

@@ -2,9 +2,9 @@
 // Intel PIIX3 (82371SB, datasheet 290550).
 //
 // Rules
-//  1. A PIRQ line reaches the interrupt controller that registers 0x60..0x63 name (bit 7: none).
-//     Only inputs that a PIRQ is routed to are driven, so that ISA devices keep theirs.
-//  2. Interrupt inputs driven here are levels: an input is high while any PIRQ routed to it is.
+//  1. A PIRQ line reaches the interrupt input that registers 0x60..0x63 name (bit 7: none).
+//  2. Interrupt inputs driven here are levels: an input is high while any PIRQ routed to it is. The
+//     board joins them with what ISA devices drive.
 #include "dev/piix.h"
 
 #include "bus/device.h"
@@ -28,16 +28,27 @@ static const Field piix_fields[] = {
     FIELD(Piix, reset_control, FIELD_UINT, 0),
 };
 
-static void piix_route(Piix *p) {
+static u16 piix_wanted(const Piix *p) {
     u16 want = 0;
     for (unsigned n = 0; n < 4; n++) {
         u32 route = pci_get(p->isa, (u8)(REG_PIRQ + n), 1);
         if (!(route & 0x80) && (p->pirq >> n & 1)) want |= (u16)(BIT(route & 15) & PIRQ_IRQS);
     }
-    u16 changed = want ^ p->driven;
+    return want;
+}
+
+static void piix_route(Piix *p) {
+    u16 want = piix_wanted(p), changed = want ^ p->driven;
     p->driven = want;
     for (unsigned i = 0; i < 16; i++)
         if (changed >> i & 1) wire_set(&p->irq[i], want >> i & 1);
+}
+
+// After reset and loading: the inputs themselves know nothing of what is driven here.
+static void piix_drive(void *self) {
+    Piix *p = self;
+    for (unsigned i = 0; i < 16; i++)
+        if (PIRQ_IRQS >> i & 1) wire_set(&p->irq[i], p->driven >> i & 1);
 }
 
 static void piix_set_pirq(void *self, unsigned n, bool level) {
@@ -65,7 +76,7 @@ static void piix_out_reset(void *self, u16 port, unsigned size_bytes, u32 value)
 }
 
 static const DeviceClass piix_class = {
-    "piix3", piix_fields, ARRAY_LEN(piix_fields), NULL, NULL, NULL,
+    "piix3", piix_fields, ARRAY_LEN(piix_fields), piix_drive, piix_drive, NULL,
 };
 
 static PciFn *piix_add_isa(PciBus *pci, unsigned device) {

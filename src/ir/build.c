@@ -13,7 +13,7 @@ const IrInfo ir_info[IR_CODE_COUNT] = {
 IrBlock *ir_block_new(Arena *arena, const IrHelpers *helpers, u32 eip, u32 mode, bool code32) {
     IrBlock *b = arena_alloc(arena, sizeof *b);
     *b = (IrBlock){ .arena = arena, .helpers = helpers, .eip = eip, .end_eip = eip,
-                    .mode = mode, .code32 = code32, .capacity = 128, .const_capacity = 32,
+                    .mode = mode, .features = 0xffffffff, .code32 = code32, .capacity = 128, .const_capacity = 32,
                     .code_limit = 0xffffffff };
     b->ops = arena_alloc(arena, b->capacity * sizeof *b->ops);
     b->consts = arena_alloc(arena, b->const_capacity * sizeof *b->consts);

@@ -156,7 +156,8 @@ static bool eval_wide(Eval *e, const IrOp *op) {
 
 static bool eval_fpu(Eval *e, const IrOp *op) {
     u32 eax = e->m->regs[0], flags = e->flags;
-    ir_fpu_run(op->imm, &eax, &flags);
+    u32 trap = ir_fpu_run(op->imm, &eax, &flags);
+    if (trap) return eval_raise(e, trap, false, 0);
     if (ir_fpu_writes_ax(op)) e->m->regs[0] = eax;
     if (op->fdef) e->flags = flags;
     return true;
@@ -167,8 +168,9 @@ static bool eval_fpu_load(Eval *e, const IrOp *op) {
     require(op->aux <= sizeof buffer);
     if (!e->m->load(e->m->self, op, eval_read(e, op, IR_A), op->aux, buffer))
         return eval_end(e, IR_EVAL_FAULT);
-    ir_fpu_run_memory(op->imm, buffer);
-    return true;
+    bool unused;
+    u32 trap = ir_fpu_run_memory(op->imm, buffer, &unused);
+    return trap ? eval_raise(e, trap, false, 0) : true;
 }
 
 // The stack may be popped, so that the write must be known to succeed first.
@@ -178,8 +180,36 @@ static bool eval_fpu_store(Eval *e, const IrOp *op) {
     u32 at = eval_read(e, op, IR_A);
     require(op->aux <= sizeof buffer);
     if (!m->probe(m->self, op, at, op->aux)) return eval_end(e, IR_EVAL_FAULT);
-    if (!ir_fpu_run_memory(op->imm, buffer)) return true;
+    bool stored;
+    u32 trap = ir_fpu_run_memory(op->imm, buffer, &stored);
+    if (trap) return eval_raise(e, trap, false, 0);
+    if (!stored) return true;
     if (!m->store(m->self, op, at, op->aux, buffer)) return eval_end(e, IR_EVAL_FAULT);
+    return true;
+}
+
+// mem: the operand's bytes, or NULL. False: an exception came instead.
+static bool eval_simd_run(Eval *e, const IrOp *op, void *mem) {
+    u32 general = op->code == IR_SIMD && op->a != IR_NONE ? eval_read(e, op, IR_A) : 0, flags = 0;
+    u32 trap = ir_simd_run(e->m, op->imm, mem, &general, &flags);
+    if (trap) return eval_raise(e, trap, false, 0);
+    if (op->d != IR_NONE) eval_write(e, op, general);
+    if (op->fdef) e->flags = flags;
+    return true;
+}
+
+static bool eval_simd_load(Eval *e, const IrOp *op) {
+    u8 buffer[16] __attribute__((aligned(16))) = { 0 };
+    if (!e->m->load(e->m->self, op, eval_read(e, op, IR_A), op->aux, buffer))
+        return eval_end(e, IR_EVAL_FAULT);
+    return eval_simd_run(e, op, buffer);
+}
+
+static bool eval_simd_store(Eval *e, const IrOp *op) {
+    u8 buffer[16] __attribute__((aligned(16))) = { 0 };
+    if (!eval_simd_run(e, op, buffer)) return false;
+    if (!e->m->store(e->m->self, op, eval_read(e, op, IR_A), op->aux, buffer))
+        return eval_end(e, IR_EVAL_FAULT);
     return true;
 }
 
@@ -253,6 +283,9 @@ static bool eval_op(Eval *e, const IrOp *op) {
     case IR_FPU: return eval_fpu(e, op);
     case IR_FPULD: return eval_fpu_load(e, op);
     case IR_FPUST: return eval_fpu_store(e, op);
+    case IR_SIMD: return eval_simd_run(e, op, NULL);
+    case IR_SIMDLD: return eval_simd_load(e, op);
+    case IR_SIMDST: return eval_simd_store(e, op);
     case IR_JCC: case IR_JZ: case IR_JNZ: case IR_JMP: case IR_JMPI: case IR_LEAVE: case IR_RAISE:
         return eval_exit(e, op);
     default: eval_alu(e, op); return true;

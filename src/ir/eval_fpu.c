@@ -11,13 +11,13 @@ enum { FPU_ENTRY_BYTES = 4 };
 enum { FPU_IE = 1, FPU_OE = 8, FPU_UE = 16 };
 
 extern const u8 ir_fpu_register_table[], ir_fpu_memory_table[];
-void ir_fpu_execute(const u8 *entry, void *mem, u32 *eax, u32 *flags);
+u32 ir_fpu_execute(const u8 *entry, void *mem, u32 *eax, u32 *flags);
 
-void ir_fpu_run(u32 imm, u32 *eax, u32 *flags) {
+u32 ir_fpu_run(u32 imm, u32 *eax, u32 *flags) {
     unsigned first = (imm & 0xff) - 0xd8, second = (imm >> 8) - 0xc0;
     require(first < 8 && second < 64);
-    ir_fpu_execute(ir_fpu_register_table + (first * 64 + second) * FPU_ENTRY_BYTES, NULL, eax,
-                   flags);
+    return ir_fpu_execute(ir_fpu_register_table + (first * 64 + second) * FPU_ENTRY_BYTES, NULL, eax,
+                          flags);
 }
 
 static bool fpu_has_stored(unsigned first, unsigned digit) {
@@ -27,10 +27,12 @@ static bool fpu_has_stored(unsigned first, unsigned digit) {
     return !(status & ~control & (FPU_IE | FPU_OE | FPU_UE));
 }
 
-bool ir_fpu_run_memory(u32 imm, void *mem) {
+u32 ir_fpu_run_memory(u32 imm, void *mem, bool *stored) {
     unsigned first = (imm & 0xff) - 0xd8, digit = imm >> 8;
     u32 eax = 0, flags = 0;
     require(first < 8 && digit < 8);
-    ir_fpu_execute(ir_fpu_memory_table + (first * 8 + digit) * FPU_ENTRY_BYTES, mem, &eax, &flags);
-    return fpu_has_stored(first, digit);
+    const u8 *entry = ir_fpu_memory_table + (first * 8 + digit) * FPU_ENTRY_BYTES;
+    u32 trap = ir_fpu_execute(entry, mem, &eax, &flags);
+    *stored = !trap && fpu_has_stored(first, digit);
+    return trap;
 }

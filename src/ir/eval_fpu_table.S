@@ -3,10 +3,14 @@
 //
 //   ir_fpu_register_table   8 * 64 entries of 4 bytes: D8+i C0+j, ret
 //   ir_fpu_memory_table     8 * 8 entries of 4 bytes:  D8+i /digit (%rdi), ret
-//   ir_fpu_execute(entry, mem, u32 *eax, u32 *flags)
+//   u32 ir_fpu_execute(entry, mem, u32 *eax, u32 *flags)
 //                           runs an entry with EAX, OSZAPC and the operand in place; FNSTSW AX changes
-//                           *eax, FCOMI and the like *flags
+//                           *eax, FCOMI and the like *flags. 0, or the trap number when a pending
+//                           exception came to ir_fpu_landing (with that number in EAX)
     .text
+    .globl ir_fpu_code_start, ir_fpu_code_end, ir_fpu_landing
+    .hidden ir_fpu_code_start, ir_fpu_code_end, ir_fpu_landing
+ir_fpu_code_start:
     .altmacro
 
     .macro register_entry first, second
@@ -55,6 +59,10 @@ ir_fpu_memory_table:
     .type ir_fpu_execute, @function
 ir_fpu_execute:
     .cfi_startproc
+    push %rbx
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset %rbx, 0
+    mov %rsp, %rbx
     mov %rdx, %r9
     mov %rdi, %r8
     mov %rsi, %rdi
@@ -74,7 +82,17 @@ ir_fpu_execute:
     .cfi_adjust_cfa_offset -8
     and $0x8d5, %eax
     mov %eax, (%rcx)
+    xor %eax, %eax
+1:  pop %rbx
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore %rbx
     ret
+ir_fpu_code_end:
+ir_fpu_landing:
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset %rbx, 0
+    mov %rbx, %rsp
+    jmp 1b
     .cfi_endproc
     .size ir_fpu_execute, . - ir_fpu_execute
 

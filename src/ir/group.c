@@ -38,15 +38,19 @@ typedef struct Grouper {
 } Grouper;
 
 static bool group_is_access(const IrOp *op) {
-    return op->code == IR_LOAD || op->code == IR_STORE || op->code == IR_FPULD || op->code == IR_FPUST;
+    switch (op->code) {
+    case IR_LOAD: case IR_STORE: case IR_FPULD: case IR_FPUST: return true;
+    case IR_SIMDLD: case IR_SIMDST: return !(op->attr & IR_ALIGN16);
+    default: return false;
+    }
 }
 
 static unsigned group_bytes(const IrOp *op) {
-    return op->code == IR_FPULD || op->code == IR_FPUST ? op->aux : op->size;
+    return op->code == IR_LOAD || op->code == IR_STORE ? op->size : op->aux;
 }
 
 static bool group_writes(const IrOp *op) {
-    return op->code == IR_STORE || op->code == IR_FPUST || op->attr & IR_RMW;
+    return op->code == IR_STORE || op->code == IR_FPUST || op->code == IR_SIMDST || op->attr & IR_RMW;
 }
 
 static GroupAddr group_resolve(const Grouper *g, IrRef r) {
@@ -148,6 +152,29 @@ static void group_effects(Grouper *g, const IrOp *op, u32 i) {
     group_define(g, op);
 }
 
+// May a group's check stand at op i? Where it fails the guest instruction begins anew, so that nothing
+// of it may have been done that shows: an access before i must be in a group (RAM) as well.
+static bool group_may_begin(const Grouper *g, u32 i, const u16 *chosen) {
+    while (i-- > 0 && g->b->ops[i].code != IR_INSN) {
+        const IrOp *op = &g->b->ops[i];
+        if (op->code == IR_CALL) return false;
+        if (group_is_access(op) && !(g->of_op[i] && chosen[g->of_op[i] - 1])) return false;
+    }
+    return true;
+}
+
+// Drops the candidate's first members until one is left where the check may stand.
+static void group_find_first(Grouper *g, u32 n, const u16 *chosen) {
+    Candidate *c = &g->candidate[n];
+    for (u32 i = c->first; i <= c->last && c->count > 1; i++) {
+        if (g->of_op[i] != n + 1) continue;
+        c->first = i;
+        if (group_may_begin(g, i, chosen)) return;
+        g->of_op[i] = 0;
+        c->count--;
+    }
+}
+
 // Gives the candidates with two or more members registers, in order; the rest stay single accesses.
 static void group_choose(Grouper *g, u16 *chosen) {
     IrBlock *b = g->b;
@@ -156,6 +183,7 @@ static void group_choose(Grouper *g, u16 *chosen) {
     for (u32 n = 0; n < g->candidates; n++) {
         Candidate *c = &g->candidate[n];
         chosen[n] = 0;
+        if (c->count > 1) group_find_first(g, n, chosen);
         if (c->count < 2 || b->group_count == IR_MAX_GROUPS) continue;
         unsigned reg = !busy[0] || busy_until[0] < c->first ? 0 : 1;
         if (reg == 1 && busy[1] && busy_until[1] >= c->first) continue;

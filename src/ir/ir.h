@@ -77,13 +77,14 @@ enum IrAttr {
     IR_GROUP_FIRST = 2,  // first access of a group: its check covers the whole group (ir_group)
     IR_GROUPED = 4,      // later access of a group: cannot fault any more
     IR_RETURN = 8,       // JMPI of a near return
+    IR_ALIGN16 = 16,     // SIMDLD, SIMDST of 16 bytes that must be aligned
 };
 
 typedef struct IrOp {
     u8 code;             // IrCode
     u8 size;             // operation size in bytes: 1, 2, 4
     u8 cc;               // condition code 0-15 (hardware encoding) of JCC, SEL, SETCC
-    u8 aux;              // ZEXT/SEXT: source bytes; EA: scale log2; FPULD/FPUST: bytes; INSN: length
+    u8 aux;              // ZEXT/SEXT: source bytes; EA: scale log2; FPULD .. SIMDST: bytes; INSN: length
     u8 seg;              // memory ops: segment register 0-5
     u8 seg_class;        // memory ops: what must be checked (MODE_SEG_CLASS of the mode translated for)
     u8 attr;             // IrAttr
@@ -119,6 +120,7 @@ typedef struct IrBlock {
     u32 insns;           // guest instructions
     u16 flags_in;        // after ir_flags(): OSZAPC bits at entry that somebody may see
     u32 mode;            // the mode word it was translated for (opaque here)
+    u32 features;        // what the guest's processor has (opaque here); all, until somebody says otherwise
     bool code32;
     u32 code_limit;      // last offset in the code segment: a jump beyond it faults
     const struct IrHelpers *helpers;
@@ -159,6 +161,18 @@ void ir_jmpi(IrBlock *b, IrRef a);
 void ir_leave(IrBlock *b);
 void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error);
 
+// ---- MMX and SSE instructions: what the imm of SIMD, SIMDLD, SIMDST says (simd.c) -------------------
+#define IR_SIMD_IMM(prefix, opcode, modrm, imm8) \
+    ((u32)(prefix) | (u32)(opcode) << 8 | (u32)(modrm) << 16 | (u32)(imm8) << 24)
+bool ir_simd_has_imm8(u32 imm);
+bool ir_simd_may_fault(u32 imm);             // besides its memory access: #XM, pending #MF
+bool ir_simd_uses_xmm(u32 imm);              // XMM registers or MXCSR
+bool ir_simd_writes_general(u32 imm);        // operand d instead of a ModRM field
+bool ir_simd_reads_general(u32 imm);         // operand a, in register forms
+bool ir_simd_general_in_rm(u32 imm);         // that field is rm; else reg
+bool ir_simd_sets_flags(u32 imm);
+static inline bool ir_simd_is_emms(u32 imm) { return (imm & 0xffff) == 0x7700; }     // no ModRM
+
 // ---- passes (each states its contract in one line) ------------------------------------------------
 // Folds constants, forwards constants held in temporaries, turns EA of constants into constants.
 void ir_fold(IrBlock *b);
@@ -190,7 +204,15 @@ typedef struct IrMachine {
     bool (*probe)(void *self, const IrOp *op, u32 addr, u32 bytes);
     bool (*call)(void *self, unsigned helper, u32 a, u32 b, u32 c, u64 *result);         // false: fault
     void (*raise)(void *self, unsigned vector, bool has_error, u32 error);
+    u8 *xmm;                                 // XMM0-7, 16 bytes each, aligned to 16
+    u32 *mxcsr;
+    u8 *thunk;                               // IR_THUNK_BYTES of writable, executable memory
 } IrMachine;
+#define IR_THUNK_BYTES 16
+// x87, MMX and SSE instructions run on the host: when one takes SIGFPE (at pc, in the machine's thunk or
+// eval's own code), the handler goes on at the address returned, with the trap number (16, 19) in RAX;
+// eval then calls raise() with it. NULL: pc is none of eval's.
+const void *ir_host_landing(const void *pc, const u8 *thunk);
 
 typedef enum IrEvalEnd { IR_EVAL_JUMP, IR_EVAL_LEAVE, IR_EVAL_FAULT, IR_EVAL_POLL } IrEvalEnd;
 typedef struct IrEvalResult {

@@ -37,7 +37,11 @@ static inline bool ir_has_cc(unsigned code) {
 }
 static inline bool ir_is_memory(unsigned code) {
     return code == IR_LOAD || code == IR_STORE || code == IR_PROBE || code == IR_FPULD ||
-           code == IR_FPUST;
+           code == IR_FPUST || code == IR_SIMDLD || code == IR_SIMDST;
+}
+// The operand's bytes are in aux.
+static inline bool ir_has_memory_bytes(unsigned code) {
+    return code == IR_FPULD || code == IR_FPUST || code == IR_SIMDLD || code == IR_SIMDST;
 }
 // FNSTSW AX: the one x87 op that writes a general register.
 static inline bool ir_fpu_writes_ax(const IrOp *op) {
@@ -65,9 +69,12 @@ enum { IR_CLASS_FLAT = 1 };                           // the class that is not p
 u32 ir_alu_run(const IrOp *op, u32 a, u32 b, u32 c, u32 *flags);
 // MULW, IMULW, DIVW, IDIVW on EAX/EDX. False: #DE, nothing changed.
 bool ir_alu_run_wide(const IrOp *op, u32 *regs, u32 a, u32 *flags);
-// x87 on the host FPU. Register form: eax and flags as the instruction leaves them.
-void ir_fpu_run(u32 imm, u32 *eax, u32 *flags);
-// Memory form with `mem` (at least 16 bytes). False: an unmasked exception kept it from storing.
-bool ir_fpu_run_memory(u32 imm, void *mem);
+// x87 on the host FPU. Register form: eax and flags as the instruction leaves them. 0, or the trap number
+// when a pending exception came instead (these and the next: see ir_host_landing()).
+u32 ir_fpu_run(u32 imm, u32 *eax, u32 *flags);
+// Memory form with `mem` (at least 16 bytes). *stored: no unmasked exception kept it from storing.
+u32 ir_fpu_run_memory(u32 imm, void *mem, bool *stored);
+// MMX, SSE. `general` is the general register operand, in and out; mem NULL: register form.
+u32 ir_simd_run(IrMachine *m, u32 imm, void *mem, u32 *general, u32 *flags);
 
 #endif

@@ -266,6 +266,44 @@ static bool parse_fpu(Parse *ps, IrOp *op) {
     return true;
 }
 
+// [66|f2|f3] 0f opcode
+static bool parse_simd_opcode(Parse *ps, IrOp *op) {
+    u32 prefix = 0, escape, opcode;
+    if (!take_hex(ps, &escape)) return false;
+    if (escape != 0x0f) {
+        prefix = escape;
+        if (!take_hex(ps, &escape)) return false;
+    }
+    if (prefix > 0xff || escape != 0x0f) return fail(ps, "[prefix] 0f opcode expected");
+    if (!take_hex(ps, &opcode)) return false;
+    op->imm = IR_SIMD_IMM(prefix, opcode & 0xff, 0, 0);
+    return true;
+}
+
+static bool parse_simd_imm8(Parse *ps, IrOp *op) {
+    u32 v = 0;
+    skip_blanks(ps);
+    if (*ps->p == '$' && !parse_imm(ps, &v)) return false;
+    op->imm |= v << 24;
+    return true;
+}
+
+static bool parse_simd(Parse *ps, IrOp *op) {
+    u32 modrm;
+    if (!parse_operand(ps, op, IR_D) || !expect(ps, ',') || !parse_operand(ps, op, IR_A)) return false;
+    if (!expect(ps, ',') || !parse_simd_opcode(ps, op) || !take_hex(ps, &modrm)) return false;
+    op->imm |= (modrm & 0xff) << 16;
+    return parse_simd_imm8(ps, op);
+}
+
+static bool parse_simd_memory(Parse *ps, IrOp *op) {
+    u32 reg;
+    if (op->code == IR_SIMDLD && !(parse_operand(ps, op, IR_D) && expect(ps, ','))) return false;
+    if (!parse_simd_opcode(ps, op) || !expect(ps, '/') || !take_hex(ps, &reg)) return false;
+    op->imm |= (reg & 0x1f) << 19;
+    return parse_simd_imm8(ps, op) && expect(ps, ',') && parse_address(ps, op);
+}
+
 static bool parse_raise(Parse *ps, IrOp *op) {
     u32 error;
     if (!parse_imm(ps, &op->imm)) return false;
@@ -299,6 +337,8 @@ static bool parse_operands(Parse *ps, IrOp *op) {
     case IR_CALL: return parse_call(ps, op);
     case IR_FPU: return parse_fpu(ps, op);
     case IR_FPULD: case IR_FPUST: return parse_x87_memory(ps, op);
+    case IR_SIMD: return parse_simd(ps, op);
+    case IR_SIMDLD: case IR_SIMDST: return parse_simd_memory(ps, op);
     case IR_RAISE: return parse_raise(ps, op);
     default: return parse_row_operands(ps, op);
     }
@@ -352,6 +392,8 @@ static bool parse_attributes(Parse *ps, IrOp *op) {
             return false;
         } else if (!strcmp(name, "rmw")) {
             op->attr |= IR_RMW;
+        } else if (!strcmp(name, "aligned")) {
+            op->attr |= IR_ALIGN16;
         } else if (!strcmp(name, "addr16")) {
             op->addr16 = 1;
         } else if (!parse_field(ps, name, op)) {
@@ -385,7 +427,6 @@ static bool parse_cc(Parse *ps, const char *name, IrOp *op) {
 // The parts behind the name: condition, size (x87 memory: operand bytes), source size.
 static bool parse_suffixes(Parse *ps, IrOp *op) {
     char part[PARSE_NAME_BYTES];
-    bool x87_memory = op->code == IR_FPULD || op->code == IR_FPUST;
     unsigned numbers = 0;
     if (ir_has_cc(op->code) && !(expect(ps, '.') && take_name(ps, part) && parse_cc(ps, part, op)))
         return false;
@@ -394,7 +435,7 @@ static bool parse_suffixes(Parse *ps, IrOp *op) {
         ps->p++;
         if (!take_digits(ps, 10, &v)) return false;
         if (v > 255 || numbers > 1) return fail(ps, "bad size");
-        if (numbers++ || x87_memory) op->aux = (u8)v;
+        if (numbers++ || ir_has_memory_bytes(op->code)) op->aux = (u8)v;
         else op->size = (u8)v;
     }
     if (!numbers && !ir_default_size(op->code)) return fail(ps, "size missing");

@@ -16,6 +16,9 @@
 //      call t4, in($0x60, $0x1)              result, helper, arguments
 //      fpu d8 c1                             bytes of the instruction
 //      fpuld.8 dd/0, ds:[t0]                 opcode/digit, bytes of the operand
+//      simd -, ecx, f3 0f 2a c0              d, a, bytes of the instruction
+//      simdld.16 -, 66 0f c6/1 $0x2, ds:[t0] aligned    d, prefix 0f opcode/reg, imm8
+//      simdst.8 66 0f d6/3, ds:[t0]
 //      raise $0xd, $0x0                      vector, error code
 //      end 0xe4d2 mode=0x1555005 code32      address after the last instruction; mode word
 //
@@ -46,6 +49,7 @@ const char *const ir_reg_names[4][8] = {
 unsigned ir_default_size(unsigned code) {
     switch (code) {
     case IR_INSN: case IR_PROBE: case IR_CALL: case IR_FPU: case IR_FPULD: case IR_FPUST:
+    case IR_SIMD: case IR_SIMDLD: case IR_SIMDST:
     case IR_JCC: case IR_JMP: case IR_JMPI: case IR_LEAVE: case IR_RAISE: case IR_COUNT:
     case IR_POLL: case IR_CLC: case IR_STC: case IR_CMC:
         return 4;
@@ -154,6 +158,32 @@ static void put_call(Print *p) {
     put(p, ")");
 }
 
+// prefix 0f opcode
+static void put_simd_opcode(Print *p) {
+    u32 imm = p->op->imm;
+    put_separator(p);
+    if (imm & 0xff) put(p, "%02x ", imm & 0xff);
+    put(p, "0f %02x", imm >> 8 & 0xff);
+}
+
+static void put_simd(Print *p) {
+    u32 imm = p->op->imm;
+    put_operand(p, IR_D);
+    put_operand(p, IR_A);
+    put_simd_opcode(p);
+    put(p, " %02x", imm >> 16 & 0xff);
+    if (imm >> 24 || ir_simd_has_imm8(imm)) put(p, " $0x%x", imm >> 24);
+}
+
+static void put_simd_memory(Print *p) {
+    u32 imm = p->op->imm;
+    if (p->op->code == IR_SIMDLD) put_operand(p, IR_D);
+    put_simd_opcode(p);
+    put(p, "/%x", imm >> 19 & 0x1f);
+    if (imm >> 24 || ir_simd_has_imm8(imm)) put(p, " $0x%x", imm >> 24);
+    put_address(p);
+}
+
 static void put_raise(Print *p) {
     put(p, " $0x%x", p->op->imm & 0xff);
     if (p->op->imm & 0x100) put(p, ", $0x%x", p->op->imm >> 16);
@@ -187,6 +217,8 @@ static void put_operands(Print *p) {
         put(p, "%02x/%x", p->op->imm & 0xff, p->op->imm >> 8);
         put_address(p);
         break;
+    case IR_SIMD: put_simd(p); break;
+    case IR_SIMDLD: case IR_SIMDST: put_simd_memory(p); break;
     case IR_RAISE: put_raise(p); break;
     default: put_row_operands(p); break;
     }
@@ -194,13 +226,12 @@ static void put_operands(Print *p) {
 
 static void put_name(Print *p) {
     const IrOp *op = p->op;
-    bool x87_memory = op->code == IR_FPULD || op->code == IR_FPUST;
     put(p, "%s", ir_info[op->code].name);
     if (ir_has_cc(op->code)) {
         if (op->cc < 16) put(p, ".%s", ir_cc_names[op->cc]);
         else put(p, ".?%u", op->cc);
     }
-    if (x87_memory) put(p, ".%u", op->aux);
+    if (ir_has_memory_bytes(op->code)) put(p, ".%u", op->aux);
     else if (op->size != ir_default_size(op->code)) put(p, ".%u", op->size);
     if (op->code == IR_ZEXT || op->code == IR_SEXT) put(p, ".%u", op->aux);
 }
@@ -210,10 +241,10 @@ static void put_odd_fields(Print *p) {
     static const char letters[] = "dabc";
     const IrOp *op = p->op;
     const char *row = ir_info[op->code].operands;
-    bool x87_memory = op->code == IR_FPULD || op->code == IR_FPUST, memory = ir_is_memory(op->code);
-    bool aux_shown = x87_memory || op->code == IR_ZEXT || op->code == IR_SEXT ||
+    bool has_bytes = ir_has_memory_bytes(op->code), memory = ir_is_memory(op->code);
+    bool aux_shown = has_bytes || op->code == IR_ZEXT || op->code == IR_SEXT ||
                      (op->code == IR_EA && print_ea_is_plain(op));
-    if (x87_memory && op->size != 4) put(p, " size=%u", op->size);
+    if (has_bytes && op->size != 4) put(p, " size=%u", op->size);
     if (op->aux && !aux_shown && op->code != IR_INSN) put(p, " aux=%u", op->aux);
     if (op->cc && !ir_has_cc(op->code)) put(p, " cc=%u", op->cc);
     if (memory ? op->seg >= 6 : op->seg) put(p, " seg=%u", op->seg);
@@ -248,6 +279,7 @@ void ir_print_op(const IrBlock *b, const IrOp *op, const IrNames *names, FILE *o
         put_operands(&p);
     }
     if (op->attr & IR_RMW) put(&p, " rmw");
+    if (op->attr & IR_ALIGN16) put(&p, " aligned");
     if (op->addr16) put(&p, " addr16");
     put_odd_fields(&p);
     if (op->fdef) put_flags(&p, '!', op->fdef);

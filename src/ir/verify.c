@@ -82,7 +82,7 @@ static const char *verify_operands(const Verify *v) {
         IrRef r = ir_operand(op, which);
         if (row[which] == '.') bad = r != IR_NONE ? "operand where the op has none" : NULL;
         else if (which == IR_D) bad = row[0] == 'D' && r == IR_NONE ? NULL : verify_destination(v);
-        else if (op->code == IR_EA && r == IR_NONE) continue;
+        else if ((op->code == IR_EA || op->code == IR_SIMD) && r == IR_NONE) continue;
         else if (op->code == IR_CALL) continue;                  // arity: verify_helper()
         else bad = verify_source(v, which);
     }
@@ -123,7 +123,8 @@ static bool verify_has_size(const IrOp *op) {
 static const char *verify_memory(const IrOp *op) {
     if (op->seg > 5) return "segment must be 0..5";
     if (op->seg_class > 3) return "segment class must be 0..3";
-    if (op->attr & ~IR_RMW) return "unknown attribute";
+    bool vector = op->code == IR_SIMDLD || op->code == IR_SIMDST;
+    if (op->attr & ~(IR_RMW | IR_GROUP_FIRST | IR_GROUPED | (vector ? IR_ALIGN16 : 0))) return "unknown attribute";
     if ((op->attr & IR_RMW) && op->code != IR_LOAD && op->code != IR_STORE)
         return "only LOAD and STORE can be rmw";
     return op->code == IR_PROBE && !op->imm ? "probe of no bytes" : NULL;
@@ -139,6 +140,23 @@ static const char *verify_x87(const IrOp *op) {
         : "x87 operand must have 2, 4, 8 or 10 bytes";
 }
 
+static const char *verify_simd(const IrOp *op) {
+    unsigned prefix = op->imm & 0xff, modrm = op->imm >> 16 & 0xff;
+    bool registers = op->code == IR_SIMD, emms = ir_simd_is_emms(op->imm);
+    if (prefix && prefix != 0x66 && prefix != 0xf2 && prefix != 0xf3) return "prefix must be 66, f2, f3";
+    if (op->imm >> 24 && !ir_simd_has_imm8(op->imm)) return "the instruction has no immediate";
+    if (registers && !emms && modrm < 0xc0) return "register form expected";
+    if (!registers && modrm & 0xc7) return "memory form expected";
+    bool writes = op->code != IR_SIMDST && ir_simd_writes_general(op->imm);
+    if ((op->d != IR_NONE) != writes) return "general register result missing or not wanted";
+    bool reads = registers && ir_simd_reads_general(op->imm);
+    if (registers && (op->a != IR_NONE) != reads) return "general register source missing or not wanted";
+    if (registers) return NULL;
+    if (op->attr & IR_ALIGN16 && op->aux != 16) return "only 16 bytes must be aligned";
+    return op->aux == 2 || op->aux == 4 || op->aux == 8 || op->aux == 16 ? NULL
+        : "vector operand must have 2, 4, 8 or 16 bytes";
+}
+
 static const char *verify_fields(const Verify *v) {
     const IrOp *op = v->op;
     if (!verify_has_size(op)) return "the op does not exist in this size";
@@ -146,7 +164,7 @@ static const char *verify_fields(const Verify *v) {
     if (ir_is_memory(op->code)) {
         const char *bad = verify_memory(op);
         if (bad) return bad;
-    } else if (op->attr) {
+    } else if (op->attr & ~(op->code == IR_JMPI ? IR_RETURN : 0)) {
         return "attribute on an op without memory";
     }
     switch (op->code) {
@@ -156,6 +174,7 @@ static const char *verify_fields(const Verify *v) {
             : NULL;
     case IR_INSN: return op->aux >= 1 && op->aux <= 15 ? NULL : "instruction length must be 1..15";
     case IR_FPU: case IR_FPULD: case IR_FPUST: return verify_x87(op);
+    case IR_SIMD: case IR_SIMDLD: case IR_SIMDST: return verify_simd(op);
     case IR_RAISE: return op->imm & 0xfee0 ? "vector must be 0..31" : NULL;
     default: return NULL;
     }
@@ -165,6 +184,7 @@ static const char *verify_fields(const Verify *v) {
 static u16 verify_may_define(const Verify *v) {
     const IrOp *op = v->op;
     if (op->code == IR_FPU) return FLAG_OSZAPC;
+    if (op->code == IR_SIMD || op->code == IR_SIMDLD) return ir_simd_sets_flags(op->imm) ? FLAG_OSZAPC : 0;
     if (op->code == IR_CALL)
         return v->b->helpers->row[op->imm].attr & IR_HELPER_FLAGS_OUT ? FLAG_OSZAPC : 0;
     if (op->code == IR_SETF && op->size == 1) return FLAG_SZAPC;
@@ -202,6 +222,7 @@ static bool verify_changes(const Verify *v) {
     if (ir_kind(op->d) == IR_KIND_REG || op->fdef) return true;
     switch (op->code) {
     case IR_STORE: case IR_FPU: case IR_FPULD: case IR_FPUST: return true;
+    case IR_SIMD: case IR_SIMDLD: case IR_SIMDST: return true;
     case IR_STENV: return !verify_sets_eip(v);
     case IR_CALL:
         return verify_helper_attr(v) & (IR_HELPER_END | IR_HELPER_REGS | IR_HELPER_FLAGS_OUT);

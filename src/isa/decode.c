@@ -177,6 +177,19 @@ static void dec_put_mem(Decoder *d, IsaOperand *o, unsigned size) {
     dec_put(o, ISA_MEM, 0, size);
 }
 
+static void dec_put_vector(Decoder *d, IsaOperand *o, IsaOperandKind kind, unsigned memory_size) {
+    if (d->in->modrm >= 0xc0)
+        dec_put(o, kind, d->in->modrm & 7, kind == ISA_MMX ? 8 : 16);
+    else
+        dec_put(o, ISA_MEM, 0, memory_size);
+}
+
+// ModRM.rm as a vector register, memory not allowed.
+static void dec_put_vector_only(Decoder *d, IsaOperand *o, IsaOperandKind kind) {
+    d->bad |= d->in->modrm < 0xc0;
+    dec_put(o, kind, d->in->modrm & 7, kind == ISA_MMX ? 8 : 16);
+}
+
 static void dec_put_segment(Decoder *d, IsaOperand *o, unsigned seg, unsigned allowed) {
     d->bad |= !(allowed >> seg & 1);
     dec_put(o, ISA_SEG, seg, 2);
@@ -231,6 +244,19 @@ static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
     case ISA_O_Ms: dec_put_mem(d, o, 6); break;
     case ISA_O_Menv: dec_put_mem(d, o, size == 4 ? 28 : 14); break;
     case ISA_O_Msave: dec_put_mem(d, o, size == 4 ? 108 : 94); break;
+    case ISA_O_Ed: dec_put_rm(d, o, 4, 4); break;
+    case ISA_O_RdMw: dec_put_rm(d, o, 4, 2); break;
+    case ISA_O_Gd: dec_put_reg(o, reg, 4); break;
+    case ISA_O_Mx: dec_put_mem(d, o, 16); break;
+    case ISA_O_Pq: dec_put(o, ISA_MMX, reg, 8); break;
+    case ISA_O_Nq: dec_put_vector_only(d, o, ISA_MMX); break;
+    case ISA_O_Qq: dec_put_vector(d, o, ISA_MMX, 8); break;
+    case ISA_O_Qd: dec_put_vector(d, o, ISA_MMX, 4); break;
+    case ISA_O_Vx: dec_put(o, ISA_XMM, reg, 16); break;
+    case ISA_O_Ux: dec_put_vector_only(d, o, ISA_XMM); break;
+    case ISA_O_Wx: dec_put_vector(d, o, ISA_XMM, 16); break;
+    case ISA_O_Wq: dec_put_vector(d, o, ISA_XMM, 8); break;
+    case ISA_O_Wd: dec_put_vector(d, o, ISA_XMM, 4); break;
     case ISA_O_STi: dec_put(o, ISA_ST, in->modrm & 7, 10); break;
     case ISA_O_ST0: dec_put(o, ISA_ST, 0, 10); break;
     case ISA_O_Zb: dec_put_reg(o, in->opcode & 7, 1); break;
@@ -308,9 +334,9 @@ static IsaStatus dec_status(const Decoder *d, unsigned available, const u8 *buff
     unsigned length = d->p - buffer;
     if (length > available && available < ISA_MAX_BYTES)
         return ISA_NEED_MORE;
+    in->length = length > ISA_MAX_BYTES ? ISA_MAX_BYTES : length;
     if (length > ISA_MAX_BYTES)
         return ISA_TOO_LONG;
-    in->length = length;
     bool lock_allowed = isa_rows[in->row].attr & ISA_A_LOCKABLE && in->op[0].kind == ISA_MEM;
     if (in->row == 0 || d->bad || (in->prefixes & ISA_LOCK && !lock_allowed))
         return ISA_UNDEFINED;

@@ -118,9 +118,19 @@ static const char *fmt_rep_name(const Format *f, u8 byte) {
     return byte == 0xf2 ? "repnz" : fmt_is_string(f->row) && !compares ? "rep" : "repz";
 }
 
+// The mandatory prefix of an MMX or SSE instruction: it is part of the opcode. 0: none.
+static u8 fmt_mandatory_prefix(const Format *f) {
+    if (f->row->lifter != ISA_LIFT_SIMD && f->row->lifter != ISA_LIFT_SIMD_CTL)
+        return 0;
+    unsigned prefixes = f->in->prefixes;
+    return prefixes & ISA_REP ? 0xf3 : prefixes & ISA_REPNE ? 0xf2 : prefixes & ISA_OPSIZE ? 0x66 : 0;
+}
+
 // The name of the prefix byte at i if it must be printed, or NULL. last: no later one of its group.
 static const char *fmt_prefix(const Format *f, unsigned i, bool last) {
     u8 byte = f->in->bytes[i];
+    if (last && byte == fmt_mandatory_prefix(f))
+        return NULL;
     switch (byte) {
     case 0xf0: return "lock";
     case 0xf2: case 0xf3: return last && fmt_rep_shows(f, byte) ? NULL : fmt_rep_name(f, byte);
@@ -256,6 +266,28 @@ static void fmt_movx(Format *f) {
         fmt_put(f, "%s", f->row->mnemonic);
 }
 
+// CMPPS and the like with a predicate that has a name: "cmpltps". NULL: it has none.
+static const char *fmt_predicate(const Format *f) {
+    static const char *const names[8] = { "eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord" };
+    bool compares = f->row->lifter == ISA_LIFT_SIMD && strncmp(f->row->mnemonic, "cmp", 3) == 0;
+    return compares && f->in->op[2].imm < 8 ? names[f->in->op[2].imm] : NULL;
+}
+
+static void fmt_simd(Format *f) {
+    const char *name = f->row->mnemonic, *predicate = fmt_predicate(f);
+    bool registers = f->in->modrm >= 0xc0;
+    if (predicate)
+        fmt_put(f, "cmp%s%s", predicate, name + 3);
+    else if (registers && f->row->sub == ISA_SUB_MOVHLPS)
+        fmt_put(f, "movhlps");
+    else if (registers && f->row->sub == ISA_SUB_MOVLHPS)
+        fmt_put(f, "movlhps");
+    else
+        fmt_put(f, "%s", name);
+    if (f->att && f->row->form[1] == ISA_O_Ed && name[0] == 'c' && !registers)
+        fmt_put(f, "l");
+}
+
 static void fmt_mnemonic(Format *f) {
     const Insn *in = f->in;
     bool wide = in->opsize == 4;
@@ -279,6 +311,7 @@ static void fmt_mnemonic(Format *f) {
         break;
     case ISA_LIFT_MOVX: fmt_movx(f); break;
     case ISA_LIFT_FPU: fmt_x87_register(f); break;
+    case ISA_LIFT_SIMD: fmt_simd(f); break;
     case ISA_LIFT_FPU_MEM:
         fmt_put(f, "%s%s", f->row->mnemonic, f->att ? fmt_x87_suffix(f) : "");
         break;
@@ -317,7 +350,8 @@ static void fmt_intel_size(Format *f, const IsaOperand *o, unsigned i) {
     IsaOperandCode code = f->row->form[i];
     if (code == ISA_O_Ob || code == ISA_O_Ov || code == ISA_O_Ms)
         return;
-    unsigned size = f->row->sub == ISA_SUB_INVLPG ? 1 : o->size;
+    bool byte = f->row->sub == ISA_SUB_INVLPG || f->row->sub == ISA_SUB_CLFLUSH;
+    unsigned size = byte ? 1 : o->size;
     switch (size) {
     case 1: fmt_put(f, "BYTE PTR "); break;
     case 2: fmt_put(f, "WORD PTR "); break;
@@ -325,6 +359,7 @@ static void fmt_intel_size(Format *f, const IsaOperand *o, unsigned i) {
     case 6: fmt_put(f, "FWORD PTR "); break;
     case 8: fmt_put(f, "QWORD PTR "); break;
     case 10: fmt_put(f, "TBYTE PTR "); break;
+    case 16: fmt_put(f, "XMMWORD PTR "); break;
     }
 }
 
@@ -463,8 +498,10 @@ static bool fmt_is_indirect(const IsaRow *row, const IsaOperand *o) {
     }
 }
 
-// A shift by the constant 1 has no count in AT&T.
+// A shift by the constant 1 has no count in AT&T; a predicate's name replaces its number.
 static unsigned fmt_shown_operands(const Format *f) {
+    if (fmt_predicate(f))
+        return 2;
     return f->att && f->row->form[1] == ISA_O_One ? 1 : f->in->operand_count;
 }
 

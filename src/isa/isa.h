@@ -68,7 +68,7 @@ typedef struct Insn {
 typedef enum IsaStatus {
     ISA_OK,
     ISA_NEED_MORE,      // ran out of bytes: call again with more (never when 15 are given)
-    ISA_TOO_LONG,       // over 15 bytes: #GP(0)
+    ISA_TOO_LONG,       // over 15 bytes: #GP(0); Insn.length is 15
     ISA_UNDEFINED,      // #UD (also LOCK where it is not allowed); Insn.length is what was consumed
 } IsaStatus;
 
@@ -83,9 +83,12 @@ enum IsaAttr {
     ISA_A_FPU = 16,       // x87: #NM by MODE_FPU_NM
     ISA_A_PRIV = 32,      // CPL 0 only: else #GP(0)
     ISA_A_PE = 64,        // #UD in real and virtual-8086 mode (LLDT, SLDT, VERR, LAR, ARPL, ...)
-    ISA_A_MMX = 128, ISA_A_SSE = 256,
+    ISA_A_MMX = 128,      // uses the x87 state as MMX: #UD by CR0.EM, #NM, pending #MF
+    ISA_A_SSE = 256,      // uses XMM registers or MXCSR: #UD by MODE_SSE, #NM
     ISA_A_IO = 512,       // port access
     ISA_A_COND = 1024,    // flags written conditionally (shift by count 0, REP with count 0)
+    // Which CPUs have it, where ISA_A_MMX and ISA_A_SSE do not say so already.
+    ISA_A_NEEDS_SSE = 2048, ISA_A_NEEDS_SSE2 = 4096, ISA_A_NEEDS_SSE3 = 8192,
 };
 
 typedef struct IsaRow {

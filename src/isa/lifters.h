@@ -79,7 +79,9 @@
     X(FPU_COMI, fpu_comi, "FCOMI family: as FPU, writes the arithmetic flags") \
     X(FPU_CTL, fpu_ctl, "FNINIT FNCLEX FNOP8087; FLDCW FNSTCW FNSTSW: op0 memory of 2 or AX") \
     X(FPU_ENV, fpu_env, "FLDENV FNSTENV (14, 28 bytes) FRSTOR FNSAVE (94, 108 bytes)") \
-    X(FPU_WAIT, fpu_wait, "")
+    X(FPU_WAIT, fpu_wait, "") \
+    X(SIMD, simd, "MMX, SSE: executed as it is; memory and general registers by operand; UNALIGNED") \
+    X(SIMD_CTL, simd_ctl, "FXSAVE .. MASKMOV: around the XMM state, caches, helpers")
 
 // Operations inside a family. ORDER: ADD..CMP and ROL..SAR are the /digits; ES..GS the segment
 // numbers (ISA_SUB_ES + n).
@@ -107,7 +109,9 @@
     X(UD0) X(UD1) X(UD2) \
     X(LOAD) X(STORE) \
     X(FNINIT) X(FNCLEX) X(FNOP8087) X(FLDCW) X(FNSTCW) X(FNSTSW) \
-    X(FLDENV) X(FNSTENV) X(FRSTOR) X(FNSAVE)
+    X(FLDENV) X(FNSTENV) X(FRSTOR) X(FNSAVE) \
+    X(UNALIGNED) X(MOVHLPS) X(MOVLHPS) \
+    X(FXSAVE) X(FXRSTOR) X(LDMXCSR) X(STMXCSR) X(CLFLUSH) X(FENCE) X(MOVNTI) X(MASKMOV)
 
 typedef enum IsaLifter {
 #define X(id, stem, remark) ISA_LIFT_##id,

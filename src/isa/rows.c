@@ -93,6 +93,12 @@ enum {
 #define KEY_GR1(op, digit) [CELL(1, op, digit) + 1 ... CELL(1, op, digit) + 8]
 #define KEY_GX1(op, modrm) [CELL(1, op, (modrm) >> 3 & 7) + 1 + ((modrm) & 7)]
 #define KEY_P1(op, prefix) [ISA_SPLIT_BASE + ISA_SPLIT1_##op * 4 + ISA_PREFIX_##prefix]
+#define KEY_P2(op, prefix) [ISA_SPLIT_BASE + ISA_SPLIT2_##op * 4 + ISA_PREFIX_##prefix]
+#define PREFIX_CELL(op, prefix, digit) \
+    (ISA_GROUP_BASE + ISA_GROUP2_##op##_##prefix * ISA_GROUP_CELLS + (digit) * 9)
+#define KEY_PGM2(op, prefix, digit) [PREFIX_CELL(op, prefix, digit)]
+#define KEY_PGR2(op, prefix, digit) \
+    [PREFIX_CELL(op, prefix, digit) + 1 ... PREFIX_CELL(op, prefix, digit) + 8]
 
 const u16 isa_index[ISA_INDEX_LEN] = {
 #define X(map, op) [((map) - 1) * 256 + (op)] = ISA_IS_GROUP | ISA_GROUP##map##_##op,
@@ -100,6 +106,11 @@ const u16 isa_index[ISA_INDEX_LEN] = {
 #undef X
 #define X(map, op) [((map) - 1) * 256 + (op)] = ISA_IS_SPLIT | ISA_SPLIT##map##_##op,
     ISA_SPLITS(X)
+#undef X
+#define X(map, op, prefix) \
+    [ISA_SPLIT_BASE + ISA_SPLIT##map##_##op * 4 + ISA_PREFIX_##prefix] = \
+        ISA_IS_GROUP | ISA_GROUP##map##_##op##_##prefix,
+    ISA_PREFIX_GROUPS(X)
 #undef X
 #define I(id, enc, ...) KEY_##enc = ROW_##id,
 #include "isa/i386.def"
@@ -118,3 +129,7 @@ const u16 isa_index[ISA_INDEX_LEN] = {
 #undef KEY_GR1
 #undef KEY_GX1
 #undef KEY_P1
+#undef KEY_P2
+#undef PREFIX_CELL
+#undef KEY_PGM2
+#undef KEY_PGR2

@@ -92,6 +92,22 @@ void cache_flush(Jit *jit) {
 
 void jit_flush(Jit *jit) { cache_flush(jit); }
 
+void jit_set_breakpoint(Jit *jit, u32 linear, bool on) {
+    u32 n = 0;
+    while (n < jit->break_count && jit->breaks[n] != linear) n++;
+    if (on == (n < jit->break_count)) return;
+    if (on) {
+        jit->breaks = mem_resize(jit->breaks, (n + 1) * sizeof *jit->breaks);
+        jit->breaks[jit->break_count++] = linear;
+    } else {
+        jit->breaks[n] = jit->breaks[--jit->break_count];
+    }
+    memset(jit->break_offsets, 0, sizeof jit->break_offsets);
+    for (u32 i = 0; i < jit->break_count; i++)
+        jit->break_offsets[(jit->breaks[i] & ~PAGE_MASK) >> 3] |= (u8)(1u << (jit->breaks[i] & 7));
+    cache_flush(jit);
+}
+
 // ---- modes -------------------------------------------------------------------------------------------------
 // CS's limit is part of what a block depends on: its number among the limits seen goes into the key.
 static u32 cache_limit_number(Jit *jit, u32 limit) {
@@ -177,6 +193,7 @@ Block *cache_find_ungrouped(Jit *jit, u32 eip) {
 }
 
 void cache_remember(Jit *jit, Block *b) {
+    if (cache_may_break(jit, b->phys)) return;
     jit->cur_mode->cache[b->eip % JUMP_CACHE_ENTRIES] = (JumpEntry){ .eip = b->eip, .code = b->hot };
 }
 
@@ -278,17 +295,39 @@ static void cache_aim_stub(const Edge *e, u8 opcode, const u8 *target) {
     enc_patch32(e->stub_jump, target);
 }
 
+// Leads the edge to the entry by way of code that stores the flags. False: no room for that code.
+static bool cache_aim_saver(Jit *jit, Edge *e, const X64Restore *r, const u8 *entry) {
+    if (!e->saver) {
+        if (jit->cold_end - jit->cold_next < X64_STORE_FLAGS_BYTES + 16) return false;
+        e->saver = jit->cold_next;
+        Buf b = { e->saver, x64_store_flags(&jit->target, r, e->saver), jit->cold_end };
+        e->saver_jump = enc_jmp32(&b);
+        jit->cold_next = b.p;
+        jit->stats.cold_bytes += (u64)(b.p - e->saver);
+    }
+    enc_patch32(e->saver_jump, entry);
+    cache_aim_stub(e, 0xe9, e->saver);
+    return true;
+}
+
 // ---- links -------------------------------------------------------------------------------------------------
 void cache_link(Jit *jit, u32 number, Block *to) {
     Edge *e = &jit->edge[number];
     if (e->to || !e->from->valid || !to->valid || jit->opt.no_chain) return;
-    if (log_on(jit->log, LOG(NOCHAIN))) return;
+    if (log_on(jit->log, LOG(NOCHAIN)) || cache_may_break(jit, to->phys)) return;
     u32 base = jit->cpu->seg[CPU_CS].base;
     bool same_page = ((e->from->eip + base) ^ (to->eip + base)) >> PAGE_SHIFT == 0 &&
                      e->from->second_ppn == JIT_NO_PAGE;
     const u8 *entry = to->hot + (same_page ? to->fast : 0);
-    if (!e->saves_flags || to->flags_dead) enc_patch32(e->jump, entry);
-    else cache_aim_stub(e, 0xe9, entry);
+    // Flags may be lost on the way only where nothing can come between: no test of a page at the entry.
+    bool sure = same_page && to->second_ppn == JIT_NO_PAGE;
+    if (!e->saves_flags || (to->flags_dead && sure)) enc_patch32(e->jump, entry);
+    else {
+        const X64Restore *r = restore_record(jit, e->from, e->stub_jump + 3);
+        require(r);
+        if (r->flag_op == X64_FLAGS_IN_STATE) cache_aim_stub(e, 0xe9, entry);
+        else if (!cache_aim_saver(jit, e, r, entry)) return;
+    }
     e->to = to;
     e->next_incoming = to->incoming;
     to->incoming = number + 1;

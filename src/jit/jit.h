@@ -30,10 +30,11 @@ typedef struct JitOptions {
 Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **error);
 void jit_free(Jit *jit);
 
-typedef enum JitEnd { JIT_END_SHUTDOWN, JIT_END_STOP, JIT_END_HUNG } JitEnd;
+typedef enum JitEnd { JIT_END_SHUTDOWN, JIT_END_STOP, JIT_END_HUNG, JIT_END_BREAK } JitEnd;
 // Runs the machine on this thread. SHUTDOWN: bus_exit_status() holds the status. STOP: BUS_REQ_STOP was
 // served (cleared). HUNG: HLT with interrupts off, which nothing but reset or NMI can end (end_when_hung).
 JitEnd jit_run(Jit *jit);
+// BREAK: for a debugger, see jit_set_breakpoint(), jit_first() and cpu_watch().
 // Runs one guest instruction without generating code (gdb, monitor).
 void jit_step(Jit *jit);
 // The board's reset, called when the guest or the monitor asked for one: set by the board.
@@ -94,6 +95,15 @@ typedef struct JitRecord {     // what the restore map says about a host pc
 } JitRecord;
 // By the table or by translating again. False: no record.
 bool jit_record(Jit *jit, const u8 *host_pc, JitRestore how, JitRecord *record);
+
+// ---- for debuggers -------------------------------------------------------------------------------------
+// While a breakpoint is set, jit_run() ends with JIT_END_BREAK before the instruction at this linear
+// address. Guest memory stays as it is. Set twice it is one; between blocks only.
+void jit_set_breakpoint(Jit *jit, u32 linear, bool on);
+// The next jit_run() executes its first instruction although a breakpoint is there and, without
+// `interrupts`, before any interrupt (a halted processor waits for one). With `stop` it ends after it,
+// with JIT_END_BREAK.
+void jit_first(Jit *jit, bool interrupts, bool stop);
 
 // One instruction per block from here on, or as jit_new() was told.
 void jit_single_step(Jit *jit, bool on);

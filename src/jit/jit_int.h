@@ -48,6 +48,7 @@ typedef struct Edge {
     u32 target;                // guest eip
     u32 next_incoming;         // edge number + 1: list of to's incoming edges
     u8 *jump, *stub, *stub_jump;
+    u8 *saver, *saver_jump;    // code that stores the flags' recipe, made when a target wants it; or NULL
     bool saves_flags;
 } Edge;
 
@@ -84,6 +85,8 @@ struct Jit {
     X64Target target;
     const u8 *helper_stub[256];
     const u8 *enter, *signal_exit;             // stubs
+    const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
+    u8 *thunk;                                 // IR_THUNK_BYTES for eval
 
     // code memory
     u8 *code, *hot_start, *hot_next, *hot_end, *cold_start, *cold_next, *cold_end;
@@ -108,6 +111,13 @@ struct Jit {
     const u8 *slow_pc;                         // last byte of the call of the slow access at work
     bool stepping;                             // an instruction runs in eval
     u32 check_count;
+
+    // debugger
+    u32 *breaks;                               // linear addresses
+    u32 break_count;
+    u8 break_offsets[PAGE_BYTES / 8];          // bitmap: their offsets in the page, linear = physical
+    u8 first;                                  // how the first instruction runs (run.c)
+    bool at_break;                             // jit_run() is to end with JIT_END_BREAK
     u64 skipped_ns;                            // -icount: guest time passed in HLT
 
     void (*reset)(void *self);
@@ -131,6 +141,10 @@ struct Jit {
 void stubs_generate(Jit *jit);                 // at the start of the hot area; fills target and helper_stub
 typedef u32 (*JitEnter)(Cpu *cpu, const u8 *code);
 
+// ---- run.c -----------------------------------------------------------------------------------------------
+// An x87, MMX or SSE exception that came as a host trap (16, 19): #MF (or FERR#), #XM (or #UD).
+void run_host_exception(Jit *jit, unsigned trap);
+
 // ---- cache.c ---------------------------------------------------------------------------------------------
 bool cache_new(Jit *jit, char **error);
 void cache_free(Jit *jit);
@@ -150,14 +164,20 @@ void cache_invalidate(Jit *jit, Block *b);
 void cache_code_written(void *jit, u32 ppn, u32 offset, u32 bytes);
 bool cache_store_hits_code(void *jit, u32 ppn, u32 offset, u32 bytes);
 Block *cache_block_at(const Jit *jit, const u8 *host_pc);
+// Is a breakpoint at this offset of some page? Blocks begin there and are entered by the run loop only.
+static inline bool cache_may_break(const Jit *jit, u32 addr) {
+    return jit->break_offsets[(addr & ~PAGE_MASK) >> 3] >> (addr & 7) & 1;
+}
 
 // ---- translate.c -----------------------------------------------------------------------------------------
 typedef struct Source {        // the guest bytes a block is made of
     u32 eip, mode;             // MODE_*
+    u32 features;              // CPU_HAS_* of the processor
     u32 limit;                 // of CS
     const u8 *bytes;           // at eip
     u32 count;                 // up to the end of the page
     const u8 *second;          // the following page's bytes, or NULL when not known (yet)
+    const Jit *stops;          // whose breakpoints end the block; NULL: none
 } Source;
 typedef struct Lifted {
     IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known
@@ -181,6 +201,9 @@ void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
 
 // ---- restore.c -------------------------------------------------------------------------------------------
 // Guest registers are in cpu->regs; finds eip, flags and the budget for a host pc. NULL: not in a block.
+// An exit through an edge's stub: the flags' recipe goes into the CPU state.
+void restore_edge_flags(Jit *jit, const Block *b, const u8 *host_pc);
+const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *host_pc);
 Block *restore_state(Jit *jit, const u8 *host_pc, const X64Restore **record);
 
 // The record of a host pc, found the way of `how`; NULL: none (RETRANSLATE uses jit->arena).

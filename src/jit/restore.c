@@ -28,6 +28,10 @@ static const X64Restore *restore_search(const X64Restore *r, u32 count, u32 host
     return low < count && r[low].host == host ? &r[low] : NULL;
 }
 
+const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *pc) {
+    return restore_search(b->restores, b->restore_count, restore_offset(jit, b, pc));
+}
+
 static const X64Restore *restore_by_translation(Jit *jit, const Block *b, u32 host) {
     Lifted l;
     X64Code code;
@@ -66,6 +70,12 @@ static void restore_flags(Cpu *cpu, const X64Restore *r) {
     cpu->flag_b = restore_place(cpu, r, r->b, state);
     cpu->flag_c = restore_place(cpu, r, r->c, state);
     cpu->flag_op = r->flag_op;
+}
+
+void restore_edge_flags(Jit *jit, const Block *b, const u8 *pc) {
+    const X64Restore *r = restore_record(jit, b, pc);
+    require(r);
+    restore_flags(jit->cpu, r);
 }
 
 static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {

@@ -43,6 +43,12 @@ static void run_on_signal(int number, siginfo_t *info, void *context) {
     ucontext_t *uc = context;
     greg_t *g = uc->uc_mcontext.gregs;
     const u8 *pc = (const u8 *)(uintptr_t)g[REG_RIP];
+    const void *landing = jit ? ir_host_landing(pc, jit->thunk) : NULL;
+    if (landing) {                          // an instruction that eval runs
+        g[REG_RAX] = g[REG_TRAPNO];
+        g[REG_RIP] = (greg_t)(uintptr_t)landing;
+        return;
+    }
     if (!jit || !run_in_code(jit, pc)) {
         signal(number, SIG_DFL);            // ours: come again and die with the right signal
         return;
@@ -120,6 +126,7 @@ void jit_free(Jit *jit) {
     arena_free(jit->arena);
     arena_free(jit->step_arena);
     free(jit->signal_stack);
+    free(jit->breaks);
     free(jit);
 }
 
@@ -167,14 +174,12 @@ static void run_raise(Cpu *cpu, u32 imm) {
     else cpu_raise(cpu, imm & 0xff);
 }
 
-// An x87 exception that came as a signal: #MF with NE, else the old way through FERR# and IRQ 13.
-static void run_math_fault(Jit *jit) {
+// x87: #MF with NE, else the old way through FERR# and IRQ 13.
+void run_host_exception(Jit *jit, unsigned trap) {
     Cpu *cpu = jit->cpu;
-    if (cpu->cr0 & BIT(5)) {
-        cpu_raise(cpu, VEC_MF);
-        return;
-    }
-    wire_set(bus_ferr(jit->bus), true);
+    if (trap == VEC_XM) cpu_raise(cpu, cpu->cr4 & BIT(10) ? VEC_XM : VEC_UD);
+    else if (cpu->cr0 & BIT(5)) cpu_raise(cpu, VEC_MF);
+    else wire_set(bus_ferr(jit->bus), true);
 }
 
 // What is pending is delivered; eip is that of the instruction (or after it for traps).
@@ -208,7 +213,9 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     Block *to;
     switch (exit) {
     case EXIT_LINK: {
-        u32 number = cache_edge_at(jit, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
+        const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
+        u32 number = cache_edge_at(jit, pc);
+        restore_edge_flags(jit, jit->edge[number].from, pc);
         cpu->eip = jit->edge[number].target;
         u64 flushes = jit->stats.flushes;
         to = cache_find(jit, cpu->eip);
@@ -256,17 +263,25 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     case EXIT_SIGNAL:
         jit->stats.signals++;
         if (cpu->jit_word[WORD_EXIT_VALUE] == VEC_DE) cpu_raise(cpu, VEC_DE);
-        else run_math_fault(jit);
+        else run_host_exception(jit, (unsigned)cpu->jit_word[WORD_EXIT_VALUE]);
         run_restore(jit, true);
         return NULL;
     }
     panic("exit reason %u", exit);
 }
 
+// Is the next instruction at a breakpoint?
+static bool run_at_break(Jit *jit) {
+    u32 at = jit->cpu->seg[CPU_CS].base + jit->cpu->eip;
+    if (!cache_may_break(jit, at)) return false;
+    for (u32 i = 0; i < jit->break_count; i++) jit->at_break |= jit->breaks[i] == at;
+    return jit->at_break;
+}
+
 static void run_blocks(Jit *jit) {
     Cpu *cpu = jit->cpu;
     Block *b = cache_find(jit, cpu->eip);
-    while (b && cpu->budget > 0) {
+    while (b && cpu->budget > 0 && !run_at_break(jit)) {
         if (log_on(jit->log, LOG(EXEC) | LOG(CPU))) run_log_block(jit, b);
         u32 exit = ((JitEnter)(uintptr_t)jit->enter)(cpu, b->hot + b->fast);
         b = run_serve(jit, exit);
@@ -333,21 +348,52 @@ static bool run_is_hung(const Jit *jit) {
            !bus_has_attention(jit->bus);
 }
 
+// One instruction in eval, with what comes of it.
+static void run_step(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    bool trap = cpu->mode & (MODE_TF | MODE_DEBUG), was_tf = cpu->mode & MODE_TF;
+    cpu->inhibit_irq = false;
+    cpu->watch_hit = 0;
+    bool done = step_one(jit);
+    if (!done) cpu->watch_hit = 0;         // the debugger hears of it when the instruction is through
+    if (!done) run_deliver(jit);
+    else if (trap) cpu_h_step_trap(cpu, was_tf);
+    if (done && cpu->fault.pending) run_deliver(jit);
+    jit->at_break |= cpu->watch_hit != 0;
+    cpu->budget--;
+    cpu->budget_given--;
+}
+
 // The instruction right after STI or MOV SS, or one under the trap flag, runs alone.
 static bool run_alone(Jit *jit) {
     Cpu *cpu = jit->cpu;
     bool trap = cpu->mode & (MODE_TF | MODE_DEBUG);
     bool shadow = cpu->inhibit_irq;
     if (!trap && !shadow) return false;
-    cpu->inhibit_irq = false;
-    if (!trap && !bus_intr(jit->bus)) return false;
-    bool was_tf = cpu->mode & MODE_TF;
-    if (!step_one(jit)) { run_deliver(jit); return true; }
-    if (trap) {
-        cpu_h_step_trap(cpu, was_tf);
-        if (cpu->fault.pending) run_deliver(jit);
+    if (trap && !shadow && cpu_take_interrupt(cpu)) return true;
+    if (!trap && !bus_intr(jit->bus)) {
+        cpu->inhibit_irq = false;
+        return false;
     }
+    if (!run_at_break(jit)) run_step(jit);
     return true;
+}
+
+enum { FIRST_PASS = 1, FIRST_INTERRUPTS = 2, FIRST_STOP = 4 };
+
+void jit_first(Jit *jit, bool interrupts, bool stop) {
+    jit->first = FIRST_PASS | (interrupts ? FIRST_INTERRUPTS : 0) | (stop ? FIRST_STOP : 0);
+}
+
+// The first instruction after the debugger let go, or the interrupt that comes before it.
+static void run_first(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    u8 first = jit->first;
+    bool taken = (first & FIRST_INTERRUPTS || cpu->halted) && cpu_take_interrupt(cpu);
+    if (cpu->halted) return;
+    if (!taken) run_step(jit);
+    jit->first = 0;
+    jit->at_break |= (first & FIRST_STOP) != 0;
 }
 
 static void run_quantum(Jit *jit) {
@@ -357,13 +403,13 @@ static void run_quantum(Jit *jit) {
     for (;;) {
         if (cpu->fault.pending) run_deliver(jit);
         if (cpu->shutdown) run_triple_fault(jit);
-        if (cpu->halted && !cpu_take_interrupt(cpu)) return;
-        if (run_alone(jit)) { cpu->budget--; cpu->budget_given--; }
-        else {
+        if (jit->first) run_first(jit);
+        if (jit->at_break || (cpu->halted && (jit->first || !cpu_take_interrupt(cpu)))) return;
+        if (!run_alone(jit)) {
             cpu_take_interrupt(cpu);
             if (!cpu->fault.pending && !cpu->shutdown) run_blocks(jit);
         }
-        if (cpu->budget <= 0 || bus_has_attention(jit->bus)) return;
+        if (cpu->budget <= 0 || jit->at_break || bus_has_attention(jit->bus)) return;
     }
 }
 
@@ -374,12 +420,14 @@ JitEnd jit_run(Jit *jit) {
     for (;;) {
         if (bus_has_attention(jit->bus) && run_outside(jit, &end)) break;
         run_quantum(jit);
+        if (jit->at_break) { end = JIT_END_BREAK; break; }
         if (run_is_hung(jit)) { end = JIT_END_HUNG; break; }
         if (jit->cpu->halted && !cpu_can_interrupt(jit->cpu) && !bus_has_attention(jit->bus))
             run_wait(jit);
         else if (jit->cpu->halted && !bus_has_attention(jit->bus) && !bus_intr(jit->bus))
             run_wait(jit);
     }
+    jit->at_break = false;
     run_give_budget(jit, 0);
     bus_clock_run(jit->bus, false);
     run_remove_signals(jit);

@@ -14,6 +14,7 @@ static bool step_load(void *self, const IrOp *op, u32 addr, unsigned bytes, void
     Cpu *cpu = self;
     u32 info = CPU_ACCESS(op->seg, step_log2(bytes > 8 ? 8 : bytes));
     if (op->attr & IR_RMW) info |= CPU_ACCESS_RMW;
+    if (op->attr & IR_ALIGN16 && !cpu_check_aligned(cpu, op->seg, addr, false)) return false;
     u64 low = cpu_slow_load(cpu, addr, info), high = 0;
     if (cpu->fault.pending) return false;
     if (bytes > 8) high = cpu_slow_load(cpu, addr + 8, CPU_ACCESS(op->seg, step_log2(bytes - 8)));
@@ -26,6 +27,7 @@ static bool step_load(void *self, const IrOp *op, u32 addr, unsigned bytes, void
 static bool step_store(void *self, const IrOp *op, u32 addr, unsigned bytes, const void *from) {
     Cpu *cpu = self;
     u64 low = 0, high = 0;
+    if (op->attr & IR_ALIGN16 && !cpu_check_aligned(cpu, op->seg, addr, true)) return false;
     memcpy(&low, from, bytes > 8 ? 8 : bytes);
     if (bytes > 8) {
         memcpy(&high, (const u8 *)from + 8, bytes - 8);
@@ -52,13 +54,15 @@ static bool step_call(void *self, unsigned helper, u32 a, u32 b, u32 c, u64 *res
 
 static void step_raise(void *self, unsigned vector, bool has_error, u32 error) {
     if (has_error) cpu_raise_error(self, vector, error);
+    else if (vector == VEC_MF || vector == VEC_XM) run_host_exception(((Cpu *)self)->jit, vector);
     else cpu_raise(self, vector);
 }
 
 static IrMachine step_machine(Cpu *cpu) {
     return (IrMachine){ .self = cpu, .regs = cpu->regs, .flag_op = &cpu->flag_op, .flag_a = &cpu->flag_a,
         .flag_b = &cpu->flag_b, .flag_c = &cpu->flag_c, .env = (u8 *)cpu, .load = step_load,
-        .store = step_store, .probe = step_probe, .call = step_call, .raise = step_raise };
+        .store = step_store, .probe = step_probe, .call = step_call, .raise = step_raise,
+        .xmm = cpu->xmm, .mxcsr = &cpu->mxcsr, .thunk = ((Jit *)cpu->jit)->thunk };
 }
 
 // The instruction at cpu->eip as IR. NULL: fault recorded.
@@ -71,8 +75,8 @@ static IrBlock *step_lift(Jit *jit) {
     u8 bytes[ISA_MAX_BYTES] = { 0 };
     u32 have = min_u32(ISA_MAX_BYTES, PAGE_BYTES - offset);
     bus_dma_read(jit->bus, phy((u64)ppn << PAGE_SHIFT | offset), bytes, have);
-    Source src = { .eip = cpu->eip, .mode = cpu->mode, .limit = cpu->seg[CPU_CS].limit,
-                   .bytes = bytes, .count = have };
+    Source src = { .eip = cpu->eip, .mode = cpu->mode, .features = cpu->cpuid_features,
+                   .limit = cpu->seg[CPU_CS].limit, .bytes = bytes, .count = have };
     Lifted l = translate_lift(jit->step_arena, &src, 1);
     if (l.ir) return l.ir;
     if (!cpu_fetch_page(cpu, lin((addr & PAGE_MASK) + PAGE_BYTES), &second)) return NULL;

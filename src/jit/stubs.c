@@ -44,6 +44,49 @@ static void stub_align(Buf *b) {
     while ((uintptr_t)b->p & 15) enc_u8(b, 0xcc);
 }
 
+// ---- the guest's XMM registers around C ---------------------------------------------------------------
+// C code may use vector registers, and finds the guest's in cpu->xmm and cpu->mxcsr. No general register
+// is touched, host EFLAGS are not either (but by the guards).
+static void stub_xmm(Buf *b, bool store) {
+    for (unsigned n = 0; n < 8; n++)
+        enc_rm(b, 0, store ? 0x0f29 : 0x0f28, n, rm_mem(R14, OFF(xmm) + 16 * (i32)n));     // movaps
+}
+
+enum { STUB_LDMXCSR = 2, STUB_STMXCSR = 3 };
+static void stub_mxcsr(Buf *b, unsigned digit, i32 offset) { enc_rm(b, 0, 0x0fae, digit, rm_mem(R14, offset)); }
+
+static void stub_sse(Jit *jit, Buf *b) {
+    stub_align(b);
+    jit->sse_store = b->p;
+    stub_mxcsr(b, STUB_STMXCSR, OFF(mxcsr));
+    stub_mxcsr(b, STUB_LDMXCSR, OFF(host_mxcsr));
+    stub_xmm(b, true);
+    enc_u8(b, 0xc3);
+    stub_align(b);
+    jit->target.sse_load = b->p;
+    enc_rm(b, 0, 0xc7, 0, rm_mem(R14, OFF(sse_live)));
+    enc_u32(b, 1);
+    jit->sse_restore = b->p;
+    stub_xmm(b, false);
+    stub_mxcsr(b, STUB_LDMXCSR, OFF(mxcsr));
+    enc_u8(b, 0xc3);
+}
+
+// cmpl $0, sse_live ; je past ; call routine ; past:
+static void stub_if_sse(Buf *b, const u8 *routine) {
+    enc_rm(b, 0, 0x83, 7, rm_mem(R14, OFF(sse_live)));
+    enc_u8(b, 0);
+    enc_u16(b, 0x0574);
+    enc_patch32(enc_call32(b), routine);
+}
+
+// The call of a C function that leaves the guest's XMM registers as they are (or as it put them).
+static void stub_call_guarded(const Jit *jit, Buf *b, const void *fn) {
+    stub_if_sse(b, jit->sse_store);
+    stub_call_c(b, fn);
+    stub_if_sse(b, jit->sse_restore);
+}
+
 // u32 enter(Cpu *cpu, const u8 *code)
 static const u8 *stub_enter(Buf *b) {
     const u8 *at = b->p;
@@ -61,9 +104,12 @@ static const u8 *stub_enter(Buf *b) {
 }
 
 // Everything leaves here: r9d = JitExit.
-static const u8 *stub_exit(Buf *b) {
+static const u8 *stub_exit(const Jit *jit, Buf *b) {
     const u8 *at = b->p;
     static const u8 saved[] = { R15, R14, R13, R12, RBX, RBP };
+    stub_if_sse(b, jit->sse_store);
+    enc_rm(b, 0, 0xc7, 0, rm_mem(R14, OFF(sse_live)));
+    enc_u32(b, 0);
     stub_store_regs(b, STUB_ALL);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
     enc_rr(b, 0, 0x89, R9, RAX);
@@ -86,7 +132,7 @@ static void stub_take_pc(Buf *b) {
 }
 
 // The C part of a slow access: r8d offset, r9d info; out: r8 pointer, or the block is left.
-static const u8 *stub_slow_tail(Buf *b, const void *fn, bool linear, const u8 *exit) {
+static const u8 *stub_slow_tail(const Jit *jit, Buf *b, const void *fn, bool linear, const u8 *exit) {
     stub_align(b);
     const u8 *at = b->p;
     stub_push(b, R10);
@@ -98,7 +144,7 @@ static const u8 *stub_slow_tail(Buf *b, const void *fn, bool linear, const u8 *e
     enc_rr(b, 0, 0x89, R9, RDX);
     enc_rm(b, ENC_W, 0x8b, RCX, rm_mem(RSP, 16));          // return address
     stub_rsp(b, -8);
-    stub_call_c(b, fn);
+    stub_call_guarded(jit, b, fn);
     stub_rsp(b, 8);
     enc_rr(b, ENC_W, 0x89, RAX, R8);
     enc_rr(b, ENC_W, 0x85, RAX, RAX);
@@ -115,8 +161,7 @@ static const u8 *stub_slow_tail(Buf *b, const void *fn, bool linear, const u8 *e
     return at;
 }
 
-static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10 };
-
+static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10, 16, 16 };
 
 // r8 = addend + linear: form 0 wants that, form 1 the same minus r13.
 static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
@@ -130,8 +175,8 @@ static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
     enc_rm(b, ENC_W, 0x2b, R8, entry);
 }
 
-// r8d = linear: direct after all when the access stays inside its page (real: the 16-byte line) and the entry
-// is good; falls through otherwise, r8d as before.
+// r8d = linear: direct after all when the access stays inside its page (real, and where 16 bytes must be
+// aligned: the 16-byte line) and the entry is good; falls through otherwise, r8d as before.
 //     mov   %r8d, %r9d
 //     and   $0xfff, %r9d
 //     cmp   $0x1000-size, %r9d
@@ -143,8 +188,8 @@ static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
 //     movl  $0, commit ; ret
 //   undo: sub table(%r13,%r9,8), %r8
 //   no:
-static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 bytes, u32 cls) {
-    u32 span = cls == X64_REAL ? 16 : PAGE_BYTES;
+static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 size, u32 cls) {
+    u32 span = cls == X64_REAL || size == X64_SIZE_16A ? 16 : PAGE_BYTES, bytes = stub_bytes[size];
     enc_rr(b, 0, 0x89, R8, R9);
     enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
     enc_alu_imm(b, 0, 7, rm_reg(R9), span - bytes, 4);
@@ -157,34 +202,41 @@ static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 bytes, u32 cls) {
 }
 
 // r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
-static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 bytes,
+static u32 stub_slow_info(u32 kind, u32 seg, u32 size) {
+    return X64_SLOW_INFO(kind, seg, stub_bytes[size]) | (size == X64_SIZE_16A ? X64_SLOW_ALIGN16 : 0);
+}
+
+static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
                                  u32 cls, const u8 *tail) {
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
     if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
-    stub_slow_try(b, entry, linear, bytes, cls);
+    stub_slow_try(b, entry, linear, size, cls);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
-    enc_mov_imm(b, R9, X64_SLOW_INFO(kind, seg, bytes));
+    enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
     enc_patch32(enc_jmp32(b), tail);
     return at;
 }
 
 // The same from the offset in a checked segment: limit first.
 //     cmp end, %r8d ; jae c ; add base, %r8d ; (as above) ; sub base, %r8d ; c: mov $info, %r9d ; jmp tail
-static const u8 *stub_slow_offset(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 bytes,
+static const u8 *stub_slow_offset(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
                                   const u8 *tail) {
     const u8 *at = b->p;
     bool load = kind == X64_SLOW_LOAD;
-    if (bytes <= 8) {
-        u32 log2 = (u32)__builtin_ctz(bytes);
-        enc_rm(b, 0, 0x3b, R8, rm_mem(R14, (load ? t->seg_read_end : t->seg_write_end)[seg] + 4 * (i32)log2));
+    u32 bytes = stub_bytes[size];
+    if (bytes != 10) {
+        u32 log2 = (u32)__builtin_ctz(min_u32(bytes, 8));
+        Rm end = rm_mem(R14, (load ? t->seg_read_end : t->seg_write_end)[seg] + 4 * (i32)log2);
+        if (bytes == 16) enc_rm(b, 0, 0x8d, R9, rm_mem(R8, 8));      // its second half; no 16-byte column
+        enc_rm(b, 0, 0x3b, bytes == 16 ? R9 : R8, end);
         u8 *limit = enc_jcc32(b, 3);
         enc_rm(b, 0, 0x03, R8, rm_mem(R14, t->seg_base[seg]));
-        stub_slow_try(b, rm_sib(R13, R9, 3, load ? t->read_table : t->write_table), linear, bytes, X64_CHECKED);
+        stub_slow_try(b, rm_sib(R13, R9, 3, load ? t->read_table : t->write_table), linear, size, X64_CHECKED);
         enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
         enc_patch32(limit, b->p);
     }
-    enc_mov_imm(b, R9, X64_SLOW_INFO(kind, seg, bytes));
+    enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
     enc_patch32(enc_jmp32(b), tail);
     return at;
 }
@@ -193,17 +245,16 @@ static void stub_slow_accesses(X64Target *t, Buf *b, bool linear, const u8 *tail
     for (u32 kind = 0; kind < X64_SLOW_KINDS; kind++)
         for (u32 seg = 0; seg < 6; seg++)
             for (u32 size = 0; size < X64_SIZES; size++) {
-                u32 bytes = stub_bytes[size];
                 t->slow_offset[linear][kind][seg][size] =
-                    stub_slow_offset(t, b, linear, kind, seg, bytes, tail);
+                    stub_slow_offset(t, b, linear, kind, seg, size, tail);
                 for (u32 cls = 0; cls < X64_CLASSES; cls++)
                     t->slow[linear][kind][seg][size][cls] =
-                        stub_slow_table(t, b, linear, kind, seg, bytes, cls, tail);
+                        stub_slow_table(t, b, linear, kind, seg, size, cls, tail);
             }
 }
 
 // After a store through a bounce buffer. Keeps every register and host EFLAGS.
-static const u8 *stub_commit(Buf *b, const void *fn) {
+static const u8 *stub_commit(const Jit *jit, Buf *b, const void *fn) {
     stub_align(b);
     const u8 *at = b->p;
     enc_u8(b, 0x9c);                                       // pushfq
@@ -215,7 +266,7 @@ static const u8 *stub_commit(Buf *b, const void *fn) {
     stub_store_regs(b, STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
     enc_rr(b, ENC_W, 0x89, R14, RDI);
-    stub_call_c(b, fn);
+    stub_call_guarded(jit, b, fn);
     stub_load_regs(b, STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
     stub_pop(b, R11);
@@ -260,7 +311,7 @@ static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
     enc_patch32(no, b->p);
 }
 
-static const u8 *stub_flags_load(Buf *b, const void *fn) {
+static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     stub_align(b);
     const u8 *at = b->p;
     stub_flags_quick(b, FLAGS_SUB, 2);
@@ -273,7 +324,7 @@ static const u8 *stub_flags_load(Buf *b, const void *fn) {
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
     enc_rr(b, ENC_W, 0x89, R14, RDI);
-    stub_call_c(b, fn);
+    stub_call_guarded(jit, b, fn);
     stub_push(b, RAX);
     enc_u8(b, 0x9d);                                       // popfq
     stub_load_regs(b, STUB_CALLER_SAVED);
@@ -284,7 +335,7 @@ static const u8 *stub_flags_load(Buf *b, const void *fn) {
     return at;
 }
 
-static const u8 *stub_helper(Buf *b, const void *fn, const u8 *exit) {
+static const u8 *stub_helper(const Jit *jit, Buf *b, const void *fn, const u8 *exit) {
     const u8 *at = b->p;
     stub_store_regs(b, STUB_ALL);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
@@ -295,7 +346,7 @@ static const u8 *stub_helper(Buf *b, const void *fn, const u8 *exit) {
     enc_rm(b, ENC_W, 0x8b, RAX, rm_mem(RSP, 0));
     enc_rm(b, ENC_W, 0x89, RAX, stub_word(WORD_EXIT_PC));  // who calls (for the log and SMC)
     stub_rsp(b, -8);
-    stub_call_c(b, fn);
+    stub_call_guarded(jit, b, fn);
     stub_rsp(b, 8);
     enc_rr(b, 0, 0x89, RAX, R8);
     enc_rm(b, 0, 0x80, 7, rm_mem(R14, OFF(fault)));        // cmpb $0, fault.pending
@@ -312,7 +363,7 @@ static const u8 *stub_helper(Buf *b, const void *fn, const u8 *exit) {
 }
 
 // r8d offset, r9d X64_GROUP_INFO. Returns when the entry is filled now; else the block is left.
-static const u8 *stub_group_fix(Buf *b, const void *fn, const u8 *exit) {
+static const u8 *stub_group_fix(const Jit *jit, Buf *b, const void *fn, const u8 *exit) {
     stub_align(b);
     const u8 *at = b->p;
     stub_push(b, R10);
@@ -322,7 +373,7 @@ static const u8 *stub_group_fix(Buf *b, const void *fn, const u8 *exit) {
     enc_rr(b, 0, 0x89, R8, RSI);
     enc_rr(b, 0, 0x89, R9, RDX);
     stub_rsp(b, -8);
-    stub_call_c(b, fn);
+    stub_call_guarded(jit, b, fn);
     stub_rsp(b, 8);
     enc_rr(b, 0, 0x85, RAX, RAX);
     stub_load_regs(b, STUB_CALLER_SAVED);
@@ -385,6 +436,7 @@ static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address)
     Jit *jit = cpu->jit;
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
     jit->slow_pc = return_address - 1;
+    if (info & X64_SLOW_ALIGN16 && !cpu_check_aligned(cpu, seg, offset, kind != X64_SLOW_LOAD)) return NULL;
     if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     cpu->jit_word[WORD_SLOW_INFO] = info;
@@ -401,7 +453,8 @@ static void slow_commit(Cpu *cpu) {
     memcpy(&value, cpu->bounce, 8);
     if (bytes > 8) {
         cpu_slow_store(cpu, offset, CPU_ACCESS(seg, 3), value);
-        cpu_slow_store(cpu, offset + 8, CPU_ACCESS(seg, 1), get_le16(cpu->bounce + 8));
+        if (bytes == 16) cpu_slow_store(cpu, offset + 8, CPU_ACCESS(seg, 3), get_le64(cpu->bounce + 8));
+        else cpu_slow_store(cpu, offset + 8, CPU_ACCESS(seg, 1), get_le16(cpu->bounce + 8));
         return;
     }
     u32 log2 = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3;
@@ -433,6 +486,7 @@ static void stub_layout(X64Target *t) {
     t->flag_c = OFF(flag_c);
     t->spill = OFF(spill);
     t->spill_count = 8;
+    t->sse_live = OFF(sse_live);
     t->jump_cache = OFF(jit_word) + 8 * WORD_JUMP_CACHE;
     for (unsigned s = 0; s < 6; s++) {
         t->seg_base[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, base));
@@ -456,19 +510,22 @@ void stubs_generate(Jit *jit) {
     Buf b = { jit->hot_next, jit->hot_next, jit->hot_end };
     stub_layout(t);
     jit->enter = stub_enter(&b);
-    const u8 *exit = stub_exit(&b);
+    jit->thunk = b.p;
+    b.p += IR_THUNK_BYTES;
+    stub_sse(jit, &b);
+    const u8 *exit = stub_exit(jit, &b);
     stub_exits(jit, &b, exit);
     for (unsigned linear = 0; linear < 2; linear++) {
-        const u8 *tail = stub_slow_tail(&b, (void *)slow_access, linear, exit);
+        const u8 *tail = stub_slow_tail(jit, &b, (void *)slow_access, linear, exit);
         if (!linear) t->probe = tail;
         stub_slow_accesses(t, &b, linear, tail);
     }
-    t->group_fix = stub_group_fix(&b, (void *)group_fix, exit);
+    t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit);
     t->flags_save = stub_flags_save(&b);
-    t->commit = stub_commit(&b, (void *)slow_commit);
-    t->flags_load = stub_flags_load(&b, (void *)flags_for_host);
+    t->commit = stub_commit(jit, &b, (void *)slow_commit);
+    t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
-        jit->helper_stub[h] = stub_helper(&b, stub_helper_fn[h], exit);
+        jit->helper_stub[h] = stub_helper(jit, &b, stub_helper_fn[h], exit);
     t->helper = jit->helper_stub;
     while ((uintptr_t)b.p & 63) enc_u8(&b, 0xcc);          // blocks begin on cache lines
     jit->hot_next = b.p;

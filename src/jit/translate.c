@@ -119,9 +119,11 @@ static bool lift_goes_on(IrBlock *ir, u32 next, u32 *side_exits) {
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
     Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
     l.ir->code_limit = src->limit;
+    l.ir->features = src->features;
     bool ended = false;
     u32 n = 0, side_exits = 0;
     while (!ended && n < max_insns && l.bytes < src->count) {
+        if (n && src->stops && cache_may_break(src->stops, PAGE_BYTES - (src->count - l.bytes))) break;
         Insn in;
         u32 left = src->count - l.bytes;
         IsaStatus st = isa_decode(src->bytes + l.bytes, min_u32(left, ISA_MAX_BYTES),
@@ -164,8 +166,10 @@ static const u8 *source_page(Jit *jit, Arena *arena, u32 ppn, u32 offset, u32 co
 
 static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
     u32 offset = phys & ~PAGE_MASK, count = PAGE_BYTES - offset;
-    return (Source){ .eip = eip, .mode = key & 0x03ffffff, .limit = jit->cs_limits[key >> 26 & 31],
-                     .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count };
+    return (Source){ .eip = eip, .mode = key & 0x03ffffff, .features = jit->cpu->cpuid_features,
+                     .limit = jit->cs_limits[key >> 26 & 31],
+                     .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count,
+                     .stops = jit->break_count ? jit : NULL };
 }
 
 static u32 max_insns(const Jit *jit) {

@@ -3,6 +3,8 @@
 // they need for calling helpers and leaving the block.
 #include "lift/lift_int.h"
 
+#include "cpu/model.h"
+
 // ---- helpers, leaving ---------------------------------------------------------------------------
 
 void lift_call(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c) {
@@ -67,10 +69,69 @@ static bool lift_is_privileged(u32 mode) {
     return !(mode & MODE_PE) || (mode & MODE_CPL) == 0;
 }
 
+// The features that a row's family, and its operation, came with; all of them are needed.
+static u32 lift_family_needs(const Lift *l) {
+    switch (l->row->lifter) {
+    case ISA_LIFT_NOP: return l->in->operand_count == 1 ? CPU_HAS_CMOV : 0;      // long NOPs, hints
+    case ISA_LIFT_BSWAP: case ISA_LIFT_XADD: case ISA_LIFT_CMPXCHG: return CPU_HAS_I486;
+    case ISA_LIFT_CMPXCHG8B: return CPU_HAS_CX8;
+    case ISA_LIFT_CMOV: return CPU_HAS_CMOV;
+    case ISA_LIFT_FPU_CMOV: case ISA_LIFT_FPU_COMI: return CPU_HAS_CMOV | CPU_HAS_FPU;
+    default: return 0;
+    }
+}
+
+static u32 lift_operation_needs(unsigned sub) {
+    switch (sub) {
+    case ISA_SUB_INVLPG: case ISA_SUB_INVD: case ISA_SUB_WBINVD: return CPU_HAS_I486;
+    case ISA_SUB_CPUID: return CPU_HAS_CPUID;
+    case ISA_SUB_RDTSC: return CPU_HAS_TSC;
+    case ISA_SUB_RDMSR: case ISA_SUB_WRMSR: return CPU_HAS_MSR;
+    case ISA_SUB_RDPMC: return CPU_HAS_CMOV;
+    case ISA_SUB_SYSENTER: case ISA_SUB_SYSEXIT: return CPU_HAS_SEP;
+    case ISA_SUB_FXSAVE: case ISA_SUB_FXRSTOR: return CPU_HAS_FXSR;
+    case ISA_SUB_CLFLUSH: return CPU_HAS_CLFLUSH;
+    default: return 0;
+    }
+}
+
+// MMX and SSE: by the row's attributes.
+static u32 lift_simd_needs(unsigned attr) {
+    return (attr & ISA_A_MMX ? CPU_HAS_MMX : 0) | (attr & ISA_A_SSE ? CPU_HAS_SSE : 0)
+        | (attr & ISA_A_NEEDS_SSE ? CPU_HAS_SSE : 0) | (attr & ISA_A_NEEDS_SSE2 ? CPU_HAS_SSE2 : 0)
+        | (attr & ISA_A_NEEDS_SSE3 ? CPU_HAS_SSE3 : 0);
+}
+
+static bool lift_exists(const Lift *l) {
+    u32 needs = lift_family_needs(l) | lift_operation_needs(l->row->sub)
+              | lift_simd_needs(l->row->attr);
+    return !(needs & ~l->b->features);
+}
+
+// MMX and SSE state: #UD by CR0.EM and CR4.OSFXSR, then #NM by CR0.TS. The mode word does not tell EM
+// from TS where MMX wants to know: a helper looks.
+static bool lift_check_simd(Lift *l) {
+    u32 mode = l->b->mode;
+    unsigned attr = l->row->attr, sub = l->row->sub;
+    bool image = sub == ISA_SUB_FXSAVE || sub == ISA_SUB_FXRSTOR;
+    if (attr & ISA_A_SSE && !(mode & MODE_SSE)) {
+        lift_raise(l, VEC_UD);
+        return false;
+    }
+    if (!(attr & (ISA_A_SSE | ISA_A_MMX) || image) || !(mode & MODE_FPU_NM)) return true;
+    if (attr & ISA_A_SSE || image) lift_raise(l, VEC_NM);
+    else lift_call_end(l, HELPER_no_mmx, IR_NONE, IR_NONE, IR_NONE);
+    return false;
+}
+
 // The checks before any operand is looked at. False: an exception has been emitted.
 static bool lift_check(Lift *l) {
     u32 mode = l->b->mode;
     unsigned attr = l->row->attr;
+    if (!lift_exists(l)) {
+        lift_raise(l, VEC_UD);
+        return false;
+    }
     if (attr & ISA_A_PE && (!(mode & MODE_PE) || mode & MODE_VM)) {
         lift_raise(l, VEC_UD);
         return false;
@@ -84,7 +145,7 @@ static bool lift_check(Lift *l) {
         lift_raise(l, VEC_NM);
         return false;
     }
-    return true;
+    return lift_check_simd(l);
 }
 
 // ---- entry --------------------------------------------------------------------------------------

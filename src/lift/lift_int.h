@@ -87,8 +87,8 @@ IrRef lift_load_temp(Lift *l, unsigned size, LiftMem m);
 void lift_store(Lift *l, unsigned size, LiftMem m, IrRef value);
 IrRef lift_load_rmw(Lift *l, unsigned size, LiftMem m);         // a new temporary
 void lift_store_rmw(Lift *l, unsigned size, LiftMem m, IrRef value);
-// IR_FPULD, IR_FPUST: x87 instruction `imm` with `bytes` of memory.
-void lift_fpu_access(Lift *l, IrCode code, unsigned bytes, LiftMem m, u32 imm);
+// IR_FPULD, IR_FPUST, IR_SIMDLD, IR_SIMDST: the host's instruction `imm` with `bytes` of memory.
+IrOp *lift_fpu_access(Lift *l, IrCode code, unsigned bytes, LiftMem m, u32 imm);
 // reg (ESI, EDI, ECX) += (x << scale) + disp with the instruction's address size; x may be none.
 void lift_step_reg(Lift *l, unsigned reg, IrRef x, unsigned scale, u32 disp);
 

@@ -79,13 +79,14 @@ void lift_store_rmw(Lift *l, unsigned size, LiftMem m, IrRef value) {
     lift_store_op(l, size, m, value)->attr = IR_RMW;
 }
 
-void lift_fpu_access(Lift *l, IrCode code, unsigned bytes, LiftMem m, u32 imm) {
+IrOp *lift_fpu_access(Lift *l, IrCode code, unsigned bytes, LiftMem m, u32 imm) {
     IrOp *op = ir_emit(l->b, code, 4, IR_NONE, m.addr, IR_NONE);
     op->seg = m.seg;
-    op->seg_class = lift_seg_class(l, m, code == IR_FPUST);
+    op->seg_class = lift_seg_class(l, m, code == IR_FPUST || code == IR_SIMDST);
     op->addr16 = m.addr16;
     op->aux = bytes;
     op->imm = imm;
+    return op;
 }
 
 // ---- values -------------------------------------------------------------------------------------

@@ -180,10 +180,12 @@ void lift_insn_desc(Lift *l) {
 
 // ---- the rest -----------------------------------------------------------------------------------
 
-// SYSENTER and SYSEXIT are not announced by CPUID; RSM exists in system management mode only.
+// RSM exists in system management mode only.
 void lift_insn_system(Lift *l) {
     switch (l->row->sub) {
     case ISA_SUB_HLT: lift_call_end(l, HELPER_hlt, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_SYSENTER: lift_call_end(l, HELPER_sysenter, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_SYSEXIT: lift_call_end(l, HELPER_sysexit, IR_NONE, IR_NONE, IR_NONE); break;
     case ISA_SUB_WRMSR: lift_call_end(l, HELPER_wrmsr, IR_NONE, IR_NONE, IR_NONE); break;
     case ISA_SUB_INVD: case ISA_SUB_WBINVD:
         lift_call(l, HELPER_wbinvd, IR_NONE, IR_NONE, IR_NONE);

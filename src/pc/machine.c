@@ -71,7 +71,7 @@ void machine_pause(Machine *m) {
 
 bool machine_resume(Machine *m) {
     if (m->powered_off) return false;
-    m->paused = false;
+    m->paused = m->stopped = false;
     bus_clear_request(m->bus, BUS_REQ_STOP);
     return true;
 }
@@ -97,15 +97,24 @@ static bool machine_stays(Machine *m) {
     return true;
 }
 
+static void machine_tell_stop(Machine *m, JitEnd why) {
+    if (!m->stopped && m->on_stop) m->on_stop(m->on_stop_self, why);
+    m->stopped = true;
+}
+
 int machine_run(Machine *m) {
+    JitEnd end = JIT_END_STOP;
     for (;;) {
         if (m->paused) {
+            machine_tell_stop(m, end);
+            end = JIT_END_STOP;
             if (!machine_serve(m)) break;
             continue;
         }
-        JitEnd end = jit_run(m->jit);
+        end = jit_run(m->jit);
         if (end == JIT_END_HUNG) return MACHINE_HUNG_STATUS;
         if (end == JIT_END_SHUTDOWN && !machine_stays(m)) break;
+        if (end == JIT_END_BREAK) m->paused = true;
     }
     return bus_exit_status(m->bus);
 }

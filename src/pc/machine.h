@@ -43,6 +43,9 @@ typedef struct Machine {
     u8 boot_order[3];          // what comes after it
     bool snapshot;             // for the monitor: disks keep nothing
     bool single_step;          // for the monitor: one instruction per block
+    bool stopped;              // paused, and on_stop has heard of it
+    void (*on_stop)(void *self, JitEnd why);   // a debugger's: the machine has been paused; NULL: nobody's
+    void *on_stop_self;
 } Machine;
 
 // NULL: *err says what is wrong, with the option's name (malloc'ed). Nothing has run yet.

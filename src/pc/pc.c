@@ -86,15 +86,20 @@ static void pc_irq_or_set(void *self, unsigned n, bool level) {
     wire_set(&o->out, o->levels != 0);
 }
 
+// A wire to an interrupt input, for one of those that share it.
+enum { PC_IRQ_ISA, PC_IRQ_ISA2, PC_IRQ_PCI, PC_IRQ_SCI };
+static Wire pc_irq(Pc *pc, unsigned irq, unsigned who) {
+    pc->irq[irq].out = pic_irq(pc->pic, irq);
+    return (Wire){ pc_irq_or_set, &pc->irq[irq], who };
+}
+
 static void pc_add_serials(Pc *pc, const PcConfig *config) {
     static const struct { const char *name; u16 port; } com[PC_SERIALS] = {
         { "serial0", 0x3f8 }, { "serial1", 0x2f8 }, { "serial2", 0x3e8 }, { "serial3", 0x2e8 },
     };
-    pc->serial_irq[0].out = pic_irq(pc->pic, 4);
-    pc->serial_irq[1].out = pic_irq(pc->pic, 3);
     for (unsigned i = 0; i < PC_SERIALS; i++) {
         if (!config->serial[i].present) continue;
-        Wire irq = { pc_irq_or_set, &pc->serial_irq[i & 1], i / 2 };
+        Wire irq = pc_irq(pc, i & 1 ? 3 : 4, i < 2 ? PC_IRQ_ISA : PC_IRQ_ISA2);
         pc->serial[i] = uart_new(pc->bus, com[i].name, com[i].port, irq, config->serial[i].out);
     }
 }
@@ -112,24 +117,26 @@ static void pc_add_debug_ports(Pc *pc, const PcConfig *config) {
 
 static void pc_add_pci(Pc *pc, const PcConfig *config, const I440fxRom *rom) {
     Wire irq[16];
-    for (unsigned i = 0; i < 16; i++) irq[i] = pic_irq(pc->pic, i);
+    for (unsigned i = 0; i < 16; i++) irq[i] = pc_irq(pc, i, PC_IRQ_PCI);
     pc->pci = pci_new(pc->bus);
     pc->host = i440fx_new(pc->bus, pc->pci, rom);
     pc->piix = piix_new(pc->bus, pc->pci, 1, irq);
-    if (!config->no_acpi) pc->pm = acpipm_new(pc->bus, pc->pci, 1, irq[9]);
+    pc->idedma = idedma_new(pc->bus, piix_ide(pc->piix), pc->ide);
+    if (!config->no_acpi)
+        pc->pm = acpipm_new(pc->bus, pc->pci, 1, pc_irq(pc, 9, PC_IRQ_SCI));
 }
 
 static void pc_add_chips(Pc *pc, const PcConfig *config) {
     Bus *bus = pc->bus;
     pc->pic = pic_new(bus);
-    pc->pit = pit_new(bus, pic_irq(pc->pic, 0));
-    pc->rtc = rtc_new(bus, pic_irq(pc->pic, 8), config->rtc_epoch);
-    pc->kbd = kbd_new(bus, pic_irq(pc->pic, 1), pic_irq(pc->pic, 12));
-    pc->fpuerr = fpuerr_new(bus, pic_irq(pc->pic, 13));
+    pc->pit = pit_new(bus, pc_irq(pc, 0, PC_IRQ_ISA));
+    pc->rtc = rtc_new(bus, pc_irq(pc, 8, PC_IRQ_ISA), config->rtc_epoch);
+    pc->kbd = kbd_new(bus, pc_irq(pc, 1, PC_IRQ_ISA), pc_irq(pc, 12, PC_IRQ_ISA));
+    pc->fpuerr = fpuerr_new(bus, pc_irq(pc, 13, PC_IRQ_ISA));
     pc->dma = dma_new(bus);
-    pc->fdc = fdc_new(bus, pc->dma, pic_irq(pc->pic, 6));
-    pc->ide[0] = ide_new(bus, 0, pic_irq(pc->pic, 14));
-    pc->ide[1] = ide_new(bus, 1, pic_irq(pc->pic, 15));
+    pc->fdc = fdc_new(bus, pc->dma, pc_irq(pc, 6, PC_IRQ_ISA));
+    pc->ide[0] = ide_new(bus, 0, pc_irq(pc, 14, PC_IRQ_ISA));
+    pc->ide[1] = ide_new(bus, 1, pc_irq(pc, 15, PC_IRQ_ISA));
     bus_map_none(bus, 0xa0, 0x20);
     if (!config->no_vga) pc->vga = vga_new(bus);
     pc_add_serials(pc, config);
@@ -145,7 +152,7 @@ static Disk *pc_open_drive(const PcConfig *config, const char *option, const PcD
     if (!drive->path) return NULL;
     char *message = NULL;
     if (config->snapshot || drive->snapshot) flags |= DISK_SNAPSHOT;
-    if (drive->readonly) flags |= DISK_READONLY;
+    if (drive->readonly || drive->cd) flags |= DISK_READONLY;
     Disk *disk = disk_open(drive->path, flags, &message);
     if (!disk) {
         *err = mem_printf("%s: %s", option, message);
@@ -156,6 +163,18 @@ static Disk *pc_open_drive(const PcConfig *config, const char *option, const PcD
     }
     free(message);
     return disk;
+}
+
+static void pc_add_cd(Pc *pc, unsigned n, Disk *disc) {
+    static const char *const names[4] = { "ide0-cd0", "ide0-cd1", "ide1-cd0", "ide1-cd1" };
+    pc->cd[n] = cd_new(pc->bus, names[n]);
+    if (disc) cd_insert(pc->cd[n], disc);
+    ide_attach_cd(pc->ide[n / 2], n % 2, pc->cd[n]);
+}
+
+static void pc_add_disk(Pc *pc, unsigned n, Disk *disk, IdeGeometry geometry) {
+    ide_attach(pc->ide[n / 2], n % 2, disk);
+    if (geometry.cylinders) ide_set_geometry(pc->ide[n / 2], n % 2, geometry);
 }
 
 static bool pc_add_drives(Pc *pc, const PcConfig *config, char **err) {
@@ -169,11 +188,11 @@ static bool pc_add_drives(Pc *pc, const PcConfig *config, char **err) {
     }
     for (unsigned i = 0; i < 4; i++) {
         const PcDrive *drive = &config->ide[i];
-        Disk *disk = pc_open_drive(config, ide_option[i], drive, 0, err);
+        const char *option = drive->cd ? "-cdrom" : ide_option[i];
+        Disk *disk = pc_open_drive(config, option, drive, 0, err);
         if (drive->path && !disk) return false;
-        if (!disk) continue;
-        ide_attach(pc->ide[i / 2], i % 2, disk);
-        if (drive->geometry.cylinders) ide_set_geometry(pc->ide[i / 2], i % 2, drive->geometry);
+        if (drive->cd) pc_add_cd(pc, i, disk);
+        else if (disk) pc_add_disk(pc, i, disk, drive->geometry);
     }
     return true;
 }
@@ -183,7 +202,8 @@ static bool pc_add_drives(Pc *pc, const PcConfig *config, char **err) {
 static bool pc_parse_boot(Pc *pc, const PcConfig *config, char **err) {
     bool only_floppy = fdc_disk(pc->fdc, 0) != NULL;
     for (unsigned i = 0; i < 4; i++)
-        if (ide_disk(pc->ide[i / 2], i % 2)) only_floppy = false;
+        if (ide_disk(pc->ide[i / 2], i % 2) || (pc->cd[i] && cd_disc(pc->cd[i])))
+            only_floppy = false;
     pc->no_floppy_signature = config->no_floppy_signature;
     return pc_set_boot(pc, config->boot ? config->boot : only_floppy ? "a" : "cad", err);
 }
@@ -337,6 +357,8 @@ static void pc_free_drives(Pc *pc) {
     for (unsigned i = 0; pc->fdc && i < 2; i++) disk_close(fdc_disk(pc->fdc, i));
     for (unsigned i = 0; i < 4; i++)
         if (pc->ide[i / 2]) disk_close(ide_disk(pc->ide[i / 2], i % 2));
+    for (unsigned i = 0; i < 4; i++)
+        if (pc->cd[i]) disk_close(cd_disc(pc->cd[i]));
 }
 
 void pc_free(Pc *pc) {
@@ -347,6 +369,7 @@ void pc_free(Pc *pc) {
     for (unsigned i = 0; i < PC_DEBUGCONS; i++) debugcon_free(pc->debugcon[i]);
     for (unsigned i = 0; i < PC_SERIALS; i++) uart_free(pc->serial[i]);
     acpipm_free(pc->pm);
+    idedma_free(pc->idedma);
     piix_free(pc->piix);
     i440fx_free(pc->host);
     pci_free(pc->pci);
@@ -356,6 +379,7 @@ void pc_free(Pc *pc) {
     kbd_free(pc->kbd);
     for (unsigned i = 0; i < 2; i++)
         if (pc->ide[i]) ide_free(pc->ide[i]);
+    for (unsigned i = 0; i < 4; i++) cd_free(pc->cd[i]);
     if (pc->fdc) fdc_free(pc->fdc);
     if (pc->dma) dma_free(pc->dma);
     if (pc->rtc) rtc_free(pc->rtc);

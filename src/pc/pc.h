@@ -16,6 +16,7 @@
 #include "bus/bus.h"
 #include "bus/chr.h"
 #include "dev/acpipm.h"
+#include "dev/cd.h"
 #include "dev/debugcon.h"
 #include "dev/disk.h"
 #include "dev/dma.h"
@@ -24,6 +25,7 @@
 #include "dev/fwcfg.h"
 #include "dev/i440fx.h"
 #include "dev/ide.h"
+#include "dev/idedma.h"
 #include "dev/kbd.h"
 #include "dev/pci.h"
 #include "dev/pic.h"
@@ -40,6 +42,7 @@
 
 typedef struct PcDrive {
     const char *path;          // image; NULL: the drive is empty or absent, or has `blob`
+    bool cd;                   // a CD drive, which may be empty; images are never written
     const void *blob;          // a disk in memory, whose changes vanish; NULL: none
     size_t blob_bytes;
     bool readonly;
@@ -59,7 +62,7 @@ typedef struct PcDebugcon {
 
 typedef struct PcConfig {      // all zero: no drives, no serial port, a VGA
     PcDrive floppy[2];
-    PcDrive ide[4];            // hard disks: primary master, slave, secondary master, slave
+    PcDrive ide[4];            // primary master, slave, secondary master, slave
     bool snapshot;             // writes to images vanish at the end
     const char *boot;          // letters a c d n; NULL: cad, or a when there is only a floppy
     bool boot_menu;            // the firmware offers its boot menu
@@ -78,9 +81,9 @@ typedef struct PcConfig {      // all zero: no drives, no serial port, a VGA
     void *warn_self;
 } PcConfig;
 
-typedef struct PcIrqOr {       // one interrupt input shared by two serial ports
+typedef struct PcIrqOr {       // an interrupt input and who drives it
     Wire out;
-    u8 levels;                 // bit n: input n
+    u8 levels;                 // bit n: input n (see pc.c)
 } PcIrqOr;
 
 typedef struct Pc {            // the chips, for the monitor and the front ends
@@ -92,6 +95,8 @@ typedef struct Pc {            // the chips, for the monitor and the front ends
     Dma *dma;
     Fdc *fdc;
     Ide *ide[2];
+    Cd *cd[4];                 // NULL: no CD drive there
+    IdeDma *idedma;
     Kbd *kbd;
     Vga *vga;                  // NULL: none
     FpuErr *fpuerr;
@@ -104,7 +109,7 @@ typedef struct Pc {            // the chips, for the monitor and the front ends
     Debugcon *debugcon[PC_DEBUGCONS];
     DebugExit *debugexit;
     BochsOff *bochsoff;
-    PcIrqOr serial_irq[2];     // IRQ4 (COM1, COM3), IRQ3 (COM2, COM4)
+    PcIrqOr irq[16];
     u8 boot_order[3];          // CMOS codes: 1 floppy, 2 hard disk, 3 CD, 4 network, 0 none
     bool no_floppy_signature;
 } Pc;

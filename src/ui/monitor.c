@@ -42,7 +42,7 @@ const MonitorRow monitor_rows[] = {
     { "savevm", "[TAG]", "snapshots of the machine are not there", monitor_do_snapshots },
     { "loadvm", "TAG", "snapshots of the machine are not there", monitor_do_snapshots },
     { "delvm", "TAG", "snapshots of the machine are not there", monitor_do_snapshots },
-    { "gdbserver", "[DEV]", "a gdb server is not there", monitor_do_gdbserver },
+    { "gdbserver", "[DEV]", "gdb server at tcp::1234, DEV or none", monitor_do_gdbserver },
     { 0 },
 };
 
@@ -238,6 +238,8 @@ Monitor *monitor_new(Machine *m, Chardev *dev) {
                                              .focus = monitor_focus, .opened = monitor_opened });
     return mon;
 }
+
+void monitor_set_gdb(Monitor *mon, struct Gdb *gdb) { mon->gdb = gdb; }
 
 void monitor_free(Monitor *mon) {
     if (!mon) return;

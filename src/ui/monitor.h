@@ -17,6 +17,8 @@ typedef struct Monitor Monitor;
 
 Monitor *monitor_new(Machine *m, Chardev *dev);
 void monitor_free(Monitor *mon);                   // before machine_free; NULL is fine
+struct Gdb;
+void monitor_set_gdb(Monitor *mon, struct Gdb *gdb);       // what `gdbserver` is about
 
 // Runs one command line and writes what it says to `out` (for tests).
 void monitor_command(Monitor *mon, const char *line, FILE *out);

@@ -30,6 +30,7 @@ struct Monitor {
     MonitorKey keys[MONITOR_KEYS];
     unsigned key_head, key_count;
     unsigned mouse_buttons;    // KBD_BUTTON_*
+    struct Gdb *gdb;           // NULL: there is none
 };
 
 // A command gets what follows its name.

@@ -221,11 +221,14 @@ static void format_cell(const Format *f, u64 value, FILE *out) {
 
 // ---- memory -------------------------------------------------------------------------------------
 
+// Nobody answers above 1 MiB: an error. Below, the ISA bus reads as ones there (tools dump the screen's
+// window before the adapter shows itself in it).
 static bool memory_physical(Monitor *mon, u64 addr, u8 *to, u32 bytes) {
     Bus *bus = mon->m->bus;
     for (u32 i = 0; i < bytes; i++) {
         u64 ppn = (addr + i) >> PAGE_SHIFT;
-        if (ppn >= BUS_PAGES || bus_page(bus, (u32)ppn)->kind == BUS_PAGE_NONE) return false;
+        if (ppn >= BUS_PAGES) return false;
+        if (ppn >= 0x100 && bus_page(bus, (u32)ppn)->kind == BUS_PAGE_NONE) return false;
         to[i] = (u8)bus_read(bus, phy(addr + i), 1);
     }
     return true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Monitor commands that run, end, feed and change the machine.
 #include "dev/keys.h"
+#include "ui/gdb.h"
 #include "ui/monitor_int.h"
 #include "ui/screen.h"
 
@@ -28,7 +29,17 @@ COMMAND(powerdown) {
 }
 
 COMMAND(snapshots) { UNUSED(); fprintf(out, "Error: snapshots of the machine are not there\n"); }
-COMMAND(gdbserver) { UNUSED(); fprintf(out, "Error: a gdb server is not there\n"); }
+
+COMMAND(gdbserver) {
+    char word[MONITOR_LINE_BYTES], *err = NULL;
+    if (!monitor_word(&args, word, sizeof word)) strcpy(word, "tcp::1234");
+    if (!mon->gdb) err = mem_strdup("this machine has none");
+    else if (gdb_listen(mon->gdb, word, &err) && strcmp(word, "none"))
+        fprintf(out, "Waiting for gdb connection on device '%s'\n", word);
+    else if (!err) fprintf(out, "Disabled gdbserver\n");
+    if (err) fprintf(out, "Error: gdbserver: %s\n", err);
+    free(err);
+}
 
 COMMAND(commit) {
     UNUSED();

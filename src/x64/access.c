@@ -52,7 +52,8 @@ static unsigned ac_class(const IrOp *op) {
     return op->seg_class == X64_REAL && !op->addr16 ? X64_CHECKED : op->seg_class;
 }
 
-typedef struct AcJumps { u8 *limit, *table, *unaligned, *resume; } AcJumps;
+// `limit`, `crosses`: the cold path computes the address again.
+typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; } AcJumps;
 
 static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     unsigned cls = ac_class(op);
@@ -70,6 +71,18 @@ static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJu
 
 static unsigned ac_align_mask(unsigned bytes) {
     return bytes <= 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 3 : bytes == 8 ? 7 : 15;
+}
+
+// 16 bytes without alignment, often misaligned: only a page crossing is slow.
+//     mov %r8d, %r9d ; and $0xfff, %r9d ; cmp $0xff0, %r9d ; ja cold
+static bool ac_test_crossing(Emit *e, const IrOp *op, unsigned bytes, AcJumps *j) {
+    unsigned cls = ac_class(op);
+    if (bytes != 16 || op->attr & IR_ALIGN16 || cls == X64_REAL) return false;
+    enc_rr(e->b, 0, 0x89, R8, R9);
+    enc_alu_imm(e->b, 0, 4, rm_reg(R9), PAGE_BYTES - 1, 4);
+    enc_alu_imm(e->b, 0, 7, rm_reg(R9), PAGE_BYTES - 16, 4);
+    j->crosses = enc_jcc32(e->b, 7);
+    return true;
 }
 
 // Emits the hot test; the caller's op follows.
@@ -90,6 +103,7 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
         j->table = enc_jcc32(b, 8);                          // js
     }
     unsigned mask = ac_align_mask(bytes);
+    if (ac_test_crossing(e, op, bytes, j)) mask = 0;
     if (mask && !(flat_const && !(ir_value(e->ir, op->a) & mask))) {
         enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(R8));            // test $mask, %r8b
         enc_u8(b, mask);
@@ -101,11 +115,12 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
 // Emits the cold path: the call, with r8 pointing to the data after it.
 static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, const AcJumps *j) {
     Buf *c = &e->cold;
-    unsigned size = x64_size_index(bytes);
+    unsigned size = op->attr & IR_ALIGN16 ? X64_SIZE_16A : x64_size_index(bytes);
     enc_patch32(j->table, c->p);
     if (j->unaligned) enc_patch32(j->unaligned, c->p);
-    if (j->limit) {
-        enc_patch32(j->limit, c->p);
+    if (j->crosses) enc_patch32(j->crosses, c->p);
+    if (j->limit || j->crosses) {
+        if (j->limit) enc_patch32(j->limit, c->p);
         ac_address(e, c, op->a);
         enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
     } else {

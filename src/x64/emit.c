@@ -210,11 +210,12 @@ static bool op_alu_keep_operand(Emit *e, const IrOp *op, Opd *a, Opd *b, FlagsSt
     return true;
 }
 
-// ADC, SBB: the carry in becomes place C.
-static void fl_keep_carry_in(Emit *e, const IrOp *op, FlagsState *f) {
-    if (!op->fdef || !op->fobs) return;
+// ADC, SBB: the carry in becomes place C. False: not worth it, there is no recipe then.
+static bool fl_keep_carry_in(Emit *e, const IrOp *op, FlagsState *f) {
+    if (!op->fdef || !op->fobs) return false;
     enc_rm(e->b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));     // setc
     f->c = X64_AT_C;
+    return true;
 }
 
 static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
@@ -222,7 +223,7 @@ static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
     if (op->d != IR_NONE && op_alu_lea(e, op, a, b)) return;
     fl_begin(e, op);
     bool have = op_alu_keep_operand(e, op, &a, &b, &recipe) || fl_alu_recipe(e, op, &recipe);
-    if (have && (op->code == IR_ADC || op->code == IR_SBB)) fl_keep_carry_in(e, op, &recipe);
+    if (have && (op->code == IR_ADC || op->code == IR_SBB)) have = fl_keep_carry_in(e, op, &recipe);
     if (op->d == IR_NONE) {
         op_compare(e, op, a, b);
         fl_end(e, op, have ? &recipe : NULL);
@@ -445,7 +446,8 @@ static void op_bit_test(Emit *e, const IrOp *op) {
         enc_rm(e->b, size_flags(op->size), 0x0fba, digit[op->code], rm_reg(work));
         enc_u8(e->b, b.imm & (op->size * 8 - 1));
     } else {
-        if (b.rm.mem) { op_mov(e, op->size, R9, b); b.rm = rm_reg(R9); }
+        unsigned scratch = work == R9 ? R8 : R9;
+        if (b.rm.mem) { op_mov(e, op->size, scratch, b); b.rm = rm_reg(scratch); }
         u32 opcode = 0x0f83 | (u32)digit[op->code] << 3;           // a3 ab b3 bb
         enc_rm(e->b, size_flags(op->size), opcode, b.rm.reg, rm_reg(work));
     }
@@ -633,6 +635,8 @@ static void op_call(Emit *e, const IrOp *op) {
     bool wanted = op->fuse || (op->flive | op->fobs) & ~op->fdef || h->attr & IR_HELPER_FAULT;
     if (wanted && leaves && !e->f.env) fl_to_state(e, e->b, &e->f);
     else fl_prepare_clobber(e, wanted);
+    st_settle(e, op->b);                   // may take r9
+    st_settle(e, op->c);
     if (op->a != IR_NONE) op_mov(e, 4, R8, st_read(e, op->a));
     if (op->b != IR_NONE) op_mov(e, 4, R9, st_read(e, op->b));
     if (op->c != IR_NONE) {
@@ -681,6 +685,7 @@ static void op_rmw_encode(Emit *e, const IrOp *op, Opd b, Rm rm) {
     if (!op_is_alu(op->code)) { op_unary_encode(e, op, rm); return; }
     unsigned digit = op_alu_digit[op->code];
     if (b.is_imm) op_alu_imm(e, op->size, digit, rm, b.imm);
+    else if (b.rm.mem) op_rm(e, op->size, digit << 3 | 3, rm.reg, b.rm);   // spilled; rm is r9
     else op_rm(e, op->size, digit << 3 | 1, b.rm.reg, rm);
 }
 
@@ -825,10 +830,12 @@ static void op_fpu_mem(Emit *e, Rm rm, const IrOp *op) {
 }
 
 static void op_fpu_load(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
     op_fpu_mem(e, ac_load(e, op, op->aux), op);
 }
 
 static void op_fpu_store(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
     op_fpu_mem(e, ac_store(e, op, op->aux, false), op);
     Rm rm;
     if (!ac_store_cold(e, &rm)) return;
@@ -836,8 +843,68 @@ static void op_fpu_store(Emit *e, const IrOp *op) {
     ac_store_done(e);
 }
 
+// ---- MMX, SSE -----------------------------------------------------------------------------------------------
+static void op_simd_bytes(Emit *e, u32 imm, unsigned reg, Rm rm) {
+    if (ir_simd_is_emms(imm)) { enc_u16(e->b, 0x770f); return; }
+    enc_rm(e->b, 0, (imm & 0xff) << 16 | 0x0f00 | (imm >> 8 & 0xff), reg, rm);
+    if (ir_simd_has_imm8(imm)) enc_u8(e->b, imm >> 24);
+}
+
+// COMISS and the like leave OSZAPC in host EFLAGS.
+static void op_simd_flags(Emit *e, const IrOp *op) {
+    if (op->fdef) e->f = (FlagsState){ .host = FLAG_OSZAPC };
+    else if (ir_simd_sets_flags(op->imm)) e->f.host = 0;
+}
+
+static void op_simd(Emit *e, const IrOp *op) {
+    bool faults = ir_simd_may_fault(op->imm);
+    unsigned reg = op->imm >> 19 & 7, rm = op->imm >> 16 & 7, d = 0;
+    if (op->a != IR_NONE) rm = st_read_reg(e, 4, op->a, R9).rm.reg;
+    if (faults) fl_prepare_clobber(e, true);
+    if (op->d != IR_NONE) {
+        op_before_write_ref(e, op, op->d);
+        d = st_define(e, op->d);
+        if (ir_simd_general_in_rm(op->imm)) rm = d;
+        else reg = d;
+    }
+    if (faults) st_record(e, e->b, e->b->p);
+    op_simd_bytes(e, op->imm, reg, rm_reg(rm));
+    if (op->d != IR_NONE) st_defined(e, op->d, d);
+    op_simd_flags(e, op);
+}
+
+static void op_simd_load(Emit *e, const IrOp *op) {
+    bool faults = ir_simd_may_fault(op->imm);
+    unsigned reg = op->imm >> 19 & 7;
+    if (faults) fl_prepare_clobber(e, true);
+    Rm rm = ac_load(e, op, op->aux);
+    if (op->d != IR_NONE) {
+        op_before_write_ref(e, op, op->d);
+        reg = st_define(e, op->d);
+    }
+    if (faults) st_record(e, e->b, e->b->p);
+    op_simd_bytes(e, op->imm, reg, rm);
+    if (op->d != IR_NONE) st_defined(e, op->d, reg);
+    op_simd_flags(e, op);
+}
+
+static void op_simd_store_copy(Emit *e, const IrOp *op, Rm rm) {
+    if (ir_simd_may_fault(op->imm)) st_record(e, e->b, e->b->p);
+    op_simd_bytes(e, op->imm, op->imm >> 19 & 7, rm);
+}
+
+static void op_simd_store(Emit *e, const IrOp *op) {
+    if (ir_simd_may_fault(op->imm)) fl_prepare_clobber(e, true);
+    Rm rm = ac_store(e, op, op->aux, false);
+    op_simd_store_copy(e, op, rm);
+    if (!ac_store_cold(e, &rm)) return;
+    op_simd_store_copy(e, op, rm);
+    ac_store_done(e);
+}
+
 // ---- exits ----------------------------------------------------------------------------------------------
-// A direct exit: `jump` is the rel32 of the hot jump. Its stub saves flags, names the edge, asks for a link.
+// A direct exit: `jump` is the rel32 of the hot jump. Its stub asks for a link; its restore record says where
+// the flags are. What cannot be had later (a carry, flags without a recipe) the stub saves first.
 static void ex_edge(Emit *e, u8 *jump, u32 target) {
     X64Code *out = e->out;
     if (out->edge_count == e->edge_capacity) {
@@ -848,11 +915,14 @@ static void ex_edge(Emit *e, u8 *jump, u32 target) {
     }
     X64Edge *edge = &out->edges[out->edge_count++];
     *edge = (X64Edge){ .target = target, .jump = jump, .stub = e->cold.p };
-    FlagsState f = e->f;
-    edge->saves_flags = !f.env;
-    if (!f.env) fl_to_state(e, &e->cold, &f);
+    FlagsState before = e->f;
+    edge->saves_flags = !before.env;
+    if (before.recipe && !before.env) fl_catch_carry(e, &e->cold, &e->f);
+    else fl_to_state(e, &e->cold, &e->f);
     edge->stub_jump = enc_call32(&e->cold);
     enc_patch32(edge->stub_jump, e->t->link);
+    st_record(e, &e->cold, e->cold.p - 1);
+    e->f = before;
     enc_patch32(jump, edge->stub);
 }
 
@@ -948,6 +1018,9 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_FPU: op_fpu(e, op); break;
     case IR_FPULD: op_fpu_load(e, op); break;
     case IR_FPUST: op_fpu_store(e, op); break;
+    case IR_SIMD: op_simd(e, op); break;
+    case IR_SIMDLD: op_simd_load(e, op); break;
+    case IR_SIMDST: op_simd_store(e, op); break;
     case IR_JCC: ex_jcc(e, op); break;
     case IR_JZ: case IR_JNZ: ex_jz(e, op); break;
     case IR_JMP: ex_edge(e, enc_jmp32(e->b), op->imm); break;
@@ -1013,10 +1086,31 @@ static void em_check_page(Emit *e, bool flat, u32 eip, u32 ppn) {
     enc_patch32(enc_call32(&e->cold), e->t->stale);
 }
 
+static bool em_uses_xmm(const IrBlock *ir) {
+    for (u32 i = 0; i < ir->count; i++) {
+        const IrOp *op = &ir->ops[i];
+        bool simd = op->code == IR_SIMD || op->code == IR_SIMDLD || op->code == IR_SIMDST;
+        if (simd && ir_simd_uses_xmm(op->imm)) return true;
+    }
+    return false;
+}
+
+// The block uses XMM registers: the guest's are loaded unless they are there.
+//     cmpl $0, sse_live ; je cold        cold: call sse_load ; jmp back
+static void em_want_xmm(Emit *e) {
+    Buf *b = &e->hot, *c = &e->cold;
+    enc_rm(b, 0, 0x83, 7, rm_state(e->t->sse_live));
+    enc_u8(b, 0);
+    enc_patch32(enc_jcc32(b, 4), c->p);
+    enc_patch32(enc_call32(c), e->t->sse_load);
+    enc_patch32(enc_jmp32(c), b->p);
+}
+
 static void em_entries(Emit *e, const X64Entry *entry) {
     em_check_page(e, entry->flat, entry->eip, entry->ppn);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
     if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn);
+    if (em_uses_xmm(e->ir)) em_want_xmm(e);
 }
 
 enum { EM_OP_HOT = 256, EM_OP_COLD = 512 };     // no op with its fused successors takes more

@@ -213,7 +213,7 @@ static void fl_load_lahf(Emit *e) {
 }
 
 // INC/DEC: CF is still in host EFLAGS: setc flag_c.
-static void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {
+void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {
     if (!f->wants_carry) return;
     enc_rm(b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));
     f->c = X64_AT_C;
@@ -371,6 +371,17 @@ void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe) {
     e->f = recipe ? *recipe : (FlagsState){ 0 };
     e->f.host = host;
     e->f.recipe = recipe != NULL;
+}
+
+u8 *x64_store_flags(const X64Target *t, const X64Restore *r, u8 *at) {
+    Buf b = { at, at, at + X64_STORE_FLAGS_BYTES };
+    FlagsState f = { .imm = r->imm };
+    if (fl_kind_has_a(r->flag_op)) fl_store_place(&b, &f, r->a, X64_AT_A, t->flag_a);
+    if (fl_kind_has_b(r->flag_op)) fl_store_place(&b, &f, r->b, X64_AT_B, t->flag_b);
+    if (fl_kind_has_c(r->flag_op)) fl_store_place(&b, &f, r->c, X64_AT_C, t->flag_c);
+    enc_rm(&b, 0, 0xc7, 0, rm_state(t->flag_op));
+    enc_u32(&b, r->flag_op);
+    return b.p;
 }
 
 // ---- restore records --------------------------------------------------------------------------------

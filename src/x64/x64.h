@@ -9,6 +9,7 @@
 //     r12                           instruction budget (r12d, counts down; negative: leave)
 //     r8                            host pointer or address of the access at hand
 //     r9                            scratch          r10 r11   temporaries
+//     xmm0-7, MXCSR                 the guest's while sse_live is set; x87 registers (and MMX): the guest's
 //     rsp                           host stack, 16-byte aligned at block entry
 //
 // A block's code has a hot part and a cold part, in two areas of the code cache. What can fault has a restore record that says, for one host
@@ -21,13 +22,15 @@
 #include "x64/enc.h"
 
 enum { X64_SLOW_LOAD, X64_SLOW_STORE, X64_SLOW_RMW, X64_SLOW_KINDS };
-enum { X64_SIZE_1, X64_SIZE_2, X64_SIZE_4, X64_SIZE_8, X64_SIZE_10, X64_SIZES };
+// 16A: 16 bytes that must be aligned.
+enum { X64_SIZE_1, X64_SIZE_2, X64_SIZE_4, X64_SIZE_8, X64_SIZE_10, X64_SIZE_16, X64_SIZE_16A, X64_SIZES };
 static inline unsigned x64_size_index(u32 bytes) {
     return bytes == 1 ? X64_SIZE_1 : bytes == 2 ? X64_SIZE_2 : bytes == 4 ? X64_SIZE_4
-         : bytes == 8 ? X64_SIZE_8 : X64_SIZE_10;
+         : bytes == 8 ? X64_SIZE_8 : bytes == 10 ? X64_SIZE_10 : X64_SIZE_16;
 }
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
+#define X64_SLOW_ALIGN16 0x80u                     // or'ed in: #GP(0) where not aligned to 16
 // A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form, segment.
 #define X64_GROUP_INFO(span, write, linear, cls, seg) \
     ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20)
@@ -37,6 +40,7 @@ enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 typedef struct X64Target {
     // offsets in the CPU state (from r14)
     i32 regs, flag_op, flag_a, flag_b, flag_c, spill, jump_cache;
+    i32 sse_live;                     // u32: not 0 while the guest's XMM0-7 and MXCSR are in the host's registers
     u32 spill_count;
     i32 seg_base[6], seg_read_end[6], seg_write_end[6];   // ends: array of u32 by log2 size
     // displacements of the tables from r13
@@ -50,6 +54,7 @@ typedef struct X64Target {
     const u8 *group_fix;              // called: r8d offset of the lowest, r9d X64_GROUP_INFO: fills, or leaves the block
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
+    const u8 *sse_load;               // called by blocks that use XMM registers when they are not live
     const u8 *flags_save;             // stores host EFLAGS to the CPU state (LAHF form); r9 lost
     const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
     const u8 *poll;                   // called: budget used up
@@ -109,5 +114,9 @@ typedef struct X64Code {
 // ir's arena. The same input at the same addresses gives the same code and records. False: no room.
 bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
               u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out);
+
+// Code that stores a record's recipe to the CPU state, for edges whose target wants the flags. Returns its end.
+#define X64_STORE_FLAGS_BYTES 64u
+u8 *x64_store_flags(const X64Target *target, const X64Restore *record, u8 *at);
 
 #endif

@@ -465,7 +465,7 @@ static void run_gate16_int(void) {
 }
 
 static void run_gate_targets(void) {
-    test("priv/interrupt gate/3 to conforming: no stack switch");
+    test("priv/interrupt gate/3 to conforming, no stack switch");
     prepare();
     gdt_set(X, descriptor(0, 0xfffff, FLAT_CODE | 4));
     idt[0x33] = gate(X, ADDR(look_flags), D_INT32 | DPL(3), 0);
@@ -504,9 +504,9 @@ static void run_gate_targets(void) {
     expect_fault(&o, &s, V_GP, 0, ADDR(int_33_at));
 }
 
-// A 16-bit stack: only SP is taken over, ESP's upper half stays.
+// A 16-bit stack, only SP is taken over, ESP's upper half stays.
 static void run_return_small_stack(void) {
-    test("priv/iret/0 to 3 with a 16-bit stack: only SP changes");
+    test("priv/iret/0 to 3 with a 16-bit stack, only SP changes");
     prepare();
     gdt_set(X, descriptor(ADDR(user_stack), 0xffff, D_DATA | DPL(3)));
     State s = kernel_state(iret_any);

@@ -32,7 +32,7 @@ info: action=ignore
 END
     echo c > "$2.cmd"
     timeout "${LIMIT:-120}" bochs -q -f "$2.rc" -rc "$2.cmd" 2>&1 | tr '\r' '\n' |
-        sed -n 's/^.*\(ok [a-z]*[/].*\)$/\1/p; t; /^FAIL \|^skip \|^done: /p'
+        sed -n 's/^.*\(ok [a-z0-9]*[/].*\)$/\1/p; t; /^FAIL \|^skip \|^done: /p'
 }
 
 qemu_run() {        # program, image

@@ -145,15 +145,15 @@ static void run_16(void) {
         u32 base = ADDR(landing16) & ~0xfffu;
         gdt_set(X, descriptor(base, 0xfffff, D_CODE | D_32 | D_G));
         small = (Tss16){ .ip = (u16)(ADDR(landing16) - base), .flags = F_ONE | F_CF, .ax = 1, .cx = 2, .dx = 3,
-                         .bx = 4, .sp = 0x3f0, .bp = 6, .si = 7, .di = 8, .es = KDS, .cs = X, .ss = 0x60,
-                         .ds = KDS, .sp0 = 0x3f0, .ss0 = 0x60, .link = 0x77 };
+                         .bx = 4, .sp = 0x300, .bp = 6, .si = 7, .di = 8, .es = KDS, .cs = X, .ss = 0x60,
+                         .ds = KDS, .sp0 = 0x300, .ss0 = 0x60, .link = 0x77 };
         gdt_set(0x60, descriptor(ADDR(other_stack), 0x3ff, D_DATA | D_32));
         gdt_set(OTHER, descriptor(ADDR(&small), 43, D_TSS16));
         State s = kernel_state(call ? call_task : jump_task);
         State o = run(&s);
         State want = { .eax = 0xffff0001, .ecx = 0xffff0002, .edx = 0xffff0003, .ebx = 0xffff0004,
                        .ebp = 0xffff0006, .esi = 0xffff0007, .edi = 0xffff0008, .cs = X, .ss = 0x60,
-                       .ds = KDS, .es = KDS, .eip = ADDR(landing16_end) - base, .esp = 0x3f0,
+                       .ds = KDS, .es = KDS, .eip = ADDR(landing16_end) - base, .esp = 0x300,
                        .eflags = F_ONE | F_CF | (call ? F_NT : 0) };
         expect_exit(&o);
         // the upper halves of general registers are undefined (table 7-2); FS and GS are null
@@ -190,7 +190,7 @@ static void run_address_space(void) {
 CODE(read_fs, "mov %fs:0, %eax");
 
 static void run_trap_bit(void) {
-    test("task/32/T bit: #DB before the first instruction");
+    test("task/32/T bit, #DB before the first instruction");
     prepare();
     other.trap = 1;
     State s = kernel_state(jump_task), o = run(&s);

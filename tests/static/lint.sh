@@ -86,7 +86,7 @@ lint_analysis() {
     cppcheck --quiet --std=c11 --inline-suppr --enable=warning,portability -Isrc -DGLASSBOX_VNC=1 \
         '-Dpanic(...)=__builtin_abort()' --suppress=missingIncludeSystem --suppress=comparePointers \
         --suppress=shiftTooManyBitsSigned --suppress=integerOverflow --suppress=internalAstError \
-        --suppress=nullPointerRedundantCheck --suppress=ctunullpointer \
+        --suppress=nullPointerRedundantCheck --suppress=ctunullpointer --suppress=negativeIndex \
         --template='{file}:{line}: {id}: {message}' src 2>&1
 }
 

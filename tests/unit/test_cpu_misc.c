@@ -185,7 +185,7 @@ static void test_cpuid_tsc_msr(void **state) {
     Cpu *cpu = c->cpu;
     cpu->regs[CPU_EAX] = 1;
     cpu_h_cpuid(cpu);
-    assert_int_equal(cpu->regs[CPU_EAX], cpu->cpuid_signature);
+    assert_int_equal(cpu->regs[CPU_EAX], cpu->model.signature);
     assert_int_equal(cpu->regs[CPU_EDX], cpu->cpuid_features);
     c->t.now_ns = 0x500000000;
     cpu_h_rdtsc(cpu);

@@ -229,6 +229,8 @@ static void test_monitor_memory(void **state) {
     says("x/2hx 0x200000", "00200000: 0x0001 0x0000\n");
     says("x/9bx 0x200000", "00200000: 0x01 0x00 0x00 0x00 0xff 0xff 0xff 0xff\n00200008: 0x68\n");
     says("xp/1gx 0x200000", "0000000000200000: 0xffffffff00000001\n");
+    says("xp/1wx 0xa0000", "00000000000a0000: 0xffffffff\n");
+    says("xp/1wx 0x1000000", "0000000001000000: Cannot access memory\n");
     says("x 0", "00000000: Cannot access memory\n");
     says("x/2i 0", "0x00000000:  Cannot access memory\n");
     says("gva2gpa 0x200123", "gpa: 0x200123\n");
@@ -251,6 +253,7 @@ static void test_monitor_info(void **state) {
     says_part("info tlb", "0000000000100000: 0000000000100000 ");
     says_part("info jit", "blocks ");
     says_part("info pic", "imr");
+    says_part("info pci", "device   0, function 0:\n    Host bridge: PCI device 8086:1237\n");
     says_part("info qtree", "fdc\n");
     says_part("info nonsense", "unknown subject");
     says_part("info", "info registers");

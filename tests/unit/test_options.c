@@ -12,6 +12,7 @@
 
 typedef struct Fix {
     Options o;
+    char *line;                // the words: options point into it
     char *out, *warnings;
     size_t out_bytes, warning_bytes;
     OptionsResult result;
@@ -20,9 +21,10 @@ typedef struct Fix {
 // Words separated by '|'.
 static Fix parse(const char *line) {
     Fix f = { 0 };
-    char *text = mem_strdup(line), *words[32];
+    char *words[32];
     int count = 0;
-    for (char *at = strtok(text, "|"); at; at = strtok(NULL, "|")) words[count++] = at;
+    f.line = mem_strdup(line);
+    for (char *at = strtok(f.line, "|"); at; at = strtok(NULL, "|")) words[count++] = at;
     FILE *out = open_memstream(&f.out, &f.out_bytes);
     FILE *warnings = open_memstream(&f.warnings, &f.warning_bytes);
     options_init(&f.o, out, warnings);
@@ -30,11 +32,12 @@ static Fix parse(const char *line) {
     fclose(out);
     fclose(warnings);
     f.o.out = f.o.warnings = stderr;
-    return f;                  // `text` stays: options point into it
+    return f;
 }
 
 static void done(Fix *f) {
     options_free(&f->o);
+    free(f->line);
     free(f->out);
     free(f->warnings);
 }

@@ -11,7 +11,7 @@ static void test_reset(void **state) {
     Cpu *cpu = c->cpu;
     assert_int_equal(seg(c, CPU_CS)->base, 0xffff0000);
     assert_int_equal(cpu->eip, 0xfff0);
-    assert_int_equal(cpu->regs[CPU_EDX], cpu->cpuid_signature);
+    assert_int_equal(cpu->regs[CPU_EDX], cpu->model.signature);
     assert_int_equal(cpu->cr0, 0x60000010);
     assert_int_equal(cpu_flags(cpu), 2);
     assert_int_equal(cpu->mode & 0xfff, MODE_IO_OK);

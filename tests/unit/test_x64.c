@@ -29,8 +29,8 @@ enum {
     ENV_BYTES = 64, MMIO_BYTES = PAGES << 12,
 };
 
-typedef enum EndKind { END_JUMP, END_FAULT, END_POLL, END_RESTART } EndKind;
-static const char *const end_names[] = { "jump", "fault", "poll", "restart" };
+typedef enum EndKind { END_JUMP, END_FAULT, END_POLL, END_RESTART, END_UNGROUP, ENDS } EndKind;
+static const char *const end_names[] = { "jump", "fault", "poll", "restart", "ungroup" };
 
 // Everything that may be observed after a run.
 typedef struct State {
@@ -54,12 +54,13 @@ typedef struct Rig {
     u64 seed, random;
     IrGen gen;
     i32 budget;
+    bool linear, grouped;                     // form of the code
     bool smc;                                 // the block's own bytes lie in the window
     u32 smc_at, smc_bytes;
     bool smc_hit;                             // eval has written there
     IrBlock *plain, *block;                   // as generated; after the passes
     X64Code code;
-    unsigned ends[4], vectors[32];            // how often seen
+    unsigned ends[ENDS], vectors[32];            // how often seen
 } Rig;
 
 static Rig *signal_rig;
@@ -340,7 +341,7 @@ static void arrange_start(Rig *g) {
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
                        .ppn = (g->cpu->seg[CPU_CS].base + EIP) >> 12,
-                       .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base) };
+                       .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base), .linear = g->linear };
 }
 
 // The same code and records come out at another address (what -restore retranslate relies on).
@@ -370,18 +371,30 @@ static Block *code_insert(Rig *g) {
                   .insn_offset = offset };
     if (g->smc && (b->phys & 0xfff) + b->bytes > 0x1000) b->bytes = 0x1000 - (b->phys & 0xfff);
     g->smc_bytes = b->bytes;
-    for (u32 i = 0; i < g->code.edge_count; i++) put_le32(g->code.edges[i].number, i);
     cache_insert(g->jit, b);
     return b;
 }
 
-static EndKind code_end(Rig *g, u32 exit) {
+// The edge whose stub's call has left: the pc is the call's last byte.
+static u32 code_edge_target(const Rig *g, const u8 *pc) {
+    for (u32 i = 0; i < g->code.edge_count; i++)
+        if (g->code.edges[i].stub_jump + 3 == pc) return g->code.edges[i].target;
+    fail_msg("host pc %p is no edge", (const void *)pc);
+    return 0;
+}
+
+static EndKind code_end(Rig *g, const Block *b, u32 exit) {
     Cpu *cpu = g->cpu;
     const X64Restore *r;
     u32 value = (u32)cpu->jit_word[WORD_EXIT_VALUE];
+    const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
     EndKind end = END_FAULT;
     switch (exit) {
-    case EXIT_LINK: cpu->eip = g->code.edges[value].target; return END_JUMP;
+    case EXIT_LINK:
+        restore_edge_flags(g->jit, b, pc);
+        cpu->eip = code_edge_target(g, pc);
+        return END_JUMP;
+    case EXIT_UNGROUP: end = END_UNGROUP; break;
     case EXIT_LOOKUP: return END_JUMP;
     case EXIT_POLL: end = END_POLL; break;
     case EXIT_RAISE: eval_raise(g, value & 0xff, value & 0x100, value >> 16); break;
@@ -390,7 +403,6 @@ static EndKind code_end(Rig *g, u32 exit) {
     default: fail_msg("exit %u", exit);
     }
     arena_reset(g->jit->step_arena);
-    const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
     if (!restore_state(g->jit, pc, &r)) {
         show_failure(g, "exit from outside the block");
         fail_msg("exit %u from %p", exit, (const void *)pc);
@@ -414,7 +426,7 @@ static void run_code(Rig *g) {
     state_load(g, &g->start);
     u32 entry_at = one_in(g, 2) ? 0 : b->fast;
     u32 exit = ((JitEnter)(uintptr_t)jit->enter)(g->cpu, b->hot + entry_at);
-    EndKind end = code_end(g, exit);
+    EndKind end = code_end(g, b, exit);
     state_save(g, &g->coded, end, g->cpu->eip);
     cache_invalidate(jit, b);
     jit->block_count = 0;
@@ -454,7 +466,7 @@ static u32 insn_index(const IrBlock *b, u32 eip) {
 
 // Eval stops where the code has stopped to poll or to be restarted; else it runs to its own end.
 static const char *run_eval(Rig *g) {
-    bool inside = g->coded.end == END_POLL || g->coded.end == END_RESTART;
+    bool inside = g->coded.end >= END_POLL;
     u32 stop = inside ? insn_index(g->plain, g->coded.eip) : 1000;
     IrEvalResult r = run_eval_once(g, stop);
     EndKind end = r.end == IR_EVAL_FAULT ? END_FAULT : inside ? g->coded.end : END_JUMP;
@@ -503,6 +515,8 @@ static void case_arrange(Rig *g, u64 seed, unsigned insns) {
     arrange_start(g);
     g->gen.polls = g->budget < 1000 || one_in(g, 2);
     g->gen.fpu = one_in(g, 2);
+    g->linear = one_in(g, 2);
+    g->grouped = one_in(g, 2);
 }
 
 static const char *case_run(Rig *g, u64 seed, unsigned insns) {
@@ -512,9 +526,8 @@ static const char *case_run(Rig *g, u64 seed, unsigned insns) {
     g->block = irgen_block(g->arena, &g->gen);
     const char *bad = ir_verify(g->plain);
     if (bad) fail_msg("seed %llu: %s", (unsigned long long)seed, bad);
-    ir_fold(g->block);
-    ir_flags(g->block);
-    if ((bad = ir_verify(g->block))) fail_msg("seed %llu: %s", (unsigned long long)seed, bad);
+    translate_optimize(g->block, g->grouped);
+    if (!g->grouped && (bad = ir_verify(g->block))) fail_msg("seed %llu: %s", (unsigned long long)seed, bad);
     run_code(g);
     bad = run_eval(g);
     if (!bad) bad = compare(&g->coded, &g->eval);
@@ -561,11 +574,11 @@ static void test_random_blocks(void **state) {
         if (!getenv("N") && seconds() - start > 8) break;
     }
     print_message("%llu blocks: %u jumps, %u faults (#DE %u #BR %u #SS %u #GP %u #PF %u), %u polls, "
-                  "%u restarts\n", (unsigned long long)i, g->ends[0], g->ends[1], g->vectors[0],
+                  "%u restarts, %u ungrouped\n", (unsigned long long)i, g->ends[0], g->ends[1], g->vectors[0],
                   g->vectors[5], g->vectors[12], g->vectors[13], g->vectors[14], g->ends[2],
-                  g->ends[3]);
+                  g->ends[3], g->ends[4]);
     if (count < 5000 || i < 5000) return;
-    for (unsigned k = 0; k < 4; k++) assert_true(g->ends[k] > i / 200);
+    for (unsigned k = 0; k < END_UNGROUP; k++) assert_true(g->ends[k] > i / 200);
     assert_true(g->vectors[0] > 10 && g->vectors[12] > 10 && g->vectors[13] > 10);
     assert_true(g->vectors[14] > 10 && g->vectors[5] > 10);
 }
