@@ -59,9 +59,9 @@ LIBOBJ = $(filter-out $(BUILD)/cli/main.c.o,$(OBJ))
 GENERAL = base/flags.c cpu/access.c cpu/mmu.c cpu/walk.c
 $(GENERAL:%=$(BUILD)/%.o): CFLAGS += -mgeneral-regs-only
 
-FIRMWARE = $(SEABIOS)/bios-256k.bin $(SEABIOS)/vgabios-isavga.bin
+FIRMWARE = $(SEABIOS)/bios-256k.bin $(SEABIOS)/vgabios-stdvga.bin $(SEABIOS)/vgabios-isavga.bin
 $(BUILD)/pc/firmware.S.o: SFLAGS += -DFIRMWARE_BIOS='"$(word 1,$(FIRMWARE))"' \
-    -DFIRMWARE_VGABIOS='"$(word 2,$(FIRMWARE))"'
+    -DFIRMWARE_STDVGA='"$(word 2,$(FIRMWARE))"' -DFIRMWARE_ISAVGA='"$(word 3,$(FIRMWARE))"'
 $(BUILD)/pc/firmware.S.o: $(FIRMWARE)
 # The lab's floppy, in every binary.
 $(BUILD)/pc/lab.S.o: SFLAGS += -DLAB_IMAGE='"$(BUILD)/lab/lab.img"'

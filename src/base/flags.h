@@ -64,6 +64,8 @@ typedef enum FlagsKind {
 // flag_op packs kind << 2 | log2(size in bytes); size 0..2.
 #define FLAGS_OP(kind, size_log2) ((u32)(kind) << 2 | (size_log2))
 
+_Static_assert(FLAGS_OP(FLAGS_KIND_COUNT, 0) <= 256, "generated code stores flag_op as a byte");
+
 // The OSZAPC bits that a recipe stands for. Any input is fine; an unknown kind panics.
 u32 flags_compute(u32 flag_op, u32 a, u32 b, u32 c);
 const char *flags_kind_name(FlagsKind kind);

@@ -10,7 +10,7 @@
 // ---- drives -------------------------------------------------------------------------------------
 
 static OptionStatus drive_put(PcDrive *place, const PcDrive *drive, const char *name, char **err) {
-    if (place->path) return option_bad(err, "drive %s is given twice", name);
+    if (place->path || place->cd) return option_bad(err, "drive %s is given twice", name);
     IdeGeometry geometry = place->geometry;          // -hdachs may have come first
     *place = *drive;
     if (!place->geometry.cylinders) place->geometry = geometry;
@@ -40,6 +40,11 @@ HANDLER(hdb) { return drive_simple(o, false, 1, arg, err); }
 HANDLER(hdc) { return drive_simple(o, false, 2, arg, err); }
 HANDLER(hdd) { return drive_simple(o, false, 3, arg, err); }
 
+HANDLER(cdrom) {
+    PcDrive drive = { .path = *arg ? arg : NULL, .cd = true };
+    return drive_put_ide(o, 2, &drive, err);
+}
+
 static OptionStatus drive_geometry(const char *c, const char *h, const char *s, IdeGeometry *g,
                                    char **err) {
     u64 cylinders, heads, sectors;
@@ -68,8 +73,9 @@ static OptionStatus drive_image(Keys *keys, PcDrive *drive, char **err) {
     const char *file = keys_take(keys, "file");
     if (format && strcmp(format, "raw"))
         return option_bad(err, "format '%s' is not read; convert with 'qemu-img convert -O raw'", format);
-    if (media && strcmp(media, "disk"))
-        return option_bad(err, "media=%s: there are disks only", media);
+    drive->cd = media && !strcmp(media, "cdrom");
+    if (media && !drive->cd && strcmp(media, "disk"))
+        return option_bad(err, "media=%s: it is disk or cdrom", media);
     if (!drive_switch(keys, "readonly", &drive->readonly, err) ||
         !drive_switch(keys, "read-only", &drive->readonly, err) ||
         !drive_switch(keys, "snapshot", &drive->snapshot, err)) return OPTION_BAD;
@@ -93,7 +99,7 @@ static OptionStatus drive_index(Options *o, Keys *keys, bool floppy, unsigned *n
     else if (bus || unit) *n = (unsigned)(b * 2 + u);
     else {
         const PcDrive *drives = floppy ? o->machine.pc.floppy : o->machine.pc.ide;
-        for (*n = 0; *n < count && drives[*n].path;) ++*n;
+        for (*n = 0; *n < count && (drives[*n].path || drives[*n].cd);) ++*n;
         if (*n == count) return option_bad(err, "all %u drives are taken", count);
     }
     return OPTION_OK;
@@ -122,24 +128,31 @@ HANDLER(drive) {
     if (!none && drive_index(o, &keys, floppy, &n, err) != OPTION_OK) return OPTION_BAD;
     if (!keys_end(&keys, "file, if, index, bus, unit, media, format, readonly, snapshot, cyls, heads, "
                          "secs, id", err)) return OPTION_BAD;
-    if (!drive.path || !*drive.path) return option_bad(err, "file=FILE is missing");
+    if (drive.path && !*drive.path) drive.path = NULL;
+    if (drive.cd && floppy) return option_bad(err, "a floppy drive takes no media=cdrom");
+    if (!drive.path && !drive.cd) return option_bad(err, "file=FILE is missing");
     if (none) return drive_spare(o, id, &drive, err);
     return floppy ? drive_put_floppy(o, n, &drive, err) : drive_put_ide(o, n, &drive, err);
 }
 
-// -device ide-hd,drive=ID[,bus=ide.B][,unit=U]
-static OptionStatus device_disk(Options *o, Keys *keys, char **err) {
+// -device ide-hd|ide-cd,drive=ID[,bus=ide.B][,unit=U]; a CD drive can be empty.
+static OptionStatus device_disk(Options *o, Keys *keys, bool cd, char **err) {
     const char *id = keys_take(keys, "drive"), *bus = keys_take(keys, "bus"), *unit = keys_take(keys, "unit");
     u64 b = 0, u = 0;
     unsigned n = 0;
     keys_ignore(keys, "id bootindex model serial");
-    if (!id) return option_bad(err, "drive=ID is missing");
+    if (!id && !cd) return option_bad(err, "drive=ID is missing");
     if (bus && !option_number(strncmp(bus, "ide.", 4) ? bus : bus + 4, 0, 1, &b, err)) return OPTION_BAD;
     if (unit && !option_number(unit, 0, 1, &u, err)) return OPTION_BAD;
     n = (unsigned)(b * 2 + u);
-    while (!unit && n < (bus ? b * 2 + 1 : 3) && o->machine.pc.ide[n].path) n++;
-    for (unsigned i = 0; i < o->spare_count; i++)
-        if (!strcmp(o->spare[i].id, id)) return drive_put_ide(o, n, &o->spare[i].drive, err);
+    const PcDrive *ide = o->machine.pc.ide;
+    while (!unit && n < (bus ? b * 2 + 1 : 3) && (ide[n].path || ide[n].cd)) n++;
+    if (!id) return drive_put_ide(o, n, &(PcDrive){ .cd = true }, err);
+    for (unsigned i = 0; i < o->spare_count; i++) {
+        PcDrive drive = o->spare[i].drive;
+        drive.cd = cd;
+        if (!strcmp(o->spare[i].id, id)) return drive_put_ide(o, n, &drive, err);
+    }
     return option_bad(err, "there is no -drive with if=none,id=%s before it", id);
 }
 
@@ -288,7 +301,7 @@ static OptionStatus device_exit(Options *o, Keys *keys, char **err) {
     return OPTION_OK;
 }
 
-static const char *const device_names[] = { "isa-debugcon", "isa-debug-exit", "ide-hd", NULL };
+static const char *const device_names[] = { "isa-debugcon", "isa-debug-exit", "ide-hd", "ide-cd", NULL };
 
 // Devices that a guest can do without.
 static const char *const device_ignored[] = {
@@ -329,8 +342,8 @@ HANDLER(device) {
     } else if (!strcmp(name, "isa-debugcon")) {
         status = device_debugcon(o, &keys, err);
         known = "iobase, chardev";
-    } else if (!strcmp(name, "ide-hd")) {
-        status = device_disk(o, &keys, err);
+    } else if (!strcmp(name, "ide-hd") || !strcmp(name, "ide-cd")) {
+        status = device_disk(o, &keys, !strcmp(name, "ide-cd"), err);
         known = "drive, bus, unit";
     } else {
         return device_unknown(o, name, err);

@@ -24,6 +24,9 @@ FLAG_HANDLER(curses, o->display = DISPLAY_TERM)
 FLAG_HANDLER(localtime, o->rtc_localtime = true)
 FLAG_HANDLER(firmware_dir, o->firmware_dir = arg)
 FLAG_HANDLER(bios, o->machine.pc.bios_path = arg)
+FLAG_HANDLER(kernel, o->machine.pc.kernel.path = arg)
+FLAG_HANDLER(initrd, o->machine.pc.kernel.initrd = arg)
+FLAG_HANDLER(append, o->machine.pc.kernel.append = arg)
 FLAG_HANDLER(log_file, o->log_file = arg)
 FLAG_HANDLER(pidfile, o->pidfile = arg)
 FLAG_HANDLER(stopped, o->machine.paused = true)
@@ -110,13 +113,11 @@ HANDLER(no_acpi) {
 }
 
 HANDLER(cpu) {
-    (void)err;
     if (option_is_help(arg)) {
-        fprintf(o->out, "Available CPUs:\n  base                 the one model there is (default)\n");
+        cpu_model_list(o->out);
         return OPTION_DONE;
     }
-    if (strcmp(arg, "base")) options_warn(o, "-cpu %s is ignored: there is one processor model", arg);
-    return OPTION_OK;
+    return cpu_model_parse(arg, &o->machine.cpu, err) ? OPTION_OK : OPTION_BAD;
 }
 
 HANDLER(smp) {
@@ -361,7 +362,7 @@ static void firmware_settle(Options *o) {
 }
 
 static bool settle_any_drive(const PcConfig *pc) {
-    bool any = pc->floppy[0].path || pc->floppy[1].path;
+    bool any = pc->floppy[0].path || pc->floppy[1].path || pc->kernel.path;
     for (unsigned i = 0; i < 4; i++) any |= pc->ide[i].path != NULL;
     return any;
 }
@@ -392,6 +393,10 @@ bool options_settle(Options *o) {
     if (pc->no_vga && o->display == DISPLAY_DEFAULT) o->display = DISPLAY_NONE;
     if (pc->no_vga && o->display != DISPLAY_NONE) {
         option_bad(&o->error, "-display: there is nothing to show with -vga none");
+        return false;
+    }
+    if (!pc->kernel.path && (pc->kernel.initrd || pc->kernel.append)) {
+        option_bad(&o->error, "%s: only with -kernel", pc->kernel.initrd ? "-initrd" : "-append");
         return false;
     }
     if (!settle_any_drive(pc) && !o->nodefaults) {

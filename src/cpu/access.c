@@ -74,12 +74,24 @@ static inline u64 place_load(Cpu *cpu, const Place *p, unsigned size) {
     }
 }
 
+// Storing what is there already changes no code: programs that patch an instruction again and again with
+// the same bytes (firmware calls by INT with the number filled in) keep their translations.
+static bool place_holds(const Place *p, unsigned size, u64 value) {
+    switch (size) {
+    case 1: return *p->host == (u8)value;
+    case 2: return get_le16(p->host) == (u16)value;
+    case 4: return get_le32(p->host) == (u32)value;
+    default: return get_le64(p->host) == value;
+    }
+}
+
 static inline void place_store(Cpu *cpu, const Place *p, unsigned size, u64 value) {
     if (!p->host) {
         bus_write(cpu->bus, phy(p->phys), min_u32(size, 4), (u32)value);
         if (size == 8) bus_write(cpu->bus, phy(p->phys + 4), 4, (u32)(value >> 32));
         return;
     }
+    if (p->noted && place_holds(p, size, value)) return;
     switch (size) {
     case 1: *p->host = (u8)value; break;
     case 2: put_le16(p->host, (u16)value); break;
@@ -177,7 +189,8 @@ bool cpu_store_sys(Cpu *cpu, Lin addr, unsigned size, u64 value) {
 
 // ---- through segments ---------------------------------------------------------------------------
 // Notes data breakpoints that the access touches; the trap comes after the instruction.
-static __attribute__((noinline)) void watch_access(Cpu *cpu, u32 addr, u32 bytes, bool write) {
+static __attribute__((noinline)) void watch_access(Cpu *cpu, u32 addr, u32 bytes, bool read,
+                                                   bool write) {
     for (unsigned i = 0; i < 4; i++) {
         u32 kind = cpu->dr[7] >> (16 + 4 * i) & 3, size = (cpu->dr[7] >> (18 + 4 * i) & 3) + 1;
         bool armed = cpu->dr[7] >> (2 * i) & 3, data = kind == 3 || (kind == 1 && write);
@@ -188,7 +201,8 @@ static __attribute__((noinline)) void watch_access(Cpu *cpu, u32 addr, u32 bytes
     }
     for (u8 i = 0; i < cpu->watch_count; i++) {
         const CpuWatch *w = &cpu->watch[i];
-        if ((write || w->reads) && addr - w->addr + bytes - 1 < w->bytes + bytes - 1)
+        bool counts = (read && w->reads) || (write && w->writes);
+        if (counts && addr - w->addr + bytes - 1 < w->bytes + bytes - 1)
             cpu->watch_hit = i + 1;
     }
 }
@@ -209,7 +223,8 @@ static inline bool linear_of(Cpu *cpu, u32 offset, u32 info, unsigned size, bool
         return segment_refuses(cpu, seg);
     if (__builtin_expect(cpu->mode & (MODE_AC | MODE_DEBUG), 0)) {
         if ((cpu->mode & MODE_AC) && (*addr & (size - 1))) return cpu_raise_error(cpu, VEC_AC, 0);
-        if (cpu->mode & MODE_DEBUG) watch_access(cpu, *addr, size, write);
+        if (cpu->mode & MODE_DEBUG)
+            watch_access(cpu, *addr, size, !write || info & CPU_ACCESS_RMW, write);
     }
     return true;
 }

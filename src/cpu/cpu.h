@@ -100,7 +100,7 @@ typedef struct CpuMmu CpuMmu;      // cpu/mmu.h
 #define CPU_WATCHES 16
 typedef struct CpuWatch {      // a debugger's watchpoint
     u32 addr, bytes;           // linear
-    bool reads;                // loads count too
+    bool reads, writes;        // what counts
     u8 kind;                   // the debugger's
 } CpuWatch;
 
@@ -128,8 +128,8 @@ typedef struct Cpu {
     CpuFault fault;
     u32 mode;            // MODE_*; kept by cpu_update_mode()
     u8 *mmu_base;        // r13: base of the current MMU context's tables (cpu/mmu.h)
-    u32 spill[8];        // displaced values of generated code (owner: jit)
     u64 jit_word[8];     // what generated code and the run loop hand each other (owner: jit)
+    u32 spill[8];        // displaced values of generated code (owner: jit)
     u8 bounce[16] __attribute__((aligned(16)));   // data of an access that cannot be direct (owner: jit)
     CpuSeg seg[6];       // in hardware order
     u8 xmm[8 * 16] __attribute__((aligned(16)));  // XMM0-7 unless sse_live: C code always finds them here

@@ -214,7 +214,7 @@ void cpu_h_maskmov(Cpu *cpu, u32 offset, u32 mem, u32 registers) {
         mask_store(cpu, offset, mem, cpu->xmm + 16 * data, cpu->xmm + 16 * mask, 16);
         return;
     }
-    FxImage image;
+    FxImage image = { 0 };                               // reserved bytes are not stored to
     u8 from[8], by[8];
     fx_save(&image);
     if (!mmx_read(cpu, &image, data, from) || !mmx_read(cpu, &image, mask, by)) return;
@@ -228,7 +228,7 @@ static bool fx_is_aligned(Cpu *cpu, u32 offset, u32 mem) {
 }
 
 void cpu_h_fxsave(Cpu *cpu, u32 offset, u32 mem) {
-    FxImage image;
+    FxImage image = { 0 };                               // reserved bytes are not stored to
     if (!fx_is_aligned(cpu, offset, mem)) return;
     if (!cpu_probe(cpu, mem & 7, offset, FXSAVE_BYTES, true)) return;
     fx_save(&image);

@@ -39,6 +39,11 @@ bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out);
 // The entry for loads (stores) of the page at the present privilege, filled if it can be without setting A or
 // D bits and without a fault; MMU_INVALID or a KNOWN entry otherwise.
 i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store);
+// The physical page that fetching at addr leads to at the present privilege, as far as the table knows it now;
+// MMU_NO_CODE otherwise (shifted left by PAGE_SHIFT, that is no page a block can lie in).
+static inline u32 mmu_code_page(const Cpu *cpu, Lin addr) {
+    return ((const u32 *)(const void *)(cpu->mmu_base + MMU_CODE))[addr.v >> PAGE_SHIFT];
+}
 void mmu_flush(Cpu *cpu, bool keep_global);          // CR3 load, CR0/CR4 changes, A20, map changes
 void mmu_drop_page(Cpu *cpu, Lin addr);              // INVLPG
 void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to the page

@@ -21,8 +21,8 @@ enum CpuFeature {
 #undef M
 };
 
-// Features without instructions or behaviour behind them are not offered by any model.
-#define CPU_HAS_IMPLEMENTED (~(u32)(CPU_HAS_APIC | CPU_HAS_MMX | CPU_HAS_FXSR | CPU_HAS_SSE | CPU_HAS_SSE2))
+// Features without instructions or behaviour behind them are not offered by any model: none at present.
+#define CPU_HAS_IMPLEMENTED (~(u32)0)
 
 const CpuModel *cpu_model_default(void);
 // "model,+feature,-feature,feature=on|off". False: *err says what is wrong (malloc'ed).

@@ -120,10 +120,6 @@ static bool seg_load(Cpu *cpu, unsigned s, u32 selector) {
                              : seg_load_data(cpu, s, selector, VEC_GP))) {
         return false;
     }
-    if (s == CPU_SS) {
-        cpu->inhibit_irq = true;
-        cpu->inhibit_trap = cpu->mode & (MODE_TF | MODE_DEBUG);
-    }
     return true;
 }
 
@@ -156,7 +152,17 @@ void seg_drop_for_outer(Cpu *cpu) {
 }
 
 // ---- helpers ------------------------------------------------------------------------------------
-void cpu_h_load_seg(Cpu *cpu, u32 s, u32 selector) { seg_load(cpu, s, selector); }
+// MOV SS and POP SS hold interrupts and traps off for the next instruction, so that ESP can follow;
+// LSS, which loads both, does not (SDM 3A 6.8.3).
+static void seg_shadow(Cpu *cpu, u32 s) {
+    if (s != CPU_SS) return;
+    cpu->inhibit_irq = true;
+    cpu->inhibit_trap = cpu->mode & (MODE_TF | MODE_DEBUG);
+}
+
+void cpu_h_load_seg(Cpu *cpu, u32 s, u32 selector) {
+    if (seg_load(cpu, s, selector)) seg_shadow(cpu, s);
+}
 
 void cpu_h_pop_seg(Cpu *cpu, u32 s, u32 opsize) {
     Frame f;
@@ -164,7 +170,9 @@ void cpu_h_pop_seg(Cpu *cpu, u32 s, u32 opsize) {
     frame_init(cpu, &f, opsize);
     if (!frame_peek(cpu, &f, 0, &selector)) return;
     u32 esp = frame_merge(&f, f.sp, f.sp + opsize);
-    if (seg_load(cpu, s, selector)) cpu->regs[CPU_ESP] = esp;
+    if (!seg_load(cpu, s, selector)) return;
+    cpu->regs[CPU_ESP] = esp;
+    seg_shadow(cpu, s);
 }
 
 // The pointer is one operand of 4 or 6 bytes: its limit check covers both parts.

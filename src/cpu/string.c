@@ -16,6 +16,7 @@
 
 #define WORK_BYTES 65536            // per call
 #define WORK_OF_ELEMENT 16          // what an element of the slow path costs of it
+#define WORK_INSNS 2048             // instructions that take about as long as a call
 
 typedef struct Str {
     Cpu *cpu;
@@ -32,10 +33,11 @@ typedef struct Str {
 
 static Str str_start(Cpu *cpu, u32 info) {
     u32 mask = info & CPU_STR_A32 ? 0xffffffff : 0xffff;
+    cpu->eflags &= ~FLAG_RF;
     return (Str){
         .cpu = cpu, .seg = info & 7, .size_log2 = info >> 3 & 7, .size = 1u << (info >> 3 & 7),
         .mask = mask, .length = info >> 8 & 0xff, .count = cpu->regs[CPU_ECX] & mask,
-        .work = WORK_BYTES, .step = cpu->mode & MODE_TF, .until_equal = info & CPU_STR_REPNE,
+        .work = WORK_BYTES, .step = cpu->mode & (MODE_TF | MODE_DEBUG), .until_equal = info & CPU_STR_REPNE,
     };
 }
 
@@ -59,8 +61,17 @@ static inline bool str_must_pause(const Str *s) {
     return s->count && (s->work <= 0 || s->step || bus_has_attention(s->cpu->bus));
 }
 
+// What interrupts or traps here pushes RF set (SDM 3B 17.3.1.1). A full load of work takes as long as
+// many instructions: the run loop is to look at its timers as soon as after those.
 static u32 str_pause(const Str *s) {
-    s->cpu->eip -= s->length;
+    Cpu *cpu = s->cpu;
+    cpu->eip -= s->length;
+    cpu->eflags |= FLAG_RF;
+    if (s->work <= 0 && cpu->budget > 0) {
+        i32 taken = cpu->budget < WORK_INSNS ? cpu->budget : WORK_INSNS;
+        cpu->budget -= taken;
+        cpu->budget_given -= taken;
+    }
     return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The firmware configuration device that QEMU's firmware expects: a selector (16-bit port 0x510)
-// and a data port (0x511) through which items are read byte by byte. No DMA interface.
+// and a data port (0x511) through which items are read byte by byte; and the DMA interface (port
+// 0x514), which puts an item into memory at once.
 //
 //     FwCfg *fw = fwcfg_new(bus, cpus);
 //     fwcfg_add_file(fw, "etc/boot-fail-wait", &ms, 4);     // copied
@@ -34,5 +35,6 @@ void fwcfg_set_u16(FwCfg *f, u16 key, u16 value);
 
 // Adds a named file, or replaces it. False: the name is too long or the directory is full.
 bool fwcfg_add_file(FwCfg *f, const char *name, const void *data, u32 bytes);
+int fwcfg_find(const FwCfg *f, const char *name);        // its key; -1: there is none
 
 #endif

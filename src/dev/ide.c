@@ -298,7 +298,7 @@ static void ide_write_command(Ide *ide, u8 opcode) {
 // ---- ports --------------------------------------------------------------------------------------
 static void ide_block_taken(Ide *ide) {
     ide->in_end = 0;
-    if (!ide->cd[ide->active]) {
+    if (!ide->phase) {                         // not of a packet
         ide_disk_block_taken(ide);
         return;
     }
@@ -460,8 +460,9 @@ static void ide_loaded(void *self) {
     ide->in_end = min_u32(ide->in_end, IDE_BUFFER_BYTES);
     ide->out_end = min_u32(ide->out_end, IDE_BUFFER_BYTES);
     ide->data_pos = min_u32(ide->data_pos, IDE_BUFFER_BYTES);
-    ide->held = max_u32(min_u32(ide->held, IDE_BUFFER_BYTES), ide->data_pos);
-    ide->limit = (u16)max_u32(ide->limit & ~1u, 2);
+    ide->held = min_u32(ide->held, IDE_BUFFER_BYTES);
+    if (ide->held) ide->held = max_u32(ide->held, ide->data_pos);
+    if (ide->limit < 2) ide->phase = 0;
     ide->block = (u8)min_u32(ide->block, ide->in_end ? ide->buffered : IDE_BUFFER_SECTORS);
     u32 room = IDE_BUFFER_BYTES - (ide->in_end ? ide->in_end : ide->data_pos);
     u32 taken = ide->in_end ? ide->block : 0;

@@ -40,6 +40,7 @@ typedef struct PicChip {
 
 struct Pic {
     Bus *bus;
+    Wire intr;
     PicChip chip[2];           // PIC_MASTER, PIC_SLAVE
 };
 
@@ -119,7 +120,7 @@ static int chip_serving(const PicChip *c) {
 static void pic_update(Pic *pic) {
     PicChip *master = &pic->chip[PIC_MASTER];
     chip_set_line(master, PIC_CASCADE_LEVEL, chip_pending(&pic->chip[PIC_SLAVE], false) >= 0);
-    bus_set_intr(pic->bus, chip_pending(master, true) >= 0);
+    wire_set(&pic->intr, chip_pending(master, true) >= 0);
 }
 
 // Acknowledges one chip. The slave's INT falls with it, so that its next request is an edge again.
@@ -129,7 +130,7 @@ static unsigned pic_acknowledge(Pic *pic, unsigned n, bool *spurious) {
     return level;
 }
 
-static u8 pic_int_ack(void *self) {
+u8 pic_int_ack(void *self) {
     Pic *pic = self;
     bool spurious;
     unsigned n = PIC_MASTER, level = pic_acknowledge(pic, PIC_MASTER, &spurious);
@@ -268,9 +269,17 @@ static const DeviceClass pic_class = {
     "pic", pic_fields, ARRAY_LEN(pic_fields), pic_loaded, pic_loaded, pic_info,
 };
 
+static void pic_set_intr(void *self, unsigned n, bool level) {
+    (void)n;
+    bus_set_intr(((Pic *)self)->bus, level);
+}
+
+void pic_set_output(Pic *pic, Wire intr) { pic->intr = intr; }
+
 Pic *pic_new(Bus *bus) {
     Pic *pic = mem_new(sizeof(Pic));
     pic->bus = bus;
+    pic->intr = (Wire){ pic_set_intr, pic, 0 };
     pic->chip[PIC_MASTER].lowest = pic->chip[PIC_SLAVE].lowest = 7;
     BusPort chip = { "pic", pic, 1, pic_in, pic_out };
     BusPort elcr = { "elcr", pic, 1, pic_elcr_in, pic_elcr_out };

@@ -16,6 +16,8 @@ typedef struct Pic Pic;
 
 Pic *pic_new(Bus *bus);                     // drives INTR and answers the acknowledge cycle
 void pic_free(Pic *pic);
+void pic_set_output(Pic *pic, Wire intr);   // in place of the processor's INTR
+u8 pic_int_ack(void *pic);                  // the acknowledge cycle: the vector
 // The wire to ISA interrupt 0-15. IRQ 2 is the second chip's; the slot's pin 2 leads to IRQ 9.
 Wire pic_irq(Pic *pic, unsigned irq);
 

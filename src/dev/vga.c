@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// VGA: registers and video memory. The picture is made in vga_draw.c.
+// VGA: registers and video memory. The picture is made in vga_draw.c, PCI's part in vga_pci.c.
 // Sources: IBM PS/2 Hardware Interface Technical Reference, Video Subsystem; Bochs' VBE DISPI text.
 //
 // Invariants
@@ -360,14 +360,22 @@ static bool vga_port_absent(const Vga *v, u16 port) {
     return (port >= 0x3d0) != (v->misc & 1);
 }
 
+u32 vga_register_in(Vga *v, u16 port) {
+    return vga_port_absent(v, port) ? 0xff : vga_port_read(v, port);
+}
+
+void vga_register_out(Vga *v, u16 port, u8 value) {
+    if (!vga_port_absent(v, port)) vga_port_write(v, port, value);
+}
+
 static u32 vga_in(void *self, u16 port, unsigned size_bytes) {
     (void)size_bytes;
-    return vga_port_absent(self, port) ? 0xff : vga_port_read(self, port);
+    return vga_register_in(self, port);
 }
 
 static void vga_out(void *self, u16 port, unsigned size_bytes, u32 value) {
     (void)size_bytes;
-    if (!vga_port_absent(self, port)) vga_port_write(self, port, (u8)value);
+    vga_register_out(self, port, (u8)value);
 }
 
 // ---- Bochs VBE ----------------------------------------------------------------------------------
@@ -405,8 +413,7 @@ static void vga_vbe_enable(Vga *v, u16 value) {
     if (was_on && !(value & VBE_ENABLED)) v->vbe[VBE_BANK] = 0;
 }
 
-static void vga_vbe_write(Vga *v, u16 value) {
-    unsigned index = v->vbe_index;
+void vga_vbe_set(Vga *v, unsigned index, u16 value) {
     if (index >= VBE_REGISTERS || index == VBE_MEMORY_64K) return;
     if (index == VBE_ID) {
         if (value >= 0xb0c0 && value <= 0xb0c5) v->vbe[VBE_ID] = value;
@@ -420,22 +427,22 @@ static void vga_vbe_write(Vga *v, u16 value) {
     vga_update_memory(v);
 }
 
-static u16 vga_vbe_read(const Vga *v) {
-    if (v->vbe_index >= VBE_REGISTERS) return 0;
+u16 vga_vbe_get(const Vga *v, unsigned index) {
+    if (index >= VBE_REGISTERS) return 0;
     if (v->vbe[VBE_ENABLE] & VBE_GETCAPS) {
-        switch (v->vbe_index) {
+        switch (index) {
         case VBE_XRES: return VGA_MAX_WIDTH;
         case VBE_YRES: return VGA_MAX_HEIGHT;
         case VBE_BPP: return 32;
         default: break;
         }
     }
-    return v->vbe[v->vbe_index];
+    return v->vbe[index];
 }
 
 static u32 vga_vbe_in(void *self, u16 port, unsigned size_bytes) {
     const Vga *v = self;
-    u16 value = port == 0x1ce ? v->vbe_index : vga_vbe_read(v);
+    u16 value = port == 0x1ce ? v->vbe_index : vga_vbe_get(v, v->vbe_index);
     return trunc_size(value, size_bytes);
 }
 
@@ -443,7 +450,7 @@ static void vga_vbe_out(void *self, u16 port, unsigned size_bytes, u32 value) {
     Vga *v = self;
     (void)size_bytes;
     if (port == 0x1ce) v->vbe_index = (u16)value;
-    else vga_vbe_write(v, (u16)value);
+    else vga_vbe_set(v, v->vbe_index, (u16)value);
 }
 
 // ---- the device ---------------------------------------------------------------------------------
@@ -477,6 +484,7 @@ static void vga_loaded(void *self) {
     Vga *v = self;
     if (v->dac_step > 2) v->dac_step = 0;
     if (vga_vbe_on(v)) vga_vbe_fix(v);
+    if (v->fn) v->lfb_base = v->bar_lfb;
     v->stale = true;
     v->cell_count = 0;
     vga_update_lfb(v);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The display adapter: an IBM VGA with the Bochs VBE extension ("DISPI", ports 0x1ce/0x1cf) and 16
-// MiB of video memory, of which a linear view lies at 0xe0000000 (or where vga_map_lfb puts it).
+// MiB of video memory. On the ISA bus a linear view of it lies at 0xe0000000; as a PCI function
+// (1234:1111, as Bochs and QEMU have it) BAR 0 places it, and BAR 2 has the registers once more.
 //
 // The adapter draws nothing by itself. A viewer asks for the present picture on the machine's
 // thread:
@@ -16,6 +17,7 @@
 #define DEV_VGA_H
 
 #include "bus/bus.h"
+#include "dev/pci.h"
 
 typedef struct Vga Vga;
 
@@ -38,7 +40,8 @@ typedef struct VgaText {       // the text screen; all zero at first
     bool blink;                // attribute bit 7 blinks (otherwise: bright background)
 } VgaText;
 
-Vga *vga_new(Bus *bus);
+Vga *vga_new(Bus *bus);                        // on the ISA bus
+Vga *vga_new_pci(Bus *bus, PciBus *pci, unsigned device);
 void vga_free(Vga *v);
 
 // Brings `frame` up to date, allocating it anew when the size changed. True: something changed.
@@ -50,6 +53,7 @@ bool vga_text(Vga *v, VgaText *text);
 void vga_text_free(VgaText *text);
 
 // Moves the linear frame buffer to this physical address (1 MiB aligned at least); 0 unmaps it.
+// The PCI function does that by itself.
 void vga_map_lfb(Vga *v, u32 base);
 // Video memory, for snapshots (it is bus memory, not part of the field table).
 u8 *vga_vram(Vga *v, u32 *bytes);

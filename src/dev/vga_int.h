@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The VGA's insides, for vga.c (registers and memory) and vga_draw.c (the picture) only.
+// The VGA's insides, for vga.c (registers and memory), vga_pci.c and vga_draw.c (the picture) only.
 //
 // Video memory holds the four planes interleaved: byte p of 32-bit word i is offset i of plane p.
 //
@@ -72,6 +72,9 @@ typedef struct VgaWindow {           // one of the three legacy windows
 
 struct Vga {
     Bus *bus;
+    PciFn *fn;                       // NULL: on the ISA bus
+    u32 bar_lfb, bar_mmio;           // where its BARs are; 0: nowhere
+    unsigned mmio_region;            // BAR 2
 
     // Registers, in the field table.
     u8 misc, feature;
@@ -115,6 +118,10 @@ struct Vga {
 };
 
 // vga.c
+u32 vga_register_in(Vga *v, u16 port);                         // 0x3c0-0x3df, at any time
+void vga_register_out(Vga *v, u16 port, u8 value);
+u16 vga_vbe_get(const Vga *v, unsigned index);
+void vga_vbe_set(Vga *v, unsigned index, u16 value);
 void vga_collect_dirty(Vga *v, u32 first_byte, u32 end_byte);  // from the bus into dirty[]
 // vga_draw.c
 void vga_layout(const Vga *v, VgaLayout *l);

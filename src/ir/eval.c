@@ -205,12 +205,14 @@ static bool eval_simd_load(Eval *e, const IrOp *op) {
     return eval_simd_run(e, op, buffer);
 }
 
+// An MMX store changes the x87's tags and top: the write must be known to succeed first.
 static bool eval_simd_store(Eval *e, const IrOp *op) {
     u8 buffer[16] __attribute__((aligned(16))) = { 0 };
+    IrMachine *m = e->m;
+    u32 at = eval_read(e, op, IR_A);
+    if (!m->probe(m->self, op, at, op->aux)) return eval_end(e, IR_EVAL_FAULT);
     if (!eval_simd_run(e, op, buffer)) return false;
-    if (!e->m->store(e->m->self, op, eval_read(e, op, IR_A), op->aux, buffer))
-        return eval_end(e, IR_EVAL_FAULT);
-    return true;
+    return m->store(m->self, op, at, op->aux, buffer) ? true : eval_end(e, IR_EVAL_FAULT);
 }
 
 static void eval_ea(Eval *e, const IrOp *op) {

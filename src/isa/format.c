@@ -284,8 +284,6 @@ static void fmt_simd(Format *f) {
         fmt_put(f, "movlhps");
     else
         fmt_put(f, "%s", name);
-    if (f->att && f->row->form[1] == ISA_O_Ed && name[0] == 'c' && !registers)
-        fmt_put(f, "l");
 }
 
 static void fmt_mnemonic(Format *f) {
@@ -348,7 +346,8 @@ static void fmt_signed(Format *f, u32 value, bool plus) {
 
 static void fmt_intel_size(Format *f, const IsaOperand *o, unsigned i) {
     IsaOperandCode code = f->row->form[i];
-    if (code == ISA_O_Ob || code == ISA_O_Ov || code == ISA_O_Ms)
+    bool lddqu = code == ISA_O_Mx && f->row->sub == ISA_SUB_UNALIGNED;
+    if (code == ISA_O_Ob || code == ISA_O_Ov || code == ISA_O_Ms || lddqu)
         return;
     bool byte = f->row->sub == ISA_SUB_INVLPG || f->row->sub == ISA_SUB_CLFLUSH;
     unsigned size = byte ? 1 : o->size;

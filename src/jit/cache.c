@@ -51,6 +51,7 @@ void cache_free(Jit *jit) {
     if (jit->code) munmap(jit->code, jit->code_bytes);
     for (u32 i = 0; i < jit->mode_count; i++) {
         free(jit->mode[i]->cache);
+        free(jit->mode[i]->block);
         free(jit->mode[i]);
     }
     free(jit->mode);
@@ -86,6 +87,7 @@ void cache_flush(Jit *jit) {
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
     for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
     jit->cs_limit_count = 0;
+    jit->cur_mode = NULL;
     arena_reset(jit->meta);
     jit->stats.flushes++;
 }
@@ -125,19 +127,19 @@ static JitMode *cache_mode(Jit *jit, u32 key) {
     JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
     m->key = key;
     m->cache = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->cache);
+    m->block = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->block);
     cache_clear_jumps(jit, m->cache);
     return m;
 }
 
 u32 cache_mode_key(Jit *jit) {
-    u32 limit = jit->cpu->seg[CPU_CS].limit;
-    u32 key = jit->cpu->mode | cache_limit_number(jit, limit) << 26;
-    if (!jit->cur_mode || jit->cur_mode->key != key || jit->cpu->jit_word[WORD_JUMP_CACHE] !=
-        (u64)(uintptr_t)jit->cur_mode->cache) {
-        jit->cur_mode = cache_mode(jit, key);
-        jit->cpu->jit_word[WORD_JUMP_CACHE] = (u64)(uintptr_t)jit->cur_mode->cache;
-    }
-    return key;
+    u32 mode = jit->cpu->mode, limit = jit->cpu->seg[CPU_CS].limit;
+    if (jit->cur_mode && mode == jit->key_mode && limit == jit->key_limit) return jit->cur_mode->key;
+    jit->cur_mode = cache_mode(jit, mode | cache_limit_number(jit, limit) << 26);
+    jit->key_mode = mode;
+    jit->key_limit = limit;
+    jit->cpu->jit_word[WORD_JUMP_CACHE] = (u64)(uintptr_t)jit->cur_mode->cache;
+    return jit->cur_mode->key;
 }
 
 // ---- lookup ------------------------------------------------------------------------------------------------
@@ -186,7 +188,18 @@ static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
     return translate_block(jit, eip, key, phys);
 }
 
-Block *cache_find(Jit *jit, u32 eip) { return cache_find_key(jit, eip, cache_mode_key(jit)); }
+Block *cache_find(Jit *jit, u32 eip) {
+    u32 key = cache_mode_key(jit), n = eip % JUMP_CACHE_ENTRIES;
+    if (jit->cur_mode->cache[n].eip == eip) {
+        Block *b = jit->cur_mode->block[n];
+        u32 addr = jit->cpu->seg[CPU_CS].base + eip;
+        u32 phys = mmu_code_page(jit->cpu, lin(addr)) << PAGE_SHIFT | (addr & ~PAGE_MASK);
+        if (phys == b->phys && b->second_ppn == JIT_NO_PAGE) return b;
+    }
+    Block *b = cache_find_key(jit, eip, key);
+    if (b) cache_remember(jit, b);
+    return b;
+}
 
 Block *cache_find_ungrouped(Jit *jit, u32 eip) {
     return cache_find_key(jit, eip, cache_mode_key(jit) | JIT_KEY_UNGROUPED);
@@ -194,7 +207,9 @@ Block *cache_find_ungrouped(Jit *jit, u32 eip) {
 
 void cache_remember(Jit *jit, Block *b) {
     if (cache_may_break(jit, b->phys)) return;
-    jit->cur_mode->cache[b->eip % JUMP_CACHE_ENTRIES] = (JumpEntry){ .eip = b->eip, .code = b->hot };
+    u32 n = b->eip % JUMP_CACHE_ENTRIES;
+    jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = b->hot };
+    jit->cur_mode->block[n] = b;
 }
 
 Block *cache_block_at(const Jit *jit, const u8 *pc) {
@@ -406,7 +421,8 @@ void cache_code_written(void *self, u32 ppn, u32 offset, u32 bytes) {
 // Would a store by the running block overwrite that block itself?
 bool cache_store_hits_code(void *self, u32 ppn, u32 offset, u32 bytes) {
     Jit *jit = self;
-    if (jit->stepping || !jit->slow_pc) return false;
-    Block *b = cache_block_at(jit, jit->slow_pc);
+    const u8 *after = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];   // of the slow access or helper call
+    if (jit->stepping || !after) return false;
+    Block *b = cache_block_at(jit, after - 1);
     return b && cache_overlaps(b, ppn, offset, bytes);
 }

@@ -72,9 +72,10 @@ struct Block {
     Block *hash_next, *page_next[2];
 };
 
-typedef struct JitMode {       // per mode key: where indirect jumps look first
+typedef struct JitMode {       // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
     JumpEntry *cache;
+    Block **block;             // of each entry
 } JitMode;
 
 struct Jit {
@@ -104,11 +105,11 @@ struct Jit {
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
+    u32 key_mode, key_limit;                   // what cur_mode's key was made of
     Arena *arena;                              // one translation
     Arena *step_arena;
 
     // the running block
-    const u8 *slow_pc;                         // last byte of the call of the slow access at work
     bool stepping;                             // an instruction runs in eval
     u32 check_count;
 

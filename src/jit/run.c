@@ -226,15 +226,11 @@ static Block *run_serve(Jit *jit, JitExit exit) {
         Block *stale = cache_block_at(jit, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
         cpu->eip = stale->eip;
         jit->stats.lookups++;
-        to = cache_find(jit, cpu->eip);
-        if (to) cache_remember(jit, to);
-        return to;
+        return cache_find(jit, cpu->eip);
     }
     case EXIT_LOOKUP:
         jit->stats.lookups++;
-        to = cache_find(jit, cpu->eip);
-        if (to) cache_remember(jit, to);
-        return to;
+        return cache_find(jit, cpu->eip);
     case EXIT_LEAVE:
         jit->stats.leaves++;
         if (cpu->budget <= 0 || cpu->halted || cpu->inhibit_irq || cpu->mode & (MODE_TF | MODE_DEBUG)) return NULL;
@@ -354,10 +350,14 @@ static void run_step(Jit *jit) {
     bool trap = cpu->mode & (MODE_TF | MODE_DEBUG), was_tf = cpu->mode & MODE_TF;
     cpu->inhibit_irq = false;
     cpu->watch_hit = 0;
-    bool done = step_one(jit);
-    if (!done) cpu->watch_hit = 0;         // the debugger hears of it when the instruction is through
-    if (!done) run_deliver(jit);
-    else if (trap) cpu_h_step_trap(cpu, was_tf);
+    bool done = cpu_check_breakpoint(cpu) && step_one(jit);
+    if (!done) {                           // watchpoints tell when the instruction is through
+        cpu->watch_hit = 0;
+        cpu->debug_hits = 0;
+        run_deliver(jit);
+    } else if (trap) {
+        cpu_h_step_trap(cpu, was_tf);
+    }
     if (done && cpu->fault.pending) run_deliver(jit);
     jit->at_break |= cpu->watch_hit != 0;
     cpu->budget--;
@@ -436,7 +436,7 @@ JitEnd jit_run(Jit *jit) {
 
 void jit_step(Jit *jit) {
     run_install_signals(jit);
-    if (!cpu_take_interrupt(jit->cpu) && !step_one(jit)) run_deliver(jit);
+    if (!cpu_take_interrupt(jit->cpu)) run_step(jit);
     run_remove_signals(jit);
 }
 

@@ -27,7 +27,6 @@ static bool step_load(void *self, const IrOp *op, u32 addr, unsigned bytes, void
 static bool step_store(void *self, const IrOp *op, u32 addr, unsigned bytes, const void *from) {
     Cpu *cpu = self;
     u64 low = 0, high = 0;
-    if (op->attr & IR_ALIGN16 && !cpu_check_aligned(cpu, op->seg, addr, true)) return false;
     memcpy(&low, from, bytes > 8 ? 8 : bytes);
     if (bytes > 8) {
         memcpy(&high, (const u8 *)from + 8, bytes - 8);
@@ -40,6 +39,7 @@ static bool step_store(void *self, const IrOp *op, u32 addr, unsigned bytes, con
 }
 
 static bool step_probe(void *self, const IrOp *op, u32 addr, u32 bytes) {
+    if (op->attr & IR_ALIGN16 && !cpu_check_aligned(self, op->seg, addr, true)) return false;
     return cpu_probe(self, op->seg, addr, bytes, true);
 }
 
@@ -89,7 +89,7 @@ bool step_one(Jit *jit) {
     Cpu *cpu = jit->cpu;
     arena_reset(jit->step_arena);
     jit->stats.steps++;
-    jit->slow_pc = NULL;
+    cpu->jit_word[WORD_EXIT_PC] = 0;
     IrBlock *ir = step_lift(jit);
     if (!ir) return false;
     IrMachine m = step_machine(cpu);

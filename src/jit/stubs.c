@@ -295,7 +295,7 @@ static const u8 *stub_flags_save(Buf *b) {
 // One common recipe without C: if (flag_op == op) { mov flag_a, %r9d; <op> flag_b, %r9d; ret }
 static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
     unsigned fl = size_log2 == 1 ? ENC_66 : 0, wide = size_log2 != 0;
-    enc_alu_imm(b, 0, 7, rm_mem(R14, OFF(flag_op)), FLAGS_OP(kind, size_log2), 4);
+    enc_alu_imm(b, ENC_BYTE, 7, rm_mem(R14, OFF(flag_op)), FLAGS_OP(kind, size_log2), 1);
     u8 *no = enc_jcc32(b, 5);
     enc_rm(b, 0, 0x8b, R9, rm_mem(R14, OFF(flag_a)));
     if (kind == FLAGS_SUB) {
@@ -432,10 +432,19 @@ static u8 *slow_bounce_load(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 f
     return cpu->bounce;
 }
 
+// An x87 store whose exception is unmasked (invalid, overflow, underflow) leaves the bounce buffer as it is:
+// then it must hold what is in memory.
+static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
+    enum { MASKS = 0x19, MOST_BYTES = 10 };
+    u16 control;
+    if (bytes > MOST_BYTES) return;
+    __asm__ volatile("fnstcw %0" : "=m"(control));
+    if ((control & MASKS) != MASKS) cpu_debug_read(cpu, lin(cpu->seg[seg].base + offset), cpu->bounce, bytes);
+}
+
 static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
-    Jit *jit = cpu->jit;
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
-    jit->slow_pc = return_address - 1;
+    cpu->jit_word[WORD_EXIT_PC] = (u64)(uintptr_t)return_address;
     if (info & X64_SLOW_ALIGN16 && !cpu_check_aligned(cpu, seg, offset, kind != X64_SLOW_LOAD)) return NULL;
     if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
@@ -443,6 +452,7 @@ static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address)
     cpu->jit_word[WORD_SLOW_COMMIT] = 1;
     if (kind == X64_SLOW_RMW) return slow_bounce_load(cpu, offset, seg, bytes, CPU_ACCESS_RMW);
     if (!cpu_probe(cpu, seg, offset, bytes, true)) return NULL;
+    slow_keep_memory(cpu, offset, seg, bytes);
     return cpu->bounce;
 }
 

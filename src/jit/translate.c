@@ -178,7 +178,7 @@ static u32 max_insns(const Jit *jit) {
 
 static X64Entry entry_of(u32 eip, u32 key, u32 phys, const Lifted *l, u32 first_bytes, u32 second_ppn) {
     X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip,
-                   .ppn = phys >> PAGE_SHIFT,
+                   .phys = phys,
                    .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base), .second = l->second,
                    .linear = (key & MODE_CPL) != 3 };
     if (l->second) {
@@ -279,18 +279,6 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
     return b;
 }
 
-static bool emit_or_flush(Jit *jit, const IrBlock *ir, const X64Entry *entry, X64Code *code) {
-    for (unsigned tries = 0; tries < 2; tries++) {
-        if (x64_emit(ir, &jit->target, entry, jit->hot_next, jit->hot_end, jit->cold_next,
-                     jit->cold_end, code)) return true;
-        u32 limit = jit->cs_limits[jit->cur_mode->key >> 26 & 31];
-        cache_flush(jit);
-        jit->cs_limits[0] = limit;              // the key being translated keeps its meaning
-        jit->cs_limit_count = 1;
-    }
-    return false;
-}
-
 // Lifts the block, fetching the second page if its first instruction goes on there.
 static bool lift_block(Jit *jit, Source *src, Lifted *l, u32 *second_ppn) {
     *second_ppn = JIT_NO_PAGE;
@@ -318,10 +306,11 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
     X64Entry entry = entry_of(eip, key, phys, &l, src.count, second_ppn);
     X64Code code;
-    u64 flushes = jit->stats.flushes;
-    if (!emit_or_flush(jit, l.ir, &entry, &code))
-        panic("block at %08x does not fit into an empty code cache", eip);
-    if (jit->stats.flushes != flushes) return cache_find(jit, eip);   // numbers of limits began anew
+    if (!x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code)) {
+        if (!jit->block_count) panic("block at %08x does not fit into an empty code cache", eip);
+        cache_flush(jit);
+        return cache_find(jit, eip);               // keys have got new meanings
+    }
     jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 63) & ~(uintptr_t)63);
     jit->cold_next = code.cold + code.cold_bytes;
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);

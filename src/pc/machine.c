@@ -33,9 +33,17 @@ static bool machine_build(Machine *m, const MachineConfig *config, char **err) {
                           (unsigned long long)(config->ram_bytes >> 20), strerror(errno));
         return false;
     }
-    m->pc = pc_new(&config->pc, m->bus, m->log, err);
+    const CpuModel *model = config->cpu.name ? &config->cpu : cpu_model_default();
+    PcConfig pc = config->pc;
+    pc.no_apic |= !(model->features & CPU_HAS_APIC);
+    m->pc = pc_new(&pc, m->bus, m->log, err);
     if (!m->pc || !machine_boot_once(m, config->boot_once, err)) return false;
     m->cpu = cpu_new(m->bus, m->log);
+    cpu_set_model(m->cpu, model);
+    if (m->pc->lapic) {
+        m->cpu->apic_base_written = lapic_set_base;
+        m->cpu->apic_self = m->pc->lapic;
+    }
     m->jit = jit_new(m->cpu, m->bus, m->log, &config->jit, err);
     if (!m->jit) return false;
     jit_set_reset(m->jit, machine_reset, m);

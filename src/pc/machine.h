@@ -13,7 +13,7 @@
 #ifndef PC_MACHINE_H
 #define PC_MACHINE_H
 
-#include "cpu/cpu.h"
+#include "cpu/model.h"
 #include "jit/jit.h"
 #include "pc/pc.h"
 
@@ -25,6 +25,7 @@ typedef struct MachineConfig {
     u64 ram_bytes;
     PcConfig pc;
     JitOptions jit;
+    CpuModel cpu;              // name NULL: the default
     const char *boot_once;     // boot order until the first reset; NULL: none
     bool no_shutdown;          // switched off, the machine pauses instead of ending
     bool paused;               // starts paused

@@ -86,10 +86,33 @@ static void pc_irq_or_set(void *self, unsigned n, bool level) {
     wire_set(&o->out, o->levels != 0);
 }
 
+// Two controllers see every ISA interrupt. The timer's is pin 2 of the I/O APIC, as the firmware's
+// tables tell (etc/irq0-override); the PIC itself is pin 0.
+static void pc_set_irq(void *self, unsigned irq, bool level) {
+    Pc *pc = self;
+    Wire pic = pic_irq(pc->pic, irq), pin = ioapic_pin(pc->ioapic, irq == 0 ? 2 : irq == 2 ? 9 : irq);
+    wire_set(&pic, level);
+    wire_set(&pin, level);
+}
+
+static void pc_set_pic_output(void *self, unsigned n, bool level) {
+    (void)n;
+    Pc *pc = self;
+    Wire lint0 = lapic_lint(pc->lapic, 0), pin = ioapic_pin(pc->ioapic, 0);
+    wire_set(&lint0, level);
+    wire_set(&pin, level);
+}
+
+static void pc_add_apics(Pc *pc) {
+    pc->lapic = lapic_new(pc->bus, pic_int_ack, pc->pic);
+    pc->ioapic = ioapic_new(pc->bus, pc->lapic);
+    pic_set_output(pc->pic, (Wire){ pc_set_pic_output, pc, 0 });
+}
+
 // A wire to an interrupt input, for one of those that share it.
 enum { PC_IRQ_ISA, PC_IRQ_ISA2, PC_IRQ_PCI, PC_IRQ_SCI };
 static Wire pc_irq(Pc *pc, unsigned irq, unsigned who) {
-    pc->irq[irq].out = pic_irq(pc->pic, irq);
+    pc->irq[irq].out = pc->ioapic ? (Wire){ pc_set_irq, pc, irq } : pic_irq(pc->pic, irq);
     return (Wire){ pc_irq_or_set, &pc->irq[irq], who };
 }
 
@@ -121,6 +144,7 @@ static void pc_add_pci(Pc *pc, const PcConfig *config, const I440fxRom *rom) {
     pc->pci = pci_new(pc->bus);
     pc->host = i440fx_new(pc->bus, pc->pci, rom);
     pc->piix = piix_new(pc->bus, pc->pci, 1, irq);
+    if (!config->no_vga && !config->isa_vga) pc->vga = vga_new_pci(pc->bus, pc->pci, 2);
     pc->idedma = idedma_new(pc->bus, piix_ide(pc->piix), pc->ide);
     if (!config->no_acpi)
         pc->pm = acpipm_new(pc->bus, pc->pci, 1, pc_irq(pc, 9, PC_IRQ_SCI));
@@ -129,6 +153,7 @@ static void pc_add_pci(Pc *pc, const PcConfig *config, const I440fxRom *rom) {
 static void pc_add_chips(Pc *pc, const PcConfig *config) {
     Bus *bus = pc->bus;
     pc->pic = pic_new(bus);
+    if (!config->no_apic) pc_add_apics(pc);
     pc->pit = pit_new(bus, pc_irq(pc, 0, PC_IRQ_ISA));
     pc->rtc = rtc_new(bus, pc_irq(pc, 8, PC_IRQ_ISA), config->rtc_epoch);
     pc->kbd = kbd_new(bus, pc_irq(pc, 1, PC_IRQ_ISA), pc_irq(pc, 12, PC_IRQ_ISA));
@@ -138,7 +163,7 @@ static void pc_add_chips(Pc *pc, const PcConfig *config) {
     pc->ide[0] = ide_new(bus, 0, pc_irq(pc, 14, PC_IRQ_ISA));
     pc->ide[1] = ide_new(bus, 1, pc_irq(pc, 15, PC_IRQ_ISA));
     bus_map_none(bus, 0xa0, 0x20);
-    if (!config->no_vga) pc->vga = vga_new(bus);
+    if (!config->no_vga && config->isa_vga) pc->vga = vga_new(bus);
     pc_add_serials(pc, config);
     pc_add_debug_ports(pc, config);
 }
@@ -294,19 +319,21 @@ static void pc_write_cmos(Pc *pc) {
 static bool pc_add_fwcfg(Pc *pc, const PcConfig *config, const PcImage *vgabios) {
     // S3 and S4 are off, S5 is on; see acpipm.c for what the sleep types do.
     static const u8 states[6] = { 0x80, 0, 0, 1, 2, 0x80 };
-    u8 e820[20], forever[4];
+    u8 e820[20], forever[4], irq0_override = pc->ioapic != NULL;
     put_le64(e820, 0);
     put_le64(e820 + 8, bus_ram_bytes(pc->bus));
     put_le32(e820 + 16, 1);                // RAM; SeaBIOS cuts the hole below 1 MiB itself
     put_le32(forever, 0xffffffff);
+    const char *vga_name = config->isa_vga ? "vgaroms/vgabios.bin" : "pci1234,1111.rom";
     pc->fwcfg = fwcfg_new(pc->bus, 1);
     fwcfg_set_u16(pc->fwcfg, FWCFG_BOOT_MENU, config->boot_menu);
     fwcfg_set_u16(pc->fwcfg, FWCFG_NOGRAPHIC, config->firmware_serial);
     return pc_add_file(pc, "etc/e820", e820, sizeof(e820)) &&
            pc_add_file(pc, "etc/system-states", states, sizeof(states)) &&
+           pc_add_file(pc, "etc/irq0-override", &irq0_override, 1) &&
            pc_add_file(pc, "etc/boot-fail-wait", forever, sizeof(forever)) &&
            (!vgabios->bytes ||
-            pc_add_file(pc, "vgaroms/vgabios.bin", vgabios->data, vgabios->bytes));
+            pc_add_file(pc, vga_name, vgabios->data, vgabios->bytes));
 }
 
 bool pc_add_file(Pc *pc, const char *name, const void *data, u32 bytes) {
@@ -326,14 +353,16 @@ static bool pc_build(Pc *pc, const PcConfig *config, PcImage *bios, PcImage *vga
     if (!pc_check_ram(pc->bus, err)) return false;
     if (!pc_load_image("-bios", config->bios_path, firmware_bios(), BIOS_MAX_BYTES, bios, err))
         return false;
-    if (!config->no_vga && !pc_load_image("-L", config->vgabios_path, firmware_vgabios(),
-                                          VGABIOS_MAX_BYTES, vgabios, err))
+    Firmware vga = config->isa_vga ? firmware_isavga() : firmware_stdvga();
+    if (!config->no_vga &&
+        !pc_load_image("-L", config->vgabios_path, vga, VGABIOS_MAX_BYTES, vgabios, err))
         return false;
     pc_map_bios_high(pc->bus, bios);
     I440fxRom rom = pc_isa_roms(pc->bus, bios, vgabios);
     pc_add_chips(pc, config);
     pc_add_pci(pc, config, &rom);
     require(pc_add_fwcfg(pc, config, vgabios));
+    if (config->kernel.path && !kernel_add(pc->fwcfg, bus_ram_bytes(pc->bus), &config->kernel, err)) return false;
     return pc_add_drives(pc, config, err) && pc_parse_boot(pc, config, err);
 }
 
@@ -384,11 +413,14 @@ void pc_free(Pc *pc) {
     if (pc->dma) dma_free(pc->dma);
     if (pc->rtc) rtc_free(pc->rtc);
     if (pc->pit) pit_free(pc->pit);
+    if (pc->ioapic) ioapic_free(pc->ioapic);
+    if (pc->lapic) lapic_free(pc->lapic);
     if (pc->pic) pic_free(pc->pic);
     free(pc);
 }
 
 void pc_reset(Pc *pc) {
+    for (unsigned i = 0; i < 16; i++) pc->irq[i].levels = 0;   // who still drives one says so
     device_reset_all(pc->bus);
     pc_write_cmos(pc);
 }

@@ -9,7 +9,8 @@
 //     if (bus_requests(bus) & BUS_REQ_RESET) pc_reset(pc);
 //
 // Memory: RAM from 0 with holes at a0000 (VGA) and c0000-fffff (ROMs, shadowed by the host bridge);
-// the BIOS again at the top of 4 GiB; VGA's linear frame buffer at e0000000.
+// the BIOS again at the top of 4 GiB; PCI's memory from e0000000 on (an ISA VGA's frame buffer there).
+// PCI: 00.0 host bridge, 01.0 ISA bridge, 01.1 IDE, 01.3 power management, 02.0 VGA.
 #ifndef PC_PC_H
 #define PC_PC_H
 
@@ -26,7 +27,9 @@
 #include "dev/i440fx.h"
 #include "dev/ide.h"
 #include "dev/idedma.h"
+#include "dev/ioapic.h"
 #include "dev/kbd.h"
+#include "dev/lapic.h"
 #include "dev/pci.h"
 #include "dev/pic.h"
 #include "dev/piix.h"
@@ -34,6 +37,7 @@
 #include "dev/rtc.h"
 #include "dev/uart.h"
 #include "dev/vga.h"
+#include "pc/kernel.h"
 
 #define PC_RAM_MIN_BYTES (1u << 20)
 #define PC_RAM_MAX_BYTES 0xe0000000ull     // below the frame buffer
@@ -68,13 +72,16 @@ typedef struct PcConfig {      // all zero: no drives, no serial port, a VGA
     bool boot_menu;            // the firmware offers its boot menu
     bool no_floppy_signature;  // boot floppies without 55 AA
     bool no_vga;               // neither adapter nor VGA BIOS
+    bool isa_vga;              // the adapter is on the ISA bus, not a PCI function
     bool no_acpi;              // no power management function
+    bool no_apic;              // neither local nor I/O APIC
     bool firmware_serial;      // the firmware's screen appears on COM1 too
     PcSerial serial[PC_SERIALS];
     PcDebugcon debugcon[PC_DEBUGCONS];
     u16 exit_port;             // isa-debug-exit; 0: none
     unsigned exit_ports;       // how many ports it takes; 0: 2
     i64 rtc_epoch;             // seconds since 1970 the clock starts with
+    KernelConfig kernel;       // booted before anything else
     const char *bios_path;     // NULL: built in
     const char *vgabios_path;  // NULL: built in
     void (*warn)(void *self, const char *message);     // NULL: warnings are dropped
@@ -90,6 +97,8 @@ typedef struct Pc {            // the chips, for the monitor and the front ends
     Bus *bus;
     Log *log;
     Pic *pic;
+    Lapic *lapic;              // NULL: no APICs
+    IoApic *ioapic;
     Pit *pit;
     Rtc *rtc;
     Dma *dma;

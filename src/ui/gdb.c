@@ -211,14 +211,13 @@ static bool gdb_set_break(Gdb *g, u8 type, u32 addr, bool on) {
 }
 
 // "0,ADDR,KIND": types 0 and 1 are breakpoints, 2 to 4 watch writes, reads, both (KIND: bytes).
-// A read watchpoint sees writes too, as the processor's own does; gdb leaves out changed values.
 static void gdb_breakpoint(Gdb *g, const char *args, bool on) {
     u32 type, addr, kind = 0;
     bool ok = hex_take_two(&args, ',', &type, &addr) && *args++ == ',' && hex_take(&args, &kind);
     if (ok && type <= 1) {
         ok = gdb_set_break(g, (u8)type, addr, on);
     } else if (ok && type <= 4) {
-        ok = kind && cpu_watch(g->m->cpu, &(CpuWatch){ addr, kind, type != 2, (u8)type }, on);
+        ok = kind && cpu_watch(g->m->cpu, &(CpuWatch){ addr, kind, type != 2, type != 3, (u8)type }, on);
     } else if (ok) {
         gdb_say(g, "");
         return;

@@ -143,8 +143,8 @@ static Rm ac_rm(const Emit *e) { return e->linear ? rm_sib(R13, R8, 0, 0) : rm_m
 //     cmp   %r13, table(%r13,%r9,8)         (form 0: add table, %r11; js)
 //     jne   cold
 //     mov   %r11d, %r9d
-//     and   $0xfff, %r9d
-//     cmp   $0x1000-span, %r9d
+//     shl   $20, %r9d                       offset in the page, at the top
+//     cmp   $(0x1000-span)<<20, %r9d
 //     ja    cold
 //   op      offset(%r13,%r11)               (form 0: offset(%r11))
 // cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
@@ -194,8 +194,9 @@ static void gr_check(Emit *e, const IrOp *op) {
     enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
     u8 *table = enc_jcc32(b, e->linear ? 5 : 8);
     enc_rr(b, 0, 0x89, reg, R9);
-    enc_alu_imm(b, 0, 4, rm_reg(R9), PAGE_BYTES - 1, 4);
-    enc_alu_imm(b, 0, 7, rm_reg(R9), PAGE_BYTES - g->span, 4);
+    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));
+    enc_u8(b, 32 - PAGE_SHIFT);
+    enc_alu_imm(b, 0, 7, rm_reg(R9), (PAGE_BYTES - g->span) << (32 - PAGE_SHIFT), 4);
     u8 *crosses = enc_jcc32(b, 7);
     enc_patch32(table, c->p);
     enc_patch32(crosses, c->p);

@@ -595,8 +595,8 @@ static void op_set_flags(Emit *e, const IrOp *op) {
     }
     Opd a = st_read_reg(e, 4, op->a, R9);
     enc_rm(e->b, 0, 0x89, a.rm.reg, rm_state(e->t->flag_a));
-    enc_rm(e->b, 0, 0xc7, 0, rm_state(e->t->flag_op));
-    enc_u32(e->b, FLAGS_OP(FLAGS_RAW, 2));
+    enc_rm(e->b, 0, 0xc6, 0, rm_state(e->t->flag_op));
+    enc_u8(e->b, FLAGS_OP(FLAGS_RAW, 2));
     e->f = (FlagsState){ .env = true, .op = FLAGS_OP(FLAGS_RAW, 2) };
 }
 
@@ -1069,20 +1069,25 @@ static void em_scan_temps(Emit *e) {
 }
 
 // cmpl $ppn, code_table + 4*page(%r13) (flat), or with the page computed from CS's base; jne back to C.
-static void em_check_page(Emit *e, bool flat, u32 eip, u32 ppn) {
+static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
     Buf *b = &e->hot;
     Rm entry = rm_mem(R13, e->t->code_table + (i32)(eip >> 12) * 4);
+    u32 ppn = phys >> 12;
+    u8 *shifted = NULL;
     if (!flat) {
         enc_rm(b, 0, 0x8b, R9, rm_state(e->t->seg_base[1]));
-        enc_alu_imm(b, 0, 0, rm_reg(R9), eip, 4);
+        enc_alu_imm(b, 0, 0, rm_reg(R9), eip - (phys & 0xfff), 4);
+        enc_rm(b, 0, 0xf7, 0, rm_reg(R9));                         // test $0xfff: base moved inside the page?
+        enc_u32(b, 0xfff);
+        shifted = enc_jcc32(b, 5);
         enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
         enc_u8(b, 12);
         entry = rm_sib(R13, R9, 2, e->t->code_table);
     }
     enc_rm(b, 0, 0x81, 7, entry);
     enc_u32(b, ppn);
-    u8 *miss = enc_jcc32(b, 5);
-    enc_patch32(miss, e->cold.p);
+    enc_patch32(enc_jcc32(b, 5), e->cold.p);
+    if (shifted) enc_patch32(shifted, e->cold.p);
     enc_patch32(enc_call32(&e->cold), e->t->stale);
 }
 
@@ -1107,9 +1112,9 @@ static void em_want_xmm(Emit *e) {
 }
 
 static void em_entries(Emit *e, const X64Entry *entry) {
-    em_check_page(e, entry->flat, entry->eip, entry->ppn);
+    em_check_page(e, entry->flat, entry->eip, entry->phys);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
-    if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn);
+    if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn << 12);
     if (em_uses_xmm(e->ir)) em_want_xmm(e);
 }
 

@@ -188,6 +188,12 @@ u16 fl_survivors(const Emit *e, const IrOp *op) {
     return (op->flive | op->fobs) & ~sets;
 }
 
+// A recipe's kind and size fit a byte; the others of flag_op are always 0.
+static void fl_store_op(Buf *b, const X64Target *t, unsigned flag_op) {
+    enc_rm(b, 0, 0xc6, 0, rm_state(t->flag_op));
+    enc_u8(b, flag_op);
+}
+
 // LAHF; SETO AL; store AX. r9 keeps EAX.
 static void fl_save_lahf(Emit *e, Buf *b) {
     if (b == &e->cold) {
@@ -199,8 +205,7 @@ static void fl_save_lahf(Emit *e, Buf *b) {
     enc_rm(b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));         // seto %al
     enc_rm(b, 0, 0x89, RAX, rm_state(e->t->flag_a));     // mov %eax, flag_a
     enc_rr(b, 0, 0x89, R9, RAX);                         // mov %r9d, %eax
-    enc_rm(b, 0, 0xc7, 0, rm_state(e->t->flag_op));      // movl $LAHF, flag_op
-    enc_u32(b, FLAGS_OP(FLAGS_LAHF, 2));
+    fl_store_op(b, e->t, FLAGS_OP(FLAGS_LAHF, 2));
 }
 
 static void fl_load_lahf(Emit *e) {
@@ -256,8 +261,7 @@ void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
         if (fl_kind_has_a(f->op)) fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
         if (fl_kind_has_b(f->op)) fl_store_place(b, f, f->b, X64_AT_B, e->t->flag_b);
         if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
-        enc_rm(b, 0, 0xc7, 0, rm_state(e->t->flag_op));
-        enc_u32(b, f->op);
+        fl_store_op(b, e->t, f->op);
     } else {
         fl_save_lahf(e, b);
         f->op = FLAGS_OP(FLAGS_LAHF, 2);
@@ -379,8 +383,7 @@ u8 *x64_store_flags(const X64Target *t, const X64Restore *r, u8 *at) {
     if (fl_kind_has_a(r->flag_op)) fl_store_place(&b, &f, r->a, X64_AT_A, t->flag_a);
     if (fl_kind_has_b(r->flag_op)) fl_store_place(&b, &f, r->b, X64_AT_B, t->flag_b);
     if (fl_kind_has_c(r->flag_op)) fl_store_place(&b, &f, r->c, X64_AT_C, t->flag_c);
-    enc_rm(&b, 0, 0xc7, 0, rm_state(t->flag_op));
-    enc_u32(&b, r->flag_op);
+    fl_store_op(&b, t, r->flag_op);
     return b.p;
 }
 

@@ -92,7 +92,7 @@ typedef struct X64Restore {
 typedef struct X64Entry {      // the test at a block's checked entry: does the page still lead here?
     bool flat;                 // CS base is 0: compare code_table[page] directly
     u32 eip;                   // of the first byte
-    u32 ppn;                   // physical page expected there
+    u32 phys;                  // physical address expected there
     i32 cs_base;               // offset of CS's base in the CPU state
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;

@@ -46,6 +46,8 @@ wrong "-display term: " -display term -serial stdio
 wrong "-display term: stdin and stdout are not a terminal" -display term
 wrong "-d: unknown item 'bogus'" -d bogus
 wrong "-boot: 'q'" -boot q
+wrong "-gdb: 'nowhere' is not tcp::PORT" -gdb nowhere
+wrong "-gdb: cannot listen on 'tcp:1234': HOST:PORT expected" -gdb tcp:1234
 
 # A port in use.
 "$GLASSBOX" -display none -S -timeout 20 -monitor "unix:$TEST_DIR/s,server,nowait" -hda hd 2> first &
@@ -54,6 +56,7 @@ trap 'kill $pid 2> /dev/null || true' EXIT
 i=0
 while [ ! -S s ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.1; done
 wrong "-monitor: cannot listen on 's': Address already in use" -monitor unix:s,server,nowait
+wrong "-gdb: cannot listen on 'unix:s': Address already in use" -gdb unix:s
 wrong "-hda: cannot open 'hd': it is in use by another emulator" -hda hd
 kill $pid
 status=0

@@ -45,17 +45,18 @@ told boot '= 0xfff0$' '= 0xffff0000$' 'Breakpoint 1, 0x0*7c00 ' 'ljmp +\$0x0,\$0
     'EDI=12345678' 'kernel_main>:' 'detached'
 expect 'lab> ' 30
 
-# The faulting store of a user program; a step over it lands in the kernel's handler, and the same
-# store comes again when that is done. gdb is there before the program runs.
-debug fault 'break *&lab_fault_insn' 'c' 'x/1i $pc' 'p $cpl' 'p/c $al' 'set $to = $edx' 'stepi' 'p $cpl' 'p/x $cr2' \
-    'c' 'x/1i $pc' 'delete' 'stepi' 'p $cpl' 'p/c *(char *)($fs_base + $to)' \
-    'watch *(char *)($fs_base + $to + 1)' 'c' 'x/1i $pc' 'delete' 'detach' &
+# The faulting store of a user program (byte 9): a step over it lands in the kernel's handler, and the
+# same store comes again when that is done. gdb is there before the program runs.
+debug fault 'break *&lab_fault_insn if $edx == 0x1000' 'c' 'x/1i $pc' 'p $cpl' 'p/c $al' 'stepi' 'p $cpl' \
+    'p/x $cr2' 'c' 'x/1i $pc' 'delete' 'stepi' 'p $cpl' 'p/c *(char *)0x41000' 'watch *(char *)0x41001' \
+    'c' 'x/1i $pc' 'delete' 'rwatch *(char *)0x41002' 'c' 'x/1i $pc' 'detach' &
 session=$!
 sleep 2
 send fault
 wait $session || die "the session on the fault failed"
-told fault 'Breakpoint 1, ' 'mov +%al,%fs:\(%edx\)' '= 3$' '= 0$' \
-    'Breakpoint 1, ' 'mov +%al,%fs:\(%edx\)' '= 3$' 'Hardware watchpoint 2' 'Old value' 'New value' 'add +\$0x4,%esp'
+told fault 'Breakpoint 1, ' 'mov +%al,%fs:\(%edx\)' '= 3$' '= 0$' '= 0x41000$' \
+    'Breakpoint 1, ' 'mov +%al,%fs:\(%edx\)' '= 3$' 'Hardware watchpoint 2' 'Old value' 'New value' 'add +\$0x4,%esp' \
+    'Hardware read watchpoint 3' 'Value = ' 'ret'
 expect 'all 18 bytes read back right' 20
 expect 'lab> ' 10
 

@@ -375,9 +375,11 @@ static void run_return_limit(void) {
 ICODE(iret_16, "", "iretw");
 static void run_iret_flags(void) {
     static const struct { const char *name; u32 ring, old, image, result; } flags[] = {
-        { "ring 0 takes all", 0, 0, F_ARITH | F_DF | F_IOPL | F_NT | F_AC | F_ID, F_ARITH | F_DF | F_IOPL | F_NT | F_AC | F_ID },
+        { "ring 0 takes all", 0, 0, F_ARITH | F_DF | F_IOPL | F_NT | F_AC | F_ID,
+          F_ARITH | F_DF | F_IOPL | F_NT | F_AC | F_ID },
         { "ring 0 clears all", 0, F_ARITH | F_DF | F_IOPL | F_AC | F_ID, 0, 0 },
-        { "ring 3, IOPL 0 keeps IF and IOPL", 3, 0, F_IF | F_IOPL | F_CF | F_NT | F_AC | F_ID, F_CF | F_NT | F_AC | F_ID },
+        { "ring 3, IOPL 0 keeps IF and IOPL", 3, 0, F_IF | F_IOPL | F_CF | F_NT | F_AC | F_ID,
+          F_CF | F_NT | F_AC | F_ID },
         { "ring 3, IOPL 3 takes IF", 3, F_IOPL, F_IF | F_CF, F_IF | F_IOPL | F_CF },
         { "ring 3 keeps VM clear", 3, 0, F_VM | F_ZF, F_ZF },
         { "reserved bits", 0, 0, 0xffc0802a & ~F_NT, 0 },

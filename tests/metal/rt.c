@@ -397,17 +397,3 @@ State run_real(const State *s) {
     o.vector = r_vector;
     return o;
 }
-
-// CMOS byte 0f = 0a: after a reset the BIOS jumps to where 40:67 says.
-State run_reset(const State *s) {
-    extern const u8 rt_reset_entry[];
-    u32 *warm = (u32 *)0x467;
-    __asm__ volatile("" : "+r"(warm));
-    outb(0x70, 0x0f);
-    outb(0x71, 0x0a);
-    *warm = REAL_SEG << 16 | REAL_OFF(rt_reset_entry);
-    State o = run(s);
-    outb(0x70, 0x0f);
-    outb(0x71, 0);
-    return o;
-}

@@ -40,7 +40,7 @@ enum { F_CF = 1, F_ONE = 2, F_PF = 4, F_AF = 0x10, F_ZF = 0x40, F_SF = 0x80, F_T
        F_DF = 0x400, F_OF = 0x800, F_IOPL = 0x3000, F_NT = 0x4000, F_RF = 0x10000, F_VM = 0x20000,
        F_AC = 0x40000, F_ID = 0x200000, F_ARITH = 0x8d5 };
 enum { V_DE, V_DB, V_NMI, V_BP, V_OF, V_BR, V_UD, V_NM, V_DF, V_TS = 10, V_NP, V_SS, V_GP, V_PF, V_MF = 16,
-       V_AC, V_EXIT = 0x30, V_RESET = 0xfe };
+       V_AC, V_EXIT = 0x30 };
 
 typedef struct State {
     u32 eax, ecx, edx, ebx, esp, ebp, esi, edi, eip, eflags, cs, ss, ds, es, fs, gs;
@@ -74,7 +74,6 @@ State v86_state(const void *code);       // CODE16 code; stack at 2000:fff0 .. l
 State real_state(const void *code);      // the same, run by run_real()
 State run(const State *s);
 State run_real(const State *s);
-State run_reset(const State *s);         // the code resets the machine: vector V_RESET, nothing else is told
 
 // ---- results --------------------------------------------------------------------------------------
 void print(const char *format, ...);     // %s %d %u %x %c

@@ -7,7 +7,6 @@
 // architecture's own rules, and its caller gets the whole state.
 #define KCS 0x08
 #define KDS 0x10
-#define V_RESET 0xfe
 #define C16 0x28
 #define D16 0x30
 
@@ -109,20 +108,6 @@ real_leave:
     mov r_state - base16 + S_EDI, %edi
     mov r_state - base16 + S_DS, %ds
     iret
-
-// After a reset (a triple fault): the BIOS jumps here through 40:67. rt.c: run_reset().
-    .globl rt_reset_entry
-rt_reset_entry:
-    cli
-    inb $0x92, %al
-    or $2, %al
-    and $0xfe, %al
-    outb %al, $0x92
-    lgdtl %cs:rt_gdtr - base16
-    mov %cr0, %eax
-    or $1, %al
-    mov %eax, %cr0
-    ljmpl $KCS, $reset_back
 
     .balign 4
     .globl r_state, r_vector, r_idtr, rt_gdtr, rt_idtr
@@ -289,18 +274,6 @@ real_back:
     mov %cr0, %eax
     or $0x80000000, %eax
     mov %eax, %cr0
-    jmp leave
-
-reset_back:
-    mov $KDS, %ax
-    mov %ax, %ds
-    lidt rt_idtr
-    mov $page_dir, %eax
-    mov %eax, %cr3
-    mov %cr0, %eax
-    or $0x80000000, %eax
-    mov %eax, %cr0
-    movl $V_RESET, rt_raw + 12 * 4
     jmp leave
 
     .bss

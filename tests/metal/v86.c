@@ -122,7 +122,8 @@ static void run_gates(void) {
 // ---- sensitive to IOPL ---------------------------------------------------------------------------------
 typedef struct Sensitive { const char *name; const u8 *code, *at; } Sensitive;
 #define S(name) { #name, v_##name, v_##name##_at }
-static const Sensitive sensitive[] = { S(int_30), S(cli), S(sti), S(pushf), S(pushfl), S(popf_first), S(iret), S(iretl) };
+static const Sensitive sensitive[] = { S(int_30), S(cli), S(sti), S(pushf), S(pushfl), S(popf_first),
+                                      S(iret), S(iretl) };
 
 static void run_sensitive(void) {
     for (u32 i = 0; i < COUNT(sensitive); i++)

@@ -17,7 +17,7 @@ BEGIN {
     row("x64",  "base ir")
     row("bus",  "base")
     row("cpu",  "base bus")
-    row("lift", "base isa ir cpu/cpu.h cpu/helpers.h cpu/helpers.def")
+    row("lift", "base isa ir cpu/cpu.h cpu/model.h cpu/helpers.h cpu/helpers.def")
     row("jit",  "base isa ir x64 bus cpu lift")
     row("dev",  "base bus")
     row("pc",   "base isa ir x64 bus cpu lift jit dev")

@@ -69,7 +69,7 @@ static void taker_break(void *self) { ((Taker *)self)->breaks++; }
 static void taker_focus(void *self, bool has_it) { ((Taker *)self)->focus = has_it ? 1 : -1; }
 
 static ChardevFront taker(Taker *t) {
-    return (ChardevFront){ t, taker_input, taker_room, taker_break, taker_focus };
+    return (ChardevFront){ t, taker_input, taker_room, taker_break, taker_focus, NULL };
 }
 
 static void nap(void) { nanosleep(&(struct timespec){ 0, 1000000 }, NULL); }

@@ -58,7 +58,7 @@ static void test_items(void **state) {
     fetch(f, 0, b, 6);
     assert_memory_equal(b, "QEMU\0\0", 6);               // and zeros past the end
     fetch(f, 1, b, 4);
-    assert_int_equal(get_le32(b), 1);                    // no DMA interface
+    assert_int_equal(get_le32(b), 3);                    // with the DMA interface
     fetch(f, 3, b, 8);
     assert_int_equal(get_le64(b), 8 << 20);
     fetch(f, 5, b, 2);
@@ -122,6 +122,41 @@ static void test_selecting_rewinds(void **state) {
     assert_int_equal(bus_in(f->t.bus, 0x511, 2), 0xff00 | 'U');
 }
 
+// One request at 0x1000; what its control word reads afterwards.
+static u32 dma(Fix *f, u32 control, u32 bytes, u64 to) {
+    u8 r[16];
+    const u32 words[4] = { control, bytes, (u32)(to >> 32), (u32)to };
+    for (unsigned i = 0; i < 4; i++) put_le32(r + 4 * i, __builtin_bswap32(words[i]));
+    bus_dma_write(f->t.bus, phy(0x1000), r, sizeof(r));
+    bus_out(f->t.bus, 0x514, 4, 0);
+    bus_out(f->t.bus, 0x518, 4, __builtin_bswap32(0x1000));
+    return __builtin_bswap32(bus_read(f->t.bus, phy(0x1000), 4));
+}
+
+static void test_dma(void **state) {
+    Fix *f = *state;
+    char got[16];
+    assert_int_equal(bus_in(f->t.bus, 0x514, 4), get_le32("QEMU"));
+    assert_int_equal(bus_in(f->t.bus, 0x518, 4), get_le32(" CFG"));
+    assert_int_equal(bus_in(f->t.bus, 0x51a, 1), 'F');
+    assert_true(fwcfg_add_file(f->fw, "letters", "abcdefgh", 8));
+    u32 key = (u32)fwcfg_find(f->fw, "letters");
+    assert_int_equal(fwcfg_find(f->fw, "letter"), -1);
+    memset(bus_ram(f->t.bus) + 0x1fff, 'x', 16);
+    assert_int_equal(dma(f, key << 16 | 8 | 2, 3, 0x1fff), 0);       // select, read
+    assert_int_equal(dma(f, 4, 1, 0), 0);                            // skip
+    assert_int_equal(dma(f, 2, 6, 0x2002), 0);                       // the rest, and zeros
+    bus_dma_read(f->t.bus, phy(0x1fff), got, 10);
+    assert_memory_equal(got, "abcefgh\0\0x", 10);
+    assert_int_equal(dma(f, key << 16 | 8 | 16, 3, 0x1fff), 1);      // not to be written
+    assert_int_equal(dma(f, key << 16 | 8, 0, 0), 0);
+    assert_int_equal(bus_in(f->t.bus, 0x511, 1), 'a');
+    bus_out(f->t.bus, 0x514, 4, 0x01000000);                         // a request above 4 GiB: nothing
+    bus_out(f->t.bus, 0x518, 4, __builtin_bswap32(0x1000));
+    assert_int_equal(dma(f, 0x7777 << 16 | 8 | 2, 2, 0x2000), 0);    // an item that does not exist
+    assert_int_equal(bus_read(f->t.bus, phy(0x2000), 4), 'f' << 16 | 'g' << 24);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -130,6 +165,7 @@ int main(void) {
         TEST(test_files),
         TEST(test_limits),
         TEST(test_selecting_rewinds),
+        TEST(test_dma),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

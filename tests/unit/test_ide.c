@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The ATA channel, programmed as drivers do: detection, all addressing modes, PIO in and out,
-// errors of the guest and of the host. Build and run (one line):
+// The ATA channel, programmed as drivers do: detection, all addressing modes, PIO in and out, DMA
+// through the bus master, errors of the guest and of the host; CD drives: test_cd.c. Build and run (one line):
 //   gcc -std=gnu11 -Wall -Wextra -g -fsanitize=address,undefined -Isrc -Itests/unit
-//       tests/unit/test_ide.c src/dev/{ide,disk}.c src/base/*.c src/bus/*.c -lcmocka -lpthread
-//       -o /tmp/test_ide && /tmp/test_ide
+//       tests/unit/test_ide.c src/dev/{ide*,cd*,pci,disk}.c src/base/*.c src/bus/*.c -lcmocka
+//       -lpthread -o /tmp/test_ide && /tmp/test_ide
 #define _GNU_SOURCE
 #include "dev/ide.h"
 
+#include "dev/idedma.h"
+#include "fuzz.h"
 #include "testbus.h"
 #include <signal.h>
 #include <stdio.h>
@@ -139,7 +141,9 @@ static void test_identify(void **state) {
     assert_int_equal(id[6], 63);
     assert_int_equal(id[27], 'G' << 8 | 'L');
     assert_int_equal(id[47], 0x8010);
-    assert_int_equal(id[49] & 0x0300, 0x0200);         // LBA, no DMA
+    assert_int_equal(id[49] & 0x0300, 0x0300);         // LBA, DMA
+    assert_int_equal(id[63], 0x0007);
+    assert_int_equal(id[88], 0x203f);                  // Ultra DMA 5 is set
     assert_int_equal(id[54], 3);
     assert_int_equal(id[57] | id[58] << 16, 3 * 16 * 63);
     assert_int_equal(id[60] | id[61] << 16, SECTORS);
@@ -374,8 +378,8 @@ static void test_small_commands(void **state) {
     assert_int_equal(in(w, LOW) | in(w, MID) << 8, 4000);
     address48(w, 0, 4000);
     run(w, 0x42);
-    run_fails(w, 0x00, 0x04);                          // NOP, IDENTIFY PACKET, PACKET, READ DMA ...
-    static const u8 refused[] = { 0xa1, 0xa0, 0x08, 0xc8, 0xca, 0x25, 0x35, 0xb0, 0xf8, 0x50 };
+    run_fails(w, 0x00, 0x04);                          // NOP, IDENTIFY PACKET, PACKET ...
+    static const u8 refused[] = { 0xa1, 0xa0, 0x08, 0xb0, 0xf8, 0x50 };
     for (unsigned i = 0; i < sizeof(refused); i++) run_fails(w, refused[i], 0x04);
     run(w, 0xe0);
     run(w, 0xe5);
@@ -388,8 +392,9 @@ static void test_small_commands(void **state) {
     run(w, 0xe1);
     static const struct { u8 feature, count; bool ok; } features[] = {
         { 0x02, 0, true }, { 0x82, 0, true }, { 0xaa, 0, true }, { 0x55, 0, true },
-        { 0x03, 0x00, true }, { 0x03, 0x0c, true }, { 0x03, 0x0d, false }, { 0x03, 0x22, false },
-        { 0x03, 0x45, false }, { 0x66, 0, true }, { 0xcc, 0, true }, { 0x05, 0, false },
+        { 0x03, 0x00, true }, { 0x03, 0x0c, true }, { 0x03, 0x0d, false }, { 0x03, 0x22, true },
+        { 0x03, 0x23, false }, { 0x03, 0x45, true }, { 0x03, 0x46, false }, { 0x03, 0x10, false },
+        { 0x66, 0, true }, { 0xcc, 0, true }, { 0x05, 0, false },
     };
     for (unsigned i = 0; i < ARRAY_LEN(features); i++) {
         out(w, ERROR, features[i].feature), out(w, COUNT, features[i].count);
@@ -676,6 +681,252 @@ static void test_random(void **state) {
     assert_int_equal(in(w, STATUS), 0x58);
 }
 
+// ---- DMA ----------------------------------------------------------------------------------------
+enum { BM = 0xc000, BM_STATUS = BM + 2, BM_LIST = BM + 4, PRD = 0x4000, REGION = 0x10000 };
+
+typedef struct Dma {           // the channel with its bus master
+    PciBus *pci;
+    PciFn *fn;
+    IdeDma *dma;
+    Ide *ide[2];
+} Dma;
+
+static void dma_open(World *w, Dma *d) {
+    static const PciId id = { .vendor = 0x8086, .device = 0x7010, .class_code = 0x010100 };
+    d->ide[0] = w->ide;
+    d->ide[1] = ide_new(w->t.bus, 1, (Wire){ 0 });
+    d->pci = pci_new(w->t.bus);
+    d->fn = pci_add(d->pci, "ide-fn", 1, 1, &id);
+    d->dma = idedma_new(w->t.bus, d->fn, d->ide);
+    device_reset_all(w->t.bus);
+    bus_out(w->t.bus, 0xcf8, 4, 0x80000900 | 0x20);
+    bus_out(w->t.bus, 0xcfc, 4, BM);
+    bus_out(w->t.bus, 0xcf8, 4, 0x80000900 | 4);
+    bus_out(w->t.bus, 0xcfc, 2, 5);
+}
+
+static void dma_close(Dma *d) {
+    idedma_free(d->dma);
+    ide_free(d->ide[1]);
+    pci_free(d->pci);
+}
+
+static void region(World *w, unsigned n, u32 base, u32 bytes, bool last) {
+    u8 entry[8];
+    put_le32(entry, base);
+    put_le32(entry + 4, (bytes & 0xffff) | (last ? 0x80000000u : 0));
+    bus_dma_write(w->t.bus, phy(PRD + 8 * n), entry, 8);
+}
+
+static void engine(World *w, bool to_memory) {
+    bus_out(w->t.bus, BM_LIST, 4, PRD);
+    out(w, BM_STATUS, 0x06);                           // clear
+    out(w, BM, to_memory ? 8 : 0);
+    out(w, BM, to_memory ? 9 : 1);
+}
+
+static void expect_in_memory(World *w, u32 at, u32 sector, u32 bytes) {
+    const u8 *p = bus_ram(w->t.bus) + at;
+    for (u32 i = 0; i < bytes; i++)
+        if (p[i] != pattern(sector + i / 512, i % 512)) fail_msg("byte %u at %x", i, at);
+}
+
+static void test_dma_read(void **state) {
+    World *w = *state;
+    Dma d;
+    u8 *ram = bus_ram(w->t.bus);
+    dma_open(w, &d);
+    assert_int_equal(pci_get(d.fn, 9, 1), 0x80);
+    // Regions of odd shapes; the engine is started before the drive has data.
+    region(w, 0, REGION, 700, false);
+    region(w, 1, 0x30002, 1024 * 30 - 700, true);
+    address(w, 40, 60);
+    out(w, COMMAND, 0xc8);
+    engine(w, true);
+    assert_int_equal(in(w, BM_STATUS), 0x01);
+    assert_false(w->pin.level);
+    wait_irq(w);
+    assert_int_equal(w->pin.rises, 1);                 // one interrupt for the whole command
+    assert_int_equal(in(w, BM_STATUS), 0x04);
+    assert_int_equal(in(w, STATUS), 0x50);
+    assert_false(w->pin.level);
+    assert_int_equal(in(w, BM_STATUS), 0x04);          // a latch: the status register leaves it
+    out(w, BM_STATUS, 0x64);
+    assert_int_equal(in(w, BM_STATUS), 0x60);
+    out(w, BM_STATUS, 0x00);
+    expect_in_memory(w, REGION, 40, 700);
+    for (u32 i = 700; i < 1024 * 30; i++)
+        if (ram[0x30002 + i - 700] != pattern(40 + i / 512, i % 512)) fail_msg("byte %u", i);
+    assert_int_equal(ram[REGION + 700] | ram[0x30001], 0);
+    assert_int_equal(in(w, COUNT), 0);
+    assert_int_equal(in(w, LOW), 99);
+    // The drive waits for a late engine, and so do the registers' readers.
+    region(w, 0, 0x40000, 0, false);                   // 64 KiB each
+    region(w, 1, 0x50000, 0, true);
+    out(w, BM, 0);
+    address(w, 100, 0);                                // 256 sectors
+    out(w, COMMAND, 0xc8);
+    testbus_advance(&w->t, 1000000);
+    assert_int_equal(in(w, CONTROL), 0x58);
+    assert_false(w->pin.level);
+    engine(w, true);
+    wait_irq(w);
+    assert_int_equal(in(w, BM_STATUS), 0x04);
+    assert_int_equal(in(w, STATUS), 0x50);
+    expect_in_memory(w, 0x40000, 100, 256 * 512);
+    address48(w, 3000, 500);
+    region(w, 0, 0x40000, 0, false), region(w, 1, 0x50000, 0, false);
+    region(w, 2, 0x60000, 0, false), region(w, 3, 0x70000, 500 * 512 - 3 * 65536, true);
+    out(w, COMMAND, 0x25);
+    out(w, BM, 0);
+    engine(w, true);
+    wait_irq(w);
+    assert_int_equal(in(w, STATUS), 0x50);
+    expect_in_memory(w, 0x40000, 3000, 500 * 512);
+    dma_close(&d);
+}
+
+static void test_dma_write(void **state) {
+    World *w = *state;
+    Dma d;
+    u8 *ram = bus_ram(w->t.bus), buf[512];
+    dma_open(w, &d);
+    for (u32 i = 0; i < 40 * 512; i++) ram[REGION + i] = (u8)(i / 512 * 3 + 7);
+    region(w, 0, REGION, 40 * 512, true);
+    address(w, 2000, 40);
+    out(w, COMMAND, 0xca);
+    engine(w, false);
+    wait_irq(w);
+    assert_int_equal(in(w, BM_STATUS), 0x04);
+    assert_int_equal(in(w, STATUS), 0x50);
+    for (u32 s = 0; s < 40; s++) {
+        disk_read(w->disk, 2000 + s, 1, buf);
+        assert_int_equal(buf[0], (u8)(s * 3 + 7));
+        assert_int_equal(buf[511], (u8)(s * 3 + 7));
+    }
+    disk_read(w->disk, 2040, 1, buf);
+    assert_int_equal(buf[0], pattern(2040, 0));
+    address48(w, 3998, 4);                             // runs off the end
+    out(w, BM, 0);
+    out(w, COMMAND, 0x35);
+    engine(w, false);
+    wait_irq(w);
+    assert_int_equal(in(w, BM_STATUS), 0x05);          // the list has not ended
+    assert_int_equal(in(w, STATUS), 0x51);
+    assert_int_equal(in(w, ERROR), 0x10);
+    assert_int_equal(in(w, COUNT), 2);
+    out(w, BM, 0);
+    assert_int_equal(in(w, BM_STATUS), 0x04);
+    disk_read(w->disk, 3999, 1, buf);
+    assert_int_equal(buf[0], 1 * 3 + 7);
+    dma_close(&d);
+}
+
+static void test_dma_limits(void **state) {
+    World *w = *state;
+    Dma d;
+    u8 *ram = bus_ram(w->t.bus);
+    dma_open(w, &d);
+    // A list that is too short: neither active nor interrupt, the drive waits; then a new list.
+    region(w, 0, REGION, 1000, true);
+    address(w, 10, 4);
+    out(w, COMMAND, 0xc8);
+    engine(w, true);
+    testbus_advance(&w->t, 1000000);
+    assert_int_equal(in(w, BM_STATUS), 0x00);
+    assert_false(w->pin.level);
+    assert_int_equal(in(w, CONTROL), 0x58);
+    region(w, 0, REGION + 1000, 1048, true);
+    out(w, BM, 0);
+    engine(w, true);
+    wait_irq(w);
+    assert_int_equal(in(w, STATUS), 0x50);
+    expect_in_memory(w, REGION, 10, 2048);
+    // A list that is too long: active stays until the start bit falls.
+    region(w, 0, REGION, 8192, true);
+    address(w, 20, 1);
+    out(w, BM, 0);
+    out(w, COMMAND, 0xc8);
+    engine(w, true);
+    wait_irq(w);
+    assert_int_equal(in(w, BM_STATUS), 0x05);
+    in(w, STATUS);
+    out(w, BM, 8);
+    assert_int_equal(in(w, BM_STATUS), 0x04);
+    // Stopped on its way, in the wrong direction, without bus mastering: nothing moves.
+    memset(ram + REGION, 0xee, 512);
+    address(w, 30, 1);
+    out(w, COMMAND, 0xc8);
+    engine(w, true);
+    out(w, BM, 8);
+    testbus_advance(&w->t, 1000000);
+    engine(w, false);
+    testbus_advance(&w->t, 1000000);
+    out(w, BM, 0);
+    bus_out(w->t.bus, 0xcfc, 2, 1);
+    engine(w, true);
+    testbus_advance(&w->t, 1000000);
+    assert_int_equal(ram[REGION], 0xee);
+    assert_int_equal(in(w, BM_STATUS), 0x01);
+    bus_out(w->t.bus, 0xcfc, 2, 5);                    // now it may
+    wait_irq(w);
+    assert_int_equal(in(w, STATUS), 0x50);
+    expect_in_memory(w, REGION, 30, 512);
+    // A reset of the drive forgets the transfer.
+    out(w, BM, 0);
+    address(w, 30, 8);
+    out(w, COMMAND, 0xc8);
+    testbus_advance(&w->t, 1000000);
+    out(w, CONTROL, 4), out(w, CONTROL, 0);
+    memset(ram + REGION, 0xee, 512);
+    engine(w, true);
+    testbus_advance(&w->t, 1000000);
+    assert_int_equal(ram[REGION], 0xee);
+    assert_int_equal(in(w, STATUS), 0x50);
+    // The BAR moves, and goes.
+    bus_out(w->t.bus, 0xcf8, 4, 0x80000900 | 0x20);
+    bus_out(w->t.bus, 0xcfc, 4, 0xd000);
+    assert_int_equal(bus_in(w->t.bus, 0xd004, 4), PRD);
+    assert_int_equal(in(w, BM_STATUS), 0xff);
+    dma_close(&d);
+}
+
+static void test_dma_random(void **state) {
+    World *w = *state;
+    Dma d;
+    dma_open(w, &d);
+    u64 seed = fuzz_state(99);
+    for (u64 i = 0, n = fuzz_count(200000); i < n; i++) {
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        u32 r = (u32)(seed >> 16);
+        static const u8 ops[] = { 0xc8, 0xca, 0x25, 0x35, 0x20, 0xec, 0xc9, 0x30 };
+        switch (r % 12) {
+        case 0: out(w, COMMAND, ops[r >> 16 & 7]); break;
+        case 1: address(w, r >> 8 & 0xfff, r >> 20 & 0x3f); break;
+        case 2: out(w, BM, r >> 8); break;
+        case 3: out(w, BM_STATUS, r >> 8); break;
+        case 4: bus_out(w->t.bus, BM_LIST, 4, r & 0x1000 ? r : PRD); break;
+        case 5: region(w, r >> 8 & 3, (u32)(seed >> 30), r >> 12, r & 0x800); break;
+        case 6: engine(w, r & 0x100); break;
+        case 7: if (!(r >> 8 & 7)) out(w, CONTROL, 4), out(w, CONTROL, 0); break;
+        case 8: bus_in(w->t.bus, (u16)(BM + (r >> 8 & 15)), 1u << (r >> 12) % 3); break;
+        case 9: in(w, STATUS); break;
+        case 10: bus_out(w->t.bus, (u16)(BM + (r >> 8 & 15)), 1u << (r >> 12) % 3, r >> 4); break;
+        default: testbus_advance(&w->t, r >> 8 & 0x3fff); break;
+        }
+    }
+    out(w, BM, 0);
+    out(w, CONTROL, 4), out(w, CONTROL, 0);            // still alive
+    testbus_advance(&w->t, 1000000);
+    region(w, 0, REGION, 512, true);
+    address(w, 3000, 1);
+    out(w, COMMAND, 0xc8);
+    engine(w, true);
+    wait_irq(w);
+    assert_int_equal(in(w, STATUS), 0x50);
+    dma_close(&d);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -684,7 +935,8 @@ int main(void) {
         T(test_read_multiple), T(test_write), T(test_data_port_sizes), T(test_polling),
         T(test_small_commands), T(test_reset_and_diagnostic), T(test_detection),
         T(test_two_drives), T(test_geometry), T(test_host_errors), T(test_snapshot),
-        T(test_random),
+        T(test_random), T(test_dma_read), T(test_dma_write), T(test_dma_limits),
+        T(test_dma_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

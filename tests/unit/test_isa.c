@@ -7,13 +7,14 @@
 //
 // The oracle for text and length is GNU objdump 2.40 (skipped where there is none). Known and
 // wanted differences, all in skip_case() and same_text():
-//   - what a Pentium Pro doesn't have is undefined here: MMX, SSE, VEX, EVEX, XOP, 3DNow, VMX,
+//   - what came after SSE3 is undefined here, and what AMD alone has: SSSE3, SSE4, SSE4a, VEX, EVEX, XOP, 3DNow, VMX,
 //     syscall, test registers, CR1 CR5-CR8, register forms in groups 0F 01, 0F C7, C6 F8, C7 F8
 //   - hints 0F 18-1F and 0F 0D are plain NOPs; F3 0F BC/BD, 0F 09 with 66 F2 F3 are the old forms
 //   - F2 before branches is "repnz", not MPX's "bnd"; 3E before indirect ones is DS, not "notrack";
 //     F2 and F3 are not "xacquire", "xrelease"
 //   - LOCK where it is not allowed is #UD; so is MOV to CS and a segment register 6 or 7
 //   - undocumented but real: SALC (D6), FSTP1 FXCH4 FCOM2 FCOMP3 FCOMP5 FXCH7 FSTP8 FSTP9
+//   - fences with any ModRM.rm, as the hardware has them; PMOVMSKB is not with F2 and F3
 //   - FNENI, FNDISI, FNSETPM without "(8087 only)"; FWAIT is an instruction of its own
 //   - 16-bit absolute addresses are unsigned: 0xf000, not -0x1000
 //   - targets of 16-bit branches wrap at 64 KiB
@@ -188,6 +189,21 @@ static const TextCase text_cases[] = {
     { 32, "dacb", "fcmove %st(3),%st", "fcmove st,st(3)" },
     { 32, "26 2e 8b00", "es mov %cs:(%eax),%eax", "es mov eax,DWORD PTR cs:[eax]" },
     { 32, "66 40", "inc    %ax", "inc    ax" },
+    { 32, "0f28c1", "movaps %xmm1,%xmm0", "movaps xmm0,xmm1" },
+    { 32, "660f2900", "movapd %xmm0,(%eax)", "movapd XMMWORD PTR [eax],xmm0" },
+    { 32, "0f12c1", "movhlps %xmm1,%xmm0", "movhlps xmm0,xmm1" },
+    { 32, "0f1600", "movhps (%eax),%xmm0", "movhps xmm0,QWORD PTR [eax]" },
+    { 32, "f20f2a00", "cvtsi2sd (%eax),%xmm0", "cvtsi2sd xmm0,DWORD PTR [eax]" },
+    { 32, "f30f2dc1", "cvtss2si %xmm1,%eax", "cvtss2si eax,xmm1" },
+    { 32, "0fc2c102", "cmpleps %xmm1,%xmm0", "cmpleps xmm0,xmm1" },
+    { 32, "f20fc20009", "cmpsd  $0x9,(%eax),%xmm0", "cmpsd  xmm0,QWORD PTR [eax],0x9" },
+    { 32, "0f6000", "punpcklbw (%eax),%mm0", "punpcklbw mm0,DWORD PTR [eax]" },
+    { 32, "660f73f904", "pslldq $0x4,%xmm1", "pslldq xmm1,0x4" },
+    { 32, "0fc4c103", "pinsrw $0x3,%ecx,%mm0", "pinsrw mm0,ecx,0x3" },
+    { 32, "0fae38", "clflush (%eax)", "clflush BYTE PTR [eax]" },
+    { 32, "0fae10", "ldmxcsr (%eax)", "ldmxcsr DWORD PTR [eax]" },
+    { 32, "0f77", "emms", "emms" },
+    { 32, "0ff7c1", "maskmovq %mm1,%mm0", "maskmovq mm0,mm1" },
     { 32, "66 00c0", "data16 add %al,%al", "data16 add al,al" },
 };
 
@@ -387,7 +403,8 @@ static void test_undefined(void **unused) {
         "8dc0", "62c0", "c5c0", "0fb2c0",       // memory operands only
         "0f01c0", "0f01f8", "0fc7c8", "ffd8", "ffe8",
         "fed0", "fff8", "c6c801", "8fc8", "0fbac001", "d9d1", "d9e2", "d9ef",
-        "0f05", "0f24c0", "0f0a", "0fae00",
+        "0f05", "0f24c0", "0f0a", "0fae20", "660fae00", "0f6c00", "f20f1400", "0f7100", "0f71c0", "0fd6c1",
+        "660f12c1", "f30f2bc1", "0fe7c1", "0f50 00", "0fc500 01", "0f7800", "f20ff0c1",
         // LOCK: only with a memory destination, only these instructions
         "f001c0", "f08b00", "f03800", "f08900", "f090", "f0a4", "f00fa300", "f0c1e001", "f08500",
         "f0d000", "f00fb600", "f0ff30", "f00340 00",
@@ -555,18 +572,22 @@ static bool is_prefix(u8 byte) {
     return memchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", byte, 11) != NULL;
 }
 
-static bool skip_0f(const u8 *p, bool rep) {
+static bool skip_0f(const u8 *p, bool rep, bool opsize) {
     u8 op = p[0], modrm = p[1];
+    if (op == 0xae)             // XSAVE, CLWB, RDFSBASE and the like
+        return rep || opsize || (modrm < 0xc0 && (modrm >> 3 & 7) >= 4 && (modrm >> 3 & 7) <= 6)
+            || (modrm >= 0xe8 && modrm & 7);
+    if ((op == 0xd6 && rep && opsize) || (op == 0xd7 && rep))
+        return true;
     if (op <= 0x0f)
         return op == 0x04 || op == 0x05 || op == 0x07 || op >= 0x0d
             || op == 0x09 || (op == 0x01 && (modrm >= 0xc0 || rep));
     if (op == 0x20 || op == 0x22)
         return !(0x1d >> (modrm >> 3 & 7) & 1);
     if (op < 0x80)
-        return op < 0x20 || (op >= 0x24 && op < 0x30) || (op >= 0x36 && op < 0x40) || op >= 0x50;
-    if (op >= 0xd0)
-        return op != 0xff;
-    return op == 0xae || op == 0xa6 || op == 0xa7 || (op >= 0xc2 && op <= 0xc6)
+        return (op >= 0x18 && op < 0x20) || (op >= 0x24 && op < 0x28) || (op == 0x2b && rep)
+            || (op >= 0x36 && op < 0x40) || (op >= 0x78 && op < 0x7c);
+    return op == 0xa6 || op == 0xa7
         || (op == 0xc7 && (modrm >= 0xc0 || (modrm >> 3 & 7) != 1))
         || (rep && (op == 0xb8 || op == 0xbc || op == 0xbd));
 }
@@ -574,9 +595,10 @@ static bool skip_0f(const u8 *p, bool rep) {
 // The differences that the head of this file lists.
 static bool skip_case(const u8 *slot, const char *theirs, IsaStatus status, const Insn *in) {
     const u8 *p = slot;
-    bool rep = false, lock = false;
+    bool rep = false, lock = false, opsize = false;
     for (; is_prefix(*p); p++) {
         rep |= *p == 0xf2 || *p == 0xf3;
+        opsize |= *p == 0x66;
         lock |= *p == 0xf0;
     }
     if (strstr(theirs, "(bad)") && status != ISA_OK)
@@ -589,7 +611,7 @@ static bool skip_case(const u8 *slot, const char *theirs, IsaStatus status, cons
     if (status == ISA_OK && in->addrsize == 2 && in->base == ISA_NO_REG && in->disp >> 31)
         return true;
     if (p[0] == 0x0f)
-        return skip_0f(p + 1, rep);
+        return skip_0f(p + 1, rep, opsize);
     bool register_form = p[1] >= 0xc0;
     switch (p[0]) {
     case 0x62: case 0xc4: case 0xc5: return register_form;

@@ -7,9 +7,11 @@
 //
 // The host runs 32-bit code by a far jump into Linux's 32-bit code segment; guest address = host
 // address, in a low mapping of its own. Left out: what needs a helper (system instructions), what
-// the host's kernel forbids, 16-bit addresses (nothing can be mapped there), x87.
+// the host's kernel forbids, 16-bit addresses (nothing can be mapped there), x87 (but MMX and SSE are in:
+// with all exceptions masked, random rounding, FTZ and DAZ).
 //
 //     BASE + 0x0000  stubs and the instruction under test (CODE)
+//     BASE + 0x0700  eval's thunk
 //     BASE + 0x1000  Context
 //     BASE + 0x2000  memory: MEMORY_BYTES that operands and the stack lie in
 #define _GNU_SOURCE
@@ -42,15 +44,21 @@
 enum {
     BASE = 0x20000000,
     ENTRY = BASE, CODE = BASE + 0x100, TAKEN = CODE + 0x40, EXIT_NEXT = BASE + 0x400,
-    EXIT_TAKEN = BASE + 0x500, RETURN64 = BASE + 0x600,
+    EXIT_TAKEN = BASE + 0x500, RETURN64 = BASE + 0x600, THUNK = BASE + 0x700,
     CONTEXT = BASE + 0x1000,
     MEMORY = BASE + 0x2000, MEMORY_BYTES = 0x2000, MIDDLE = MEMORY + MEMORY_BYTES / 2,
     MAPPED_BYTES = 0x4000,
     SELECTOR_CODE32 = 0x23, SELECTOR_CODE64 = 0x33, SELECTOR_DATA = 0x2b,
-    MODE = MODE_PE | MODE_CODE32 | MODE_STACK32 | MODE_IO_OK | 0x555 << 12,      // flat
+    MODE = MODE_PE | MODE_CODE32 | MODE_STACK32 | MODE_IO_OK | MODE_SSE | 0x555 << 12,      // flat
 };
 
+// FXSAVE's image: x87 (and MMX) registers at 32, XMM at 160, MXCSR at 24.
+typedef struct __attribute__((aligned(16))) FxImage { u8 byte[512]; } FxImage;
+enum { FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160, FX_XMM_END = FX_XMM + 8 * 16 };
+
 typedef struct Context {
+    FxImage fx_in, fx_out;
+    u32 mxcsr_of_c;
     u64 saved_rsp, return64;
     u32 in[8], in_flags;
     u32 out[8], out_flags, taken;
@@ -117,12 +125,16 @@ __attribute__((noinline, no_sanitize("address"))) static void host_run(void) {
         "mov %[sel], %%eax\n mov %%eax, %%ds\n mov %%eax, %%es\n"
         "mov %c[in], %%eax\n mov %c[in]+4, %%ecx\n mov %c[in]+8, %%edx\n mov %c[in]+12, %%ebx\n"
         "mov %c[in]+20, %%ebp\n mov %c[in]+24, %%esi\n mov %c[in]+28, %%edi\n"
+        "fxrstor %c[fx_in]\n"
         "ljmp *%c[far]\n"
         "1: mov %c[rsp], %%rsp\n"
+        "fxsave %c[fx_out]\n ldmxcsr %c[mxcsr]\n fninit\n"
         "pop %%r15\n pop %%r14\n pop %%r13\n pop %%r12\n pop %%rbx\n pop %%rbp\n"
         :: [ret] "i"(ABS(return64)), [rsp] "i"(ABS(saved_rsp)), [in] "i"(ABS(in)),
-           [far] "i"(ABS(entry_offset)), [sel] "i"(SELECTOR_DATA)
-        : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
+           [far] "i"(ABS(entry_offset)), [sel] "i"(SELECTOR_DATA), [fx_in] "i"(ABS(fx_in)),
+           [fx_out] "i"(ABS(fx_out)), [mxcsr] "i"(ABS(mxcsr_of_c))
+        : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
 }
 
 static bool host_can_run_32(void) {
@@ -150,6 +162,8 @@ typedef struct Model {
     bool taken;
     bool covered[1024];
     unsigned runs;
+    FxImage fx;                // state as eval leaves it
+    u32 mxcsr;
     u8 before[MEMORY_BYTES], after[MEMORY_BYTES];
 } Model;
 
@@ -201,12 +215,24 @@ static u32 model_run(Model *m) {
         .self = m, .regs = cpu->regs, .flag_op = &cpu->flag_op, .flag_a = &cpu->flag_a,
         .flag_b = &cpu->flag_b, .flag_c = &cpu->flag_c, .env = (u8 *)cpu, .load = model_load,
         .store = model_store, .probe = model_probe, .call = model_call, .raise = model_raise,
+        .xmm = m->fx.byte + FX_XMM, .mxcsr = &m->mxcsr, .thunk = (u8 *)(uintptr_t)THUNK,
     };
+    m->fx = context->fx_in;
+    m->mxcsr = get_le32(m->fx.byte + FX_MXCSR);
+    FxImage x87 = m->fx, host;
+    __asm__ volatile("fxsave %0" : "=m"(host));
+    memcpy(x87.byte + FX_MXCSR, host.byte + FX_MXCSR, 8);
+    __asm__ volatile("fxrstor %0" : : "m"(x87) : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                     "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
     arena_reset(m->arena);
     IrBlock *b = ir_block_new(m->arena, lift_helpers(), CODE, MODE, true);
     if (!lift_insn(b, &m->in, CODE)) lift_end(b);
     IrEvalResult r = ir_eval(b, &machine, 2);
     if (r.end != IR_EVAL_JUMP) m->unusable = true;
+    __asm__ volatile("fxsave %0\n\tfninit" : "=m"(x87));
+    memcpy(m->fx.byte, x87.byte, FX_MXCSR);
+    put_le32(m->fx.byte + FX_MXCSR, m->mxcsr);
+    memcpy(m->fx.byte + FX_ST, x87.byte + FX_ST, FX_XMM - FX_ST);
     return r.eip;
 }
 
@@ -227,10 +253,55 @@ static u32 random_value(u64 *seed) {
     return r & 1 ? edges[(r >> 8) % ARRAY_LEN(edges)] : random_u32(seed);
 }
 
+static bool is_simd(const Insn *in) {
+    return isa_row(in)->lifter == ISA_LIFT_SIMD || isa_row(in)->lifter == ISA_LIFT_SIMD_CTL;
+}
+
+// Corners of both formats: zeros, ones, denormals, the largest, infinities, NaNs.
+static u64 random_number(u64 *seed) {
+    static const u32 singles[] = { 0, 0x80000000, 0x3f800000, 0xbf800000, 1, 0x807fffff, 0x7f7fffff,
+                                   0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x4f000000,
+                                   0xcf000000, 0x3fc00000, 0x00800000, 0x4b000001 };
+    static const u64 doubles[] = { 0, 1ull << 63, 0x3ff0000000000000, 0xbff8000000000000, 1,
+                                   0x800fffffffffffff, 0x7fefffffffffffff, 0x7ff0000000000000,
+                                   0xfff0000000000000, 0x7ff8000000000001, 0x7ff0000000000001,
+                                   0x41dfffffffc00000, 0xc1e0000000200000, 0x0010000000000000,
+                                   0x36a0000000000000, 0x47efffffe0000000 };
+    u32 r = random_u32(seed);
+    switch (r & 3) {
+    case 0: return singles[r >> 4 & 15] | (u64)singles[r >> 8 & 15] << 32;
+    case 1: return doubles[r >> 4 & 15];
+    case 2: return ((r >> 4) % 2000 - 1000) * 0x10001ull + ((u64)(0x3f000000 + (r & 0x1ffffff)) << 32);
+    default: return random_u32(seed) | (u64)random_u32(seed) << 32;
+    }
+}
+
+// x87 as after FNINIT or with values, XMM registers, MXCSR with every exception masked.
+static void random_fx(u64 *seed) {
+    FxImage *fx = &context->fx_in;
+    u32 r = random_u32(seed);
+    memset(fx, 0, sizeof *fx);
+    put_le16(fx->byte, 0x037f);
+    put_le16(fx->byte + 2, (u16)(r & 7) << 11);
+    fx->byte[4] = (u8)(r >> 3);                                       // tags, one bit each
+    put_le32(fx->byte + FX_MXCSR, 0x1f80 | (r & 0xe07f0000) >> 16);
+    for (u32 i = FX_ST; i < FX_XMM; i += 16) {
+        put_le64(fx->byte + i, random_number(seed));
+        put_le16(fx->byte + i + 8, (u16)random_u32(seed));
+    }
+    for (u32 i = FX_XMM; i < FX_XMM_END; i += 8) put_le64(fx->byte + i, random_number(seed));
+}
+
 static void random_bytes(u64 *seed, u8 *bytes) {
+    static const u8 mandatory[4] = { 0, 0x66, 0xf2, 0xf3 };
     for (unsigned i = 0; i < ISA_MAX_BYTES; i++) bytes[i] = random_u32(seed);
     unsigned n = 0;
     u32 r = random_u32(seed);
+    if ((r & 0x600000) == 0x600000) {                                 // probably MMX or SSE
+        if (r & 3) bytes[n++] = mandatory[r & 3];
+        bytes[n++] = 0x0f;
+        return;
+    }
     if ((r & 3) == 0) bytes[n++] = 0x66;
     if ((r & 0xf0) == 0) bytes[n++] = 0x67;
     if ((r & 0xf00) == 0) bytes[n++] = 0xf0;
@@ -249,10 +320,11 @@ static bool is_left_out(const Insn *in) {
     const IsaRow *row = isa_row(in);
     if (row->attr & (ISA_A_FPU | ISA_A_END | ISA_A_IO | ISA_A_PRIV)) return true;
     if (row->attr & ISA_A_JUMP && in->opsize == 2) return true;
+    if (row->sub == ISA_SUB_CLFLUSH) return true;
     if (in->seg == CPU_CS || in->seg == CPU_FS || in->seg == CPU_GS) return true;
     bool implied = row->attr & ISA_A_STRING || row->lifter == ISA_LIFT_XLAT;
     if (in->addrsize == 2 && (uses_memory(in) || implied)) return true;
-    if (in->prefixes & (ISA_REP | ISA_REPNE)) return true;
+    if (in->prefixes & (ISA_REP | ISA_REPNE) && !is_simd(in)) return true;
     if (row->lifter == ISA_LIFT_SHIFTD && in->opsize == 2) return true;   // undefined beyond 16
     if (row->lifter == ISA_LIFT_NOP && in->opcode == 0x0d) return true;   // #UD on some hosts
     return row->lifter == ISA_LIFT_BSWAP && in->opsize == 2;
@@ -261,6 +333,8 @@ static bool is_left_out(const Insn *in) {
 // Makes the operand's address lie in MEMORY, by its base register or its displacement.
 static bool place_operand(Insn *in, u32 *regs, u8 *bytes, u64 *seed) {
     u32 want = MIDDLE + random_u32(seed) % 512 - 256;
+    for (unsigned i = 0; i < in->operand_count; i++)
+        if (in->op[i].size == 16 && isa_row(in)->sub != ISA_SUB_UNALIGNED) want &= ~15u;
     if (in->index != ISA_NO_REG) regs[in->index] = random_u32(seed) % 128 - 64;
     u32 index = in->index == ISA_NO_REG ? 0 : regs[in->index] << in->scale;
     if (in->base != ISA_NO_REG) {
@@ -348,6 +422,12 @@ static void compare(Model *m) {
     if ((context->out_flags ^ flags) & mask)
         report(m, "flags", context->out_flags & mask, flags & mask);
     if ((cpu->df < 0) != !!(flags & FLAG_DF)) report(m, "df", context->out_flags, cpu->df);
+    for (u32 i = 0; i < FX_XMM_END; i++) {
+        bool host_only = (i >= 6 && i < FX_MXCSR) || (i >= FX_MXCSR + 4 && i < FX_ST);     // addresses
+        u8 host = context->fx_out.byte[i];
+        if (i >= FX_ST && i < FX_XMM && i % 16 >= 10) continue;
+        if (!host_only && host != m->fx.byte[i]) report(m, i < FX_XMM ? "x87, MXCSR" : "XMM", host, m->fx.byte[i]);
+    }
     if (context->taken != m->taken) report(m, "taken", context->taken, m->taken);
     for (u32 i = 0; i < MEMORY_BYTES; i++) {
         u8 host = ((u8 *)(uintptr_t)MEMORY)[i];
@@ -369,6 +449,9 @@ static bool case_arrange(Model *m, u8 *bytes, u64 *seed) {
     bool repeated = random_u32(seed) & 1;
     for (u32 i = 0; i < MEMORY_BYTES; i += 4)
         put_le32(memory + i, repeated ? 0x01010101 : random_u32(seed));
+    random_fx(seed);
+    if (is_simd(in))
+        for (u32 i = 0; i < 1024; i += 8) put_le64(memory + MIDDLE - MEMORY - 512 + i, random_number(seed));
     if (uses_memory(in) && !place_operand(in, m->cpu.regs, bytes, seed)) return false;
     return !(isa_row(in)->attr & ISA_A_JUMP) || place_jump(m, bytes);
 }
@@ -411,7 +494,7 @@ static void test_random_instructions(void **state) {
     unsigned rows = 0;
     for (unsigned i = 0; i < ARRAY_LEN(m->covered); i++) rows += m->covered[i];
     print_message("%u runs, %u rows\n", m->runs, rows);
-    assert_true(rows >= 270);
+    assert_true(rows >= 570);
 }
 
 static int model_setup(void **state) {
@@ -420,6 +503,7 @@ static int model_setup(void **state) {
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (at != (void *)(uintptr_t)BASE) return 1;
     stubs_write();
+    context->mxcsr_of_c = 0x1f80;
     m.arena = arena_new(1 << 14);
     m.cpu.seg[CPU_CS].selector = SELECTOR_CODE32;
     m.cpu.seg[CPU_DS].selector = m.cpu.seg[CPU_ES].selector = SELECTOR_DATA;

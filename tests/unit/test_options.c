@@ -168,7 +168,8 @@ static void test_unknown(void **state) {
     bad("-snapshto", "did you mean -snapshot?");
     bad("--nograhpic", "did you mean -nographic?");
     bad("-zzzzzzzz", "-help lists them");
-    bad("-m|1|-kernel|bzImage", "-kernel: kernels are not loaded");
+    bad("-append|x", "-append: only with -kernel");
+    bad("-m|1|-initrd|x", "-initrd: only with -kernel");
     bad("-daemonize", "setsid");
     bad("-cdrom|x", "CD");
     bad("-device|isa-debug-exti", "did you mean isa-debug-exit?");

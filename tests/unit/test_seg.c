@@ -375,7 +375,7 @@ static void test_control_registers(void **state) {
     assert_fault(c, VEC_GP, 0);
     cpu_h_write_cr(cpu, 0, 0x20000011);                     // NW without CD
     assert_fault(c, VEC_GP, 0);
-    cpu_h_write_cr(cpu, 4, 0x20);                           // PAE is not offered
+    cpu_h_write_cr(cpu, 4, 0x80000000);                     // reserved
     assert_fault(c, VEC_GP, 0);
     cpu_h_read_cr(cpu, 1);
     assert_fault(c, VEC_UD, -1);

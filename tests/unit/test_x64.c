@@ -340,7 +340,7 @@ static void arrange_start(Rig *g) {
 // ---- generated code -------------------------------------------------------------------------------------
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
-                       .ppn = (g->cpu->seg[CPU_CS].base + EIP) >> 12,
+                       .phys = g->cpu->seg[CPU_CS].base + EIP,
                        .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base), .linear = g->linear };
 }
 
