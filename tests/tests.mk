@@ -13,6 +13,10 @@ TEST_METAL := $(METAL:%=metal/%)
 TEST_E2E := $(filter-out e2e/lib,$(patsubst tests/%.sh,%,$(wildcard tests/e2e/*.sh)))
 TEST_TOOLS := $(patsubst tests/e2e/%.c,$(TEST_OUT)/e2e/%,$(wildcard tests/e2e/*.c))
 TEST_STATIC := static/rooms static/lint
+ifneq ($(VNC),1)
+TEST_UNIT := $(filter-out %/test_vnc,$(TEST_UNIT))
+TEST_TOOLS := $(filter-out %/vncdo,$(TEST_TOOLS))
+endif
 
 T ?=
 TEST_T := $(basename $(patsubst tests/%,%,$(T)))

@@ -221,18 +221,20 @@ HANDLER(display) {
 HANDLER(vga) {
     if (option_is_help(arg)) {
         fprintf(o->out, "std                  VGA with Bochs VBE (default)\n"
+                        "isa                  the same, on the ISA bus\n"
                         "none                 no adapter\n");
         return OPTION_DONE;
     }
     static const char *const others[] = { "cirrus", "vmware", "qxl", "virtio", "xenfb", "tcx", "cg3", NULL };
     o->machine.pc.no_vga = !strcmp(arg, "none");
-    if (o->machine.pc.no_vga || !strcmp(arg, "std")) return OPTION_OK;
+    o->machine.pc.isa_vga = !strcmp(arg, "isa");
+    if (o->machine.pc.no_vga || o->machine.pc.isa_vga || !strcmp(arg, "std")) return OPTION_OK;
     for (unsigned i = 0; others[i]; i++) {
         if (strcmp(arg, others[i])) continue;
         options_warn(o, "-vga %s is ignored: the adapter is 'std'", arg);
         return OPTION_OK;
     }
-    return option_bad(err, "unknown adapter '%s' (known: std, none)", arg);
+    return option_bad(err, "unknown adapter '%s' (known: std, isa, none)", arg);
 }
 
 // ---- how it runs --------------------------------------------------------------------------------
@@ -358,7 +360,7 @@ static void firmware_settle(Options *o) {
     } else if (access(pc->bios_path, F_OK) && firmware_in(o, pc->bios_path)) {
         pc->bios_path = firmware_in(o, pc->bios_path);
     }
-    pc->vgabios_path = firmware_in(o, "vgabios-isavga.bin");
+    pc->vgabios_path = firmware_in(o, pc->isa_vga ? "vgabios-isavga.bin" : "vgabios-stdvga.bin");
 }
 
 static bool settle_any_drive(const PcConfig *pc) {

@@ -88,8 +88,9 @@ static u32 pci_bar_base(const PciFn *fn, unsigned n) {
     if (!bar->bytes || !(fn->config[PCI_COMMAND] & enable)) return NOT_MAPPED;
     u32 base = pci_load(fn->config + PCI_BAR0 + 4 * n, 4) & ~(bar->bytes - 1);
     u64 end = (u64)base + bar->bytes;
-    // Zero and the value seen while a BAR is sized are no addresses.
+    // Zero and the value seen while a BAR is sized are no addresses; RAM is the host bridge's.
     if (!base || end > (io ? 0x10000u : 0xfffc0000u)) return NOT_MAPPED;
+    if (!io && base < bus_ram_bytes(fn->bus->bus)) return NOT_MAPPED;
     return base;
 }
 

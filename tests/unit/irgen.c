@@ -343,10 +343,11 @@ static void gen_two_stores(Gen *g) {
     gen_store(g, 4, to, gen_source(g, 4), 0);
 }
 
-// More values at a time than there are host registers for them.
+// More values at a time than there are host registers for them; with their addresses no more than the
+// back end's spill slots (8), and more than any guest instruction needs.
 static void gen_many(Gen *g) {
     IrRef t[8], r = gen_reg(g, 4);
-    unsigned n = 3 + pick(g, 6), done = 0;
+    unsigned n = 3 + pick(g, 4), done = 0;
     for (unsigned k = 0; k < n; k++) {
         GenMem m = gen_mem(g, 4);
         t[k] = one_in(g, 3) ? gen_load(g, 4, ir_temp(g->b), m) : gen_temp(g, 4);

@@ -119,7 +119,7 @@ static u32 random_value(Test *t) {
 static Cpu *cpu_of(Machine *m) { return m->c->cpu; }
 static u8 *area_of(Test *t, Machine *m) { return at(m->c, t->area_phys); }
 
-// ---- ports ----------------------------------------------------------------------------------------
+// ---- ports --------------------------------------------------------------------------------------
 static void port_out(void *self, u16 port, unsigned size, u32 value) {
     Machine *m = self;
     u8 byte = (u8)value;
@@ -130,7 +130,7 @@ static void port_out(void *self, u16 port, unsigned size, u32 value) {
     bus_request(m->c->bus, BUS_REQ_STOP);
 }
 
-// ---- machines -------------------------------------------------------------------------------------
+// ---- machines -----------------------------------------------------------------------------------
 static void put_stop(u8 *p) { memcpy(p, "\xe6\xf0\xeb\xfe\x90\x90\x90\x90", STOP_BYTES); }
 
 static void machine_descriptors(TestCpu *c) {
@@ -232,7 +232,7 @@ static void outcome_take(Test *t, Machine *m, Outcome *o) {
     memcpy(o->area, area_of(t, m), t->area_bytes);
 }
 
-// ---- stepping ---------------------------------------------------------------------------------------
+// ---- stepping -----------------------------------------------------------------------------------
 static u32 linear_eip(const Cpu *cpu) { return cpu->seg[CPU_CS].base + cpu->eip; }
 
 // The vector of the handler that the machine is in, or -1.
@@ -262,7 +262,7 @@ static bool run_stepped(Test *t, Machine *m) {
     return false;
 }
 
-// ---- generating: bytes --------------------------------------------------------------------------------
+// ---- generating: bytes --------------------------------------------------------------------------
 static Machine *maker(Test *t) { return &t->machine[0]; }
 static u32 here(Test *t) { return linear_eip(cpu_of(maker(t))); }
 static u32 area_offset(const Test *t, u32 linear) { return linear - t->area; }
@@ -304,7 +304,7 @@ static bool gen_mov_imm(Test *t, unsigned reg, u32 value) {
     return gen_fixed(t, bytes, n + 5);
 }
 
-// ---- generating: random instructions ---------------------------------------------------------------------
+// ---- generating: random instructions ------------------------------------------------------------
 // 0F opcodes of MMX and SSE with each mandatory prefix.
 static unsigned random_simd(Test *t, u8 *bytes) {
     static const u8 prefixes[4] = { 0, 0x66, 0xf2, 0xf3 };
@@ -567,7 +567,7 @@ static void gen_random(Test *t) {
     if (goes_on) note_flags(t, &in);
 }
 
-// ---- generating: templates -----------------------------------------------------------------------------
+// ---- generating: templates ----------------------------------------------------------------------
 static bool reaches_code(const Test *t) { return t->mode == FLAT0 || t->mode == FLAT3 || t->mode == REAL16; }
 
 // inc %reg or a byte operation on registers: short, no memory, flags defined.
@@ -740,7 +740,7 @@ static void generate(Test *t) {
     if (area_offset(t, at) + STOP_BYTES <= CODE_BYTES) put_code(t, at, stop, STOP_BYTES);
 }
 
-// ---- arranging ------------------------------------------------------------------------------------------
+// ---- arranging ----------------------------------------------------------------------------------
 static CpuSeg segment(u32 selector, u32 base, u32 limit, u32 access) {
     return (CpuSeg){ .selector = (u16)selector, .base = base, .limit = limit, .access = (u16)access };
 }
@@ -852,7 +852,7 @@ static void arrange(Test *t, u64 seed, unsigned limit) {
     t->eip = t->area + start - t->seg[CPU_CS].base;
 }
 
-// ---- the host ---------------------------------------------------------------------------------------------
+// ---- the host -----------------------------------------------------------------------------------
 // Runs the case on the host; its stop is at `stop`. What was there is put back for the comparison.
 static void host_case(Test *t, u32 stop, Outcome *o) {
     u8 *area = (u8 *)(uintptr_t)HIGH;
@@ -867,7 +867,7 @@ static void host_case(Test *t, u32 stop, Outcome *o) {
     memcpy(o->area, area, HIGH_BYTES);
 }
 
-// ---- comparing --------------------------------------------------------------------------------------------
+// ---- comparing ----------------------------------------------------------------------------------
 // Flags in an exception's frame may be undefined ones: taken from the other side.
 static void mask_frame(Test *t, const Outcome *from, Outcome *o, int vector) {
     bool error = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
@@ -947,7 +947,7 @@ static void show_failure(Test *t, const char *what, bool native) {
     show_dump_line(t);
 }
 
-// ---- cases ------------------------------------------------------------------------------------------------
+// ---- cases --------------------------------------------------------------------------------------
 static const char *run_translated(Test *t, int vector) {
     Machine *m = &t->machine[t->variant];
     machine_start(t, m);
@@ -1037,7 +1037,7 @@ static void test_random_guest_code(void **state) {
     print_message("\n");
 }
 
-// ---- programs ---------------------------------------------------------------------------------------------
+// ---- programs -----------------------------------------------------------------------------------
 // Written by hand: they run on all machines and must end as stated and the same.
 typedef struct Program {
     GuestMode mode;

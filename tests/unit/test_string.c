@@ -206,6 +206,7 @@ static void test_restart(void **state) {
     bus_page(c->bus, 0x101)->flags |= BUS_PAGE_CODE;
     bus_page(c->bus, 0x101)->code_granules = 1;
     c->restart = true;
+    c->cpu->regs[CPU_EAX] = 0x5a5a5a5a;
     c->cpu->regs[CPU_EDI] = AT_DATA + 0xff0;
     c->cpu->regs[CPU_ECX] = 8;
     cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
@@ -214,6 +215,10 @@ static void test_restart(void **state) {
     assert_int_equal(c->cpu->regs[CPU_ECX], 4);
     c->cpu->fault.pending = 0;
     c->restart = false;
+    run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    assert_int_equal(c->written, 4);
+    c->cpu->regs[CPU_EDI] -= 4 * 4;                     // the same bytes again change no code
+    c->cpu->regs[CPU_ECX] = 4;
     run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
     assert_int_equal(c->written, 4);
 }

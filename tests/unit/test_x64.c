@@ -86,7 +86,7 @@ static void mmio_write(void *self, u32 offset, unsigned size, u32 value) {
     mmio_note(g, 2, offset, size, trunc_size(value, size));
 }
 
-// ---- SIGFPE: #DE of generated code, as room jit does it -------------------------------------------
+// ---- SIGFPE: #DE of generated code, as room jit does it -----------------------------------------
 static void on_fpe(int number, siginfo_t *info, void *context) {
     static const u8 greg[8] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R15, REG_RBP, REG_RSI,
                                 REG_RDI };
@@ -114,7 +114,7 @@ static void on_abort(int number) {
     ir_print(signal_rig->block, &names, stderr);
 }
 
-// ---- the machine under eval -----------------------------------------------------------------------
+// ---- the machine under eval ---------------------------------------------------------------------
 static u32 access_log2(u32 bytes) { return (u32)__builtin_ctz(bytes); }
 
 static u32 access_info(const IrOp *op, unsigned bytes) {
@@ -170,7 +170,7 @@ static void eval_raise(void *self, unsigned vector, bool has_error, u32 error) {
     else cpu_raise(cpu, vector);
 }
 
-// ---- state ----------------------------------------------------------------------------------------
+// ---- state --------------------------------------------------------------------------------------
 static void fpu_start(void) {
     __asm__ volatile("fninit\n\tfld1\n\tfldpi\n\tfldl2e\n\tfldz");
 }
@@ -211,7 +211,7 @@ static void state_save(Rig *g, State *s, EndKind end, u32 eip) {
     s->fault[3] = cpu->fault.vector == VEC_PF ? cpu->cr2 : 0;
 }
 
-// ---- failure ----------------------------------------------------------------------------------------
+// ---- failure ------------------------------------------------------------------------------------
 static void describe(Rig *g, FILE *out) {
     IrNames names = { .helpers = lift_helpers(), .env_name = lift_env_name };
     fprintf(out, "mode %08x budget %d smc %x+%x\n", g->gen.mode, g->budget, g->smc_at,
@@ -262,7 +262,7 @@ static void show_failure(Rig *g, const char *what) {
     fprintf(stderr, "reproduce: SEED=%llu build/tests/test_x64\n", (unsigned long long)g->seed);
 }
 
-// ---- arranging ----------------------------------------------------------------------------------------
+// ---- arranging ----------------------------------------------------------------------------------
 static const u16 helpers_called[] = {
     HELPER_flags, HELPER_smsw, HELPER_daa, HELPER_das, HELPER_aaa, HELPER_aas, HELPER_aam, HELPER_aad,
     HELPER_bound, HELPER_lar, HELPER_verr, HELPER_pushf, HELPER_cli, HELPER_arpl, HELPER_sldt,
@@ -337,7 +337,7 @@ static void arrange_start(Rig *g) {
     for (u32 i = 0; i < ENV_BYTES; i += 8) put_le64(s->env + i, irgen_random(&g->random));
 }
 
-// ---- generated code -------------------------------------------------------------------------------------
+// ---- generated code -----------------------------------------------------------------------------
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
                        .phys = g->cpu->seg[CPU_CS].base + EIP,
@@ -432,7 +432,7 @@ static void run_code(Rig *g) {
     jit->block_count = 0;
 }
 
-// ---- eval -------------------------------------------------------------------------------------------------
+// ---- eval ---------------------------------------------------------------------------------------
 static IrEvalResult run_eval_once(Rig *g, u32 insns) {
     Cpu *cpu = g->cpu;
     IrMachine m = { .self = g, .regs = cpu->regs, .flag_op = &cpu->flag_op, .flag_a = &cpu->flag_a,
@@ -498,7 +498,7 @@ static const char *compare(const State *a, const State *b) {
     return NULL;
 }
 
-// ---- cases ------------------------------------------------------------------------------------------------
+// ---- cases --------------------------------------------------------------------------------------
 static void case_arrange(Rig *g, u64 seed, unsigned insns) {
     g->seed = seed;
     g->random = seed ^ 0x5851f42d4c957f2du;
@@ -583,7 +583,7 @@ static void test_random_blocks(void **state) {
     assert_true(g->vectors[14] > 10 && g->vectors[5] > 10);
 }
 
-// ---- the fixture --------------------------------------------------------------------------------------
+// ---- the fixture --------------------------------------------------------------------------------
 static int rig_setup(void **state) {
     Rig *g = calloc(1, sizeof *g);
     char *error = NULL;
