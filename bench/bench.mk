@@ -38,6 +38,9 @@ $(BENCH_OUT)/bench: bench/bench.c bench/layout.h bench/bench.mk
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -o $@ $< -lm
 
 $(BENCH_OUT)/mem.o: BENCH_CFLAGS += -fno-tree-loop-distribute-patterns
+$(BENCH_OUT)/x87.o: BENCH_CFLAGS += -mhard-float -mfpmath=387
+$(BENCH_OUT)/sse2.o: BENCH_CFLAGS += -mhard-float -msse2 -mfpmath=sse
+$(BENCH_OUT)/x87.o $(BENCH_OUT)/sse2.o: bench/floats.h
 $(BENCH_OUT)/%.o: bench/%.c $(BENCH_HEADERS)
 	@mkdir -p $(@D)
 	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<

@@ -89,9 +89,22 @@ static void paging_enable(void)
                      : : "r"(directory) : "eax", "memory");
 }
 
+// Without SSE the programs that want it fault.
+static void float_enable(void)
+{
+    uint32_t features, cr4;
+    __asm__ volatile("fninit");
+    __asm__ volatile("cpuid" : "=d"(features) : "a"(1) : "ebx", "ecx");
+    if (!(features >> 25 & 1))
+        return;
+    __asm__ volatile("movl %%cr4, %0" : "=r"(cr4));
+    __asm__ volatile("movl %0, %%cr4" : : "r"(cr4 | 0x600)); // OSFXSR, OSXMMEXCPT
+}
+
 void guest_main(void)
 {
     gates_load();
+    float_enable();
     paging_enable();
     int status = runner_main((const char *)LAYOUT_WANTED_AT);
     guest_exit(status == 0 ? LAYOUT_EXIT_GOOD : LAYOUT_EXIT_BAD);

@@ -363,6 +363,12 @@ bool frame_check(Cpu *cpu, const Frame *f) {
     return true;
 }
 
+void frame_watch(Cpu *cpu, const Frame *f, u32 sp, unsigned words, bool write) {
+    if (!(cpu->mode & MODE_DEBUG)) return;
+    for (unsigned i = 0; i < words; i++)
+        watch_access(cpu, f->ss->base + ((sp + i * f->size) & f->mask), f->size, !write, write);
+}
+
 u32 frame_store(Cpu *cpu, const Frame *f) {
     u32 bytes = f->count * f->size, sp = f->sp & f->mask;
     u8 *host = sp >= bytes ? frame_direct(cpu, f, sp - bytes, bytes, true) : NULL;

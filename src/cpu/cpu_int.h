@@ -48,6 +48,12 @@ void cpu_update_privilege(Cpu *cpu);
 void cpu_update_class(Cpu *cpu, unsigned seg);   // the rest of cpu_update_seg() after seg_bounds()
 // The EFLAGS bits that IRET and POPF may change with this operand size at the present privilege.
 u32 flags_writable(const Cpu *cpu, u32 opsize);
+u32 flags_of_iret(const Cpu *cpu, u32 opsize);   // in protected mode
+// CR4.VME in virtual-8086 mode, CR4.PVI at CPL 3, both with IOPL < 3: VIF stands in for IF.
+bool cpu_has_virtual_if(const Cpu *cpu);
+u32 flags_virtual_image(Cpu *cpu);               // as pushed: IOPL 3, IF is VIF
+bool flags_check_virtual(Cpu *cpu, u32 image);   // may it be popped? False: #GP recorded
+void flags_set_virtual(Cpu *cpu, u32 image);     // 16 bits
 u32 flags_of_model(const Cpu *cpu);              // AC ID VIF VIP, as far as they exist
 
 void msr_reset(Cpu *cpu);                        // msr.c
@@ -216,6 +222,8 @@ void frame_init_on(const Cpu *cpu, Frame *f, const CpuSeg *ss, u32 sp, unsigned 
 static inline void frame_push(Frame *f, u32 v) { f->word[f->count++] = v; }
 bool frame_check(Cpu *cpu, const Frame *f);                 // false: fault recorded
 u32 frame_store(Cpu *cpu, const Frame *f);                  // after frame_check: gives the new sp
+// Data breakpoints on words from sp upwards that an instruction (not an event) has accessed.
+void frame_watch(Cpu *cpu, const Frame *f, u32 sp, unsigned words, bool write);
 bool frame_peek(Cpu *cpu, const Frame *f, unsigned index, u32 *out);  // index-th word above sp
 static inline u32 frame_merge(const Frame *f, u32 old, u32 sp) {
     return (old & ~f->mask) | (sp & f->mask);
@@ -233,6 +241,7 @@ typedef enum ExcSource {
 } ExcSource;
 // One delivery, no double fault rule: false: fault recorded, nothing changed. cpu->eip is pushed.
 bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 error);
+void exc_check_vip(Cpu *cpu);                               // after EFLAGS came from memory
 void cpu_log_dump(Cpu *cpu);                                // register dump into the log
 
 // ---- x87 (fpu.c) --------------------------------------------------------------------------------

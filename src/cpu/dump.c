@@ -115,38 +115,39 @@ void cpu_dump(Cpu *cpu, FILE *out, bool with_fpu) { dump_with(cpu, out, false, w
 void cpu_log_dump(Cpu *cpu) { dump_with(cpu, cpu->log->file, true, false); }
 
 // ---- page tables --------------------------------------------------------------------------------
-static u32 dump_entry(Cpu *cpu, u32 table, u32 index) {
-    return bus_read(cpu->bus, phy((table & PAGE_MASK) | index << 2), 4);
-}
-
 // "VA: PA XGPDACTUW": no-execute, global, large, dirty, accessed, cache off, write through, user,
 // write
-static void dump_pte(FILE *out, u32 addr, u32 pte, u32 mask) {
+static void dump_pte(FILE *out, u32 addr, u64 pte, u64 mask) {
     static const struct { u32 bit; char name; } bits[] = {
         { 0x100, 'G' }, { 0x80, 'P' }, { 0x40, 'D' }, { 0x20, 'A' }, { 0x10, 'C' }, { 0x08, 'T' },
         { 0x04, 'U' }, { 0x02, 'W' },
     };
-    fprintf(out, "%016x: %016x -", addr, pte & mask);
+    fprintf(out, "%016x: %016" PRIx64 " %c", addr, pte & mask, pte >> 63 ? 'X' : '-');
     for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
         fputc(pte & bits[i].bit ? bits[i].name : '-', out);
     fputc('\n', out);
 }
 
-static bool dump_is_large(const Cpu *cpu, u32 pde) { return (pde & 0x80) && (cpu->cr4 & CR4_PSE); }
+// Looks at an address; *bytes: how far the answer holds.
+static bool dump_look(Cpu *cpu, u32 addr, MmuMapping *m, u64 *bytes) {
+    bool mapped = mmu_look(cpu, addr, m);
+    u32 directory = cpu->cr4 & CR4_PAE ? 2u << 20 : 4u << 20;
+    *bytes = m->large || !(m->pde & 1) ? directory : PAGE_BYTES;
+    return mapped;
+}
 
 void cpu_dump_tlb(Cpu *cpu, FILE *out) {
+    const u64 address = ~0xfff0000000000000ull;             // without NX and the ignored bits
+    u64 bytes, large = cpu->cr4 & CR4_PAE ? ~0xfffffull : ~0x1fffffull;
+    MmuMapping m;
     if (!(cpu->cr0 & CR0_PG)) {
         fprintf(out, "PG disabled\n");
         return;
     }
-    for (u32 i = 0; i < 1024; i++) {
-        u32 pde = dump_entry(cpu, cpu->cr3, i);
-        if (!(pde & 1)) continue;
-        if (dump_is_large(cpu, pde)) dump_pte(out, i << 22, pde, 0xffe00000);
-        for (u32 j = 0; j < 1024 && !dump_is_large(cpu, pde); j++) {
-            u32 pte = dump_entry(cpu, pde, j);
-            if (pte & 1) dump_pte(out, i << 22 | j << 12, pte & ~0x80u, PAGE_MASK);
-        }
+    for (u64 at = 0; at >> 32 == 0; at += bytes) {
+        if (!dump_look(cpu, (u32)at, &m, &bytes)) continue;
+        if (m.large) dump_pte(out, (u32)at, m.pte, large & address);
+        else dump_pte(out, (u32)at, m.pte & ~0x80ull, ~0xfffull & address);
     }
 }
 
@@ -165,18 +166,15 @@ static void dump_range(FILE *out, MemRange *r, u64 end, u32 rights) {
 
 void cpu_dump_mem(Cpu *cpu, FILE *out) {
     MemRange r = { 0, 0 };
+    MmuMapping m;
+    u64 bytes;
     if (!(cpu->cr0 & CR0_PG)) {
         fprintf(out, "PG disabled\n");
         return;
     }
-    for (u32 i = 0; i < 1024; i++) {
-        u32 pde = dump_entry(cpu, cpu->cr3, i);
-        bool whole = !(pde & 1) || dump_is_large(cpu, pde);
-        if (whole) dump_range(out, &r, (u64)i << 22, pde & 1 ? pde & 7 : 0);
-        for (u32 j = 0; j < 1024 && !whole; j++) {
-            u32 pte = dump_entry(cpu, pde, j);
-            dump_range(out, &r, (u64)i << 22 | j << 12, pte & 1 ? pte & pde & 7 : 0);
-        }
+    for (u64 at = 0; at >> 32 == 0; at += bytes) {
+        bool mapped = dump_look(cpu, (u32)at, &m, &bytes);
+        dump_range(out, &r, at, mapped ? (u32)(m.pte & m.pde & 7) : 0);
     }
     dump_range(out, &r, 1ull << 32, 0);
 }

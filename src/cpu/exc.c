@@ -30,19 +30,69 @@ static void exc_log_bios(Cpu *cpu, unsigned vector, ExcSource source) {
 }
 
 // ---- real mode ----------------------------------------------------------------------------------
-static bool enter_real(Cpu *cpu, unsigned vector) {
+// Through the vector whose real-mode entry lies at linear address `entry`.
+static bool enter_vector(Cpu *cpu, u32 entry, u32 pushed_flags, u32 cleared_flags) {
     u32 target;
     Frame f;
-    if (vector * 4 + 3 > cpu->idtr.limit) return cpu_raise_error(cpu, VEC_GP, vector * 8 + 2);
-    if (!mem_load32(cpu, cpu->idtr.base + vector * 4, false, &target)) return false;
+    if (!mem_load32(cpu, entry, cpu_is_user(cpu), &target)) return false;
     frame_init(cpu, &f, 2);
-    frame_push(&f, cpu_flags(cpu));
+    frame_push(&f, pushed_flags);
     frame_push(&f, cpu->seg[CPU_CS].selector);
     frame_push(&f, cpu->eip);
     if (!frame_check(cpu, &f) || !far_enter_real(cpu, target >> 16, target & 0xffff)) return false;
     cpu->regs[CPU_ESP] = frame_store(cpu, &f);
-    cpu_set_eflags(cpu, 0, FLAG_IF | FLAG_TF | FLAG_AC | FLAG_RF);
+    cpu_set_eflags(cpu, 0, cleared_flags);
     return true;
+}
+
+static bool enter_real(Cpu *cpu, unsigned vector) {
+    if (vector * 4 + 3 > cpu->idtr.limit) return cpu_raise_error(cpu, VEC_GP, vector * 8 + 2);
+    return enter_vector(cpu, cpu->idtr.base + vector * 4, cpu_flags(cpu),
+                        FLAG_IF | FLAG_TF | FLAG_AC | FLAG_RF);
+}
+
+// ---- virtual interrupts (CR4.VME, PVI) ----------------------------------------------------------
+bool cpu_has_virtual_if(const Cpu *cpu) {
+    if (cpu->mode & MODE_VM) return (cpu->cr4 & CR4_VME) && cpu_iopl(cpu) < 3;
+    return (cpu->cr4 & CR4_PVI) && (cpu->mode & MODE_PE) && cpu->cpl == 3 && cpu_iopl(cpu) < 3;
+}
+
+u32 flags_virtual_image(Cpu *cpu) {
+    u32 image = cpu_flags(cpu) & ~FLAG_IF;
+    return image | FLAG_IOPL | (cpu->eflags & FLAG_VIF ? FLAG_IF : 0);
+}
+
+// VIF and VIP both set before an instruction: #GP, so that the monitor gets to serve what is pending
+// (SDM 3B 20.3.2). Only transfers that load both can bring that about.
+void exc_check_vip(Cpu *cpu) {
+    const u32 both = FLAG_VIF | FLAG_VIP;
+    u32 needs = cpu->mode & MODE_VM ? CR4_VME : CR4_PVI;
+    if (cpu->cpl < 3 || (cpu->eflags & both) != both || !(cpu->cr4 & needs)) return;
+    cpu_raise_error(cpu, VEC_GP, 0);
+    cpu_deliver(cpu);
+}
+
+// The redirection bitmap of the TSS: 32 bytes that end where the I/O bitmap begins. A clear bit sends
+// INT n to the 8086 program's own handler. False: fault recorded.
+static bool redirect_look(Cpu *cpu, unsigned vector, bool *to_program) {
+    u32 start, byte, tss = cpu->tr.access & 0x1f;
+    *to_program = false;
+    bool wide = tss == SYS_TSS32_BUSY || tss == SYS_TSS32;
+    if (!(cpu->cr4 & CR4_VME) || !wide || cpu->tr.limit < 0x67) return true;
+    if (!mem_load16(cpu, cpu->tr.base + 0x66, false, &start)) return false;
+    u32 at = start - 32 + vector / 8;
+    if (start < 32 || at > cpu->tr.limit) return cpu_raise_error(cpu, VEC_GP, 0);
+    u64 value;
+    if (!mem_load(cpu, cpu->tr.base + at, 1, false, &value)) return false;
+    byte = (u32)value;
+    *to_program = !(byte >> (vector & 7) & 1);
+    return true;
+}
+
+static bool redirect_enter(Cpu *cpu, unsigned vector) {
+    bool virtual_if = cpu_iopl(cpu) < 3;
+    u32 image = virtual_if ? flags_virtual_image(cpu) : cpu_flags(cpu);
+    return enter_vector(cpu, vector * 4, image, FLAG_TF | (virtual_if ? FLAG_VIF : FLAG_IF));
 }
 
 // ---- protected mode -----------------------------------------------------------------------------
@@ -281,10 +331,21 @@ static void exc_software(Cpu *cpu, unsigned vector, ExcSource source, u32 length
     if (exc_enter(cpu, vector, source, false, 0)) cpu->inhibit_trap = stepping;
 }
 
+// INT n in virtual-8086 mode, by the six methods of SDM 3B table 20-2. False: as everywhere else.
+static bool int_in_vm86(Cpu *cpu, unsigned vector) {
+    bool to_program;
+    if (!redirect_look(cpu, vector, &to_program)) return true;
+    if (to_program) {
+        bool stepping = cpu->mode & (MODE_TF | MODE_DEBUG);
+        if (redirect_enter(cpu, vector)) cpu->inhibit_trap = stepping;
+        return true;
+    }
+    return cpu_iopl(cpu) < 3 && !cpu_raise_error(cpu, VEC_GP, 0);
+}
+
 void cpu_h_int_n(Cpu *cpu, u32 vector) {
-    bool refused = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
-    if (refused) cpu_raise_error(cpu, VEC_GP, 0);
-    else exc_software(cpu, vector & 0xff, EXC_SOFT, 2);
+    if ((cpu->mode & MODE_VM) && int_in_vm86(cpu, vector & 0xff)) return;
+    exc_software(cpu, vector & 0xff, EXC_SOFT, 2);
 }
 
 void cpu_h_int3(Cpu *cpu) { exc_software(cpu, VEC_BP, EXC_SOFT, 1); }
@@ -317,6 +378,23 @@ u32 flags_writable(const Cpu *cpu, u32 opsize) {
     return mask;
 }
 
+bool flags_check_virtual(Cpu *cpu, u32 image) {
+    bool bad = (image & FLAG_TF) || ((image & FLAG_IF) && (cpu->eflags & FLAG_VIP));
+    return !bad || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+void flags_set_virtual(Cpu *cpu, u32 image) {
+    u32 mask = FLAG_OSZAPC | FLAG_TF | FLAG_DF | FLAG_NT;
+    u32 vif = image & FLAG_IF ? FLAG_VIF : 0;
+    cpu_set_eflags(cpu, (image & ~FLAG_VIF) | vif, mask | FLAG_VIF);
+}
+
+// IRET at CPL 0 loads VIF and VIP too.
+u32 flags_of_iret(const Cpu *cpu, u32 opsize) {
+    u32 mask = flags_writable(cpu, opsize);
+    return opsize == 4 && cpu->cpl == 0 ? mask | flags_of_model(cpu) : mask;
+}
+
 // Real mode, and virtual-8086 mode with IOPL 3 (where IOPL itself is not changed: CPL is 3).
 static void iret_real(Cpu *cpu, const Frame *f) {
     u32 eip, selector, flags;
@@ -326,6 +404,21 @@ static void iret_real(Cpu *cpu, const Frame *f) {
     if (!far_enter_real(cpu, selector & 0xffff, eip)) return;
     cpu->regs[CPU_ESP] = frame_merge(f, f->sp, f->sp + 3 * f->size);
     cpu_set_eflags(cpu, flags, flags_writable(cpu, f->size));
+}
+
+// With a virtual interrupt flag: 16 bits only, IF goes to VIF, TF must not come up.
+static void iret_virtual(Cpu *cpu, const Frame *f) {
+    u32 eip, selector, flags;
+    if (f->size != 2) {
+        cpu_raise_error(cpu, VEC_GP, 0);
+        return;
+    }
+    if (!frame_peek(cpu, f, 0, &eip) || !frame_peek(cpu, f, 1, &selector)
+        || !frame_peek(cpu, f, 2, &flags))
+        return;
+    if (!flags_check_virtual(cpu, flags) || !far_enter_real(cpu, selector & 0xffff, eip)) return;
+    cpu->regs[CPU_ESP] = frame_merge(f, f->sp, f->sp + 3 * f->size);
+    flags_set_virtual(cpu, flags);
 }
 
 // EIP CS EFLAGS ESP SS ES DS FS GS
@@ -378,11 +471,14 @@ static void iret_protected(Cpu *cpu, const Frame *f) {
 void cpu_h_iret(Cpu *cpu, u32 opsize) {
     Frame f;
     frame_init(cpu, &f, opsize);
-    if ((cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3) {
+    bool virtual = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
+    if (virtual && !(cpu->cr4 & CR4_VME)) {
         cpu_raise_error(cpu, VEC_GP, 0);
         return;
     }
-    if (cpu_is_protected(cpu)) iret_protected(cpu, &f);
+    if (virtual) iret_virtual(cpu, &f);
+    else if (cpu_is_protected(cpu)) iret_protected(cpu, &f);
     else iret_real(cpu, &f);
     cpu->nmi_blocked = false;
+    if (!cpu->fault.pending) exc_check_vip(cpu);
 }

@@ -265,7 +265,7 @@ bool far_return(Cpu *cpu, const Frame *f, unsigned words, u32 extra, const u32 *
     if (outer && !return_fetch_stack(cpu, f, popped, rpl, &ss, &esp)) return false;
     if (eip > desc_limit(&d)) return cpu_raise_error(cpu, VEC_GP, 0);
     if (!desc_set_accessed(cpu, &d)) return false;
-    if (eflags) cpu_set_eflags(cpu, *eflags, flags_writable(cpu, f->size));
+    if (eflags) cpu_set_eflags(cpu, *eflags, flags_of_iret(cpu, f->size));
     if (!outer) cpu->regs[CPU_ESP] = frame_merge(f, f->sp, f->sp + popped);
     far_enter(cpu, selector, &d, rpl, eip);
     if (outer) {

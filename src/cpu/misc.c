@@ -12,7 +12,9 @@ void cpu_h_pusha(Cpu *cpu, u32 opsize) {
     Frame f;
     frame_init(cpu, &f, opsize);
     for (unsigned i = 0; i < 8; i++) frame_push(&f, cpu->regs[i]);
-    if (frame_check(cpu, &f)) cpu->regs[CPU_ESP] = frame_store(cpu, &f);
+    if (!frame_check(cpu, &f)) return;
+    cpu->regs[CPU_ESP] = frame_store(cpu, &f);
+    frame_watch(cpu, &f, cpu->regs[CPU_ESP], 8, true);
 }
 
 void cpu_h_popa(Cpu *cpu, u32 opsize) {
@@ -21,6 +23,7 @@ void cpu_h_popa(Cpu *cpu, u32 opsize) {
     frame_init(cpu, &f, opsize);
     for (unsigned i = 0; i < 8; i++)
         if (!frame_peek(cpu, &f, i, &word[7 - i])) return;
+    frame_watch(cpu, &f, f.sp, 8, false);
     for (unsigned i = 0; i < 8; i++)
         if (i != CPU_ESP) reg_put(&cpu->regs[i], word[i], opsize);
     cpu->regs[CPU_ESP] = frame_merge(&f, f.sp, f.sp + 8 * opsize);
@@ -65,6 +68,8 @@ void cpu_h_enter(Cpu *cpu, u32 bytes, u32 level, u32 opsize) {
     final.count = 1;
     final.sp = end + opsize;
     if (!frame_check(cpu, &f) || !frame_check(cpu, &final)) return;
+    frame_watch(cpu, &f, f.sp - f.count * opsize, f.count, true);
+    if (level > 1) frame_watch(cpu, &f, cpu->regs[CPU_EBP] - (level - 1) * opsize, level - 1, false);
     enter_store(cpu, &f, level);
     reg_put(&cpu->regs[CPU_EBP], frame, opsize);
     cpu->regs[CPU_ESP] = end;
@@ -76,6 +81,7 @@ void cpu_h_leave(Cpu *cpu, u32 opsize) {
     frame_init(cpu, &f, opsize);
     f.sp = cpu->regs[CPU_EBP];
     if (!frame_peek(cpu, &f, 0, &word)) return;
+    frame_watch(cpu, &f, f.sp, 1, false);
     cpu->regs[CPU_ESP] = frame_merge(&f, cpu->regs[CPU_ESP], f.sp + opsize);
     reg_put(&cpu->regs[CPU_EBP], word, opsize);
 }

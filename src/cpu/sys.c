@@ -242,39 +242,53 @@ void cpu_h_hlt(Cpu *cpu) {
 void cpu_h_wbinvd(Cpu *cpu) { sys_need_cpl0(cpu); }
 
 // ---- flags --------------------------------------------------------------------------------------
-// PUSHF and POPF in virtual-8086 mode need IOPL 3.
-static bool flags_need_iopl(Cpu *cpu) {
+// PUSHF and POPF in virtual-8086 mode need IOPL 3, or 16 bits and a virtual interrupt flag.
+static bool flags_need_iopl(Cpu *cpu, u32 opsize) {
     bool refused = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
-    return !refused || cpu_raise_error(cpu, VEC_GP, 0);
+    bool virtual = opsize == 2 && (cpu->cr4 & CR4_VME);
+    return !refused || virtual || cpu_raise_error(cpu, VEC_GP, 0);
+}
+
+static bool flags_are_virtual(const Cpu *cpu) {
+    return (cpu->mode & MODE_VM) && cpu_has_virtual_if(cpu);
 }
 
 u32 cpu_h_pushf(Cpu *cpu, u32 opsize) {
-    if (!flags_need_iopl(cpu)) return 0;
-    u32 image = cpu_flags(cpu) & ~(FLAG_VM | FLAG_RF);
-    return opsize == 4 ? image : image & 0xffff;
+    if (!flags_need_iopl(cpu, opsize)) return 0;
+    u32 image = flags_are_virtual(cpu) ? flags_virtual_image(cpu) : cpu_flags(cpu);
+    return opsize == 4 ? image & ~(FLAG_VM | FLAG_RF) : image & 0xffff;
 }
 
 void cpu_h_popf(Cpu *cpu, u32 image, u32 opsize) {
-    if (!flags_need_iopl(cpu)) return;
+    if (!flags_need_iopl(cpu, opsize)) return;
+    if (flags_are_virtual(cpu)) {
+        if (flags_check_virtual(cpu, image)) flags_set_virtual(cpu, image);
+        return;
+    }
     u32 mask = flags_writable(cpu, opsize) & ~FLAG_RF;
     cpu->eflags &= ~FLAG_RF;
     cpu_set_eflags(cpu, image, mask);
 }
 
 // CLI and STI: in protected mode CPL <= IOPL, in virtual-8086 mode (CPL 3) IOPL 3: the same test.
-static bool flags_need_if(Cpu *cpu) {
-    bool ok = !(cpu->cr0 & CR0_PE) || cpu->cpl <= cpu_iopl(cpu);
-    return ok || cpu_raise_error(cpu, VEC_GP, 0);
+// Which of the two flags they mean; 0: #GP recorded.
+static u32 flags_interrupt_bit(Cpu *cpu) {
+    if (!(cpu->cr0 & CR0_PE) || cpu->cpl <= cpu_iopl(cpu)) return FLAG_IF;
+    if (cpu_has_virtual_if(cpu)) return FLAG_VIF;
+    cpu_raise_error(cpu, VEC_GP, 0);
+    return 0;
 }
 
-void cpu_h_cli(Cpu *cpu) {
-    if (flags_need_if(cpu)) cpu->eflags &= ~FLAG_IF;
-}
+void cpu_h_cli(Cpu *cpu) { cpu->eflags &= ~flags_interrupt_bit(cpu); }
 
 void cpu_h_sti(Cpu *cpu) {
-    if (!flags_need_if(cpu)) return;
-    if (!(cpu->eflags & FLAG_IF)) cpu->inhibit_irq = true;
-    cpu->eflags |= FLAG_IF;
+    u32 bit = flags_interrupt_bit(cpu);
+    if (bit == FLAG_VIF && (cpu->eflags & FLAG_VIP)) {
+        cpu_raise_error(cpu, VEC_GP, 0);
+        return;
+    }
+    if (bit == FLAG_IF && !(cpu->eflags & FLAG_IF)) cpu->inhibit_irq = true;
+    cpu->eflags |= bit;
 }
 
 // ---- ports --------------------------------------------------------------------------------------
@@ -292,9 +306,22 @@ static bool port_in_bitmap(Cpu *cpu, u32 port, u32 size) {
     return !refused || cpu_raise_error(cpu, VEC_GP, 0);
 }
 
+// I/O breakpoints (CR4.DE): as for data, the trap comes after the instruction.
+static void watch_port(Cpu *cpu, u32 port, u32 size) {
+    for (unsigned i = 0; i < 4 && (cpu->cr4 & CR4_DE); i++) {
+        u32 kind = cpu->dr[7] >> (16 + 4 * i) & 3, bytes = (cpu->dr[7] >> (18 + 4 * i) & 3) + 1;
+        bool armed = cpu->dr[7] >> (2 * i) & 3;
+        u32 first = cpu->dr[i] & ~(bytes - 1);
+        if (armed && kind == 2 && port < first + bytes && first < port + size)
+            cpu->debug_hits |= BIT(i);
+    }
+}
+
 bool cpu_check_port(Cpu *cpu, u32 port, u32 size) {
-    if (__builtin_expect(cpu->mode & MODE_IO_OK, 1)) return true;
-    return port_in_bitmap(cpu, port & 0xffff, size);
+    port &= 0xffff;
+    if (__builtin_expect(!(cpu->mode & MODE_IO_OK), 0) && !port_in_bitmap(cpu, port, size)) return false;
+    if (__builtin_expect(cpu->mode & MODE_DEBUG, 0)) watch_port(cpu, port, size);
+    return true;
 }
 
 u32 cpu_h_in(Cpu *cpu, u32 port, u32 size) {

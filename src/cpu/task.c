@@ -217,6 +217,7 @@ bool task_switch(Cpu *cpu, u32 selector, Desc *d, TaskVia via, u32 next_eip, boo
     bool mapped = task_take_registers(cpu, &t, nested) || seg_fault(cpu, VEC_TS, selector, ext);
     cpu->stats.task_switches++;
     if (!mapped || !task_start(cpu, &t, has_error, error)) cpu_deliver(cpu);
+    else exc_check_vip(cpu);
     cpu->no_restart = kept;
     return true;
 }

@@ -89,6 +89,17 @@ static CdResult cd_check(Cd *cd, CdKey key, u16 asc) {
     return CD_CHECK;
 }
 
+// Tells of a change, once.
+static CdResult cd_attention(Cd *cd) {
+    u16 asc = cd->attention;
+    cd->attention = 0;
+    return cd_check(cd, KEY_ATTENTION, asc);
+}
+
+static CdResult cd_not_ready(Cd *cd) {
+    return cd_check(cd, KEY_NOT_READY, cd->open ? ASC_TRAY_OPEN : ASC_NO_DISC);
+}
+
 static CdResult cd_bad_field(CdCall *c) { return cd_check(c->cd, KEY_ILLEGAL, ASC_FIELD); }
 
 static bool cd_has_disc(const Cd *cd) { return cd->disc && !cd->open; }
@@ -134,7 +145,7 @@ static int cd_read_block(Cd *cd, u32 block, u8 *to) {
     return disk_read(cd->disc, first, there, to);
 }
 
-// As many plain blocks as fit, in one go. False: it did not work out, one by one will tell.
+// As many plain blocks as there are, in one go. 0: it did not work out, one by one will tell.
 static u32 cd_read_plain(Cd *cd, u8 *data, u32 wanted) {
     u64 first = (u64)cd->block * SECTORS_PER_BLOCK;
     u32 whole = (u32)min_u64(wanted, (disk_sectors(cd->disc) - first) / SECTORS_PER_BLOCK);
@@ -157,7 +168,8 @@ static CdResult cd_read_on(CdCall *c) {
     Cd *cd = c->cd;
     u32 size = cdsector_bytes(cd->parts), good = 0;
     if (!cd->left || !size) return CD_DONE;
-    if (!cd_has_disc(cd)) return cd_check(cd, KEY_NOT_READY, cd->open ? ASC_TRAY_OPEN : ASC_NO_DISC);
+    if (cd->attention) return cd_attention(cd);
+    if (!cd_has_disc(cd)) return cd_not_ready(cd);
     if (cd->block >= cd_blocks(cd)) return cd_check(cd, KEY_ILLEGAL, ASC_RANGE);
     u32 wanted = min_u32(min_u32(cd->left, c->room / size), cd_blocks(cd) - cd->block);
     if (cd->parts == CDSECTOR_USER) good = cd_read_plain(cd, c->data, wanted);
@@ -242,10 +254,7 @@ static CdResult cd_run_inquiry(CdCall *c) {
 // Fixed format.
 static CdResult cd_run_request_sense(CdCall *c) {
     Cd *cd = c->cd;
-    if (!cd->key && cd->attention) {
-        cd_check(cd, KEY_ATTENTION, cd->attention);
-        cd->attention = 0;
-    }
+    if (!cd->key && cd->attention) cd_attention(cd);
     memset(c->data, 0, 18);
     c->data[0] = 0x70;
     c->data[2] = cd->key;
@@ -598,16 +607,11 @@ static const struct CdCommand *cd_find_command(u8 opcode) {
 }
 
 static CdResult cd_dispatch(CdCall *c) {
-    Cd *cd = c->cd;
     const struct CdCommand *command = cd_find_command(c->packet[0]);
-    u16 attention = cd->attention;
-    if (attention && !(command && command->flags & IGNORES_ATTENTION)) {
-        cd->attention = 0;
-        return cd_check(cd, KEY_ATTENTION, attention);
-    }
-    if (!command) return cd_check(cd, KEY_ILLEGAL, ASC_OPCODE);
-    if ((command->flags & NEEDS_DISC) && !cd_has_disc(cd))
-        return cd_check(cd, KEY_NOT_READY, cd->open ? ASC_TRAY_OPEN : ASC_NO_DISC);
+    unsigned flags = command ? command->flags : 0;
+    if (c->cd->attention && !(flags & IGNORES_ATTENTION)) return cd_attention(c->cd);
+    if (!command) return cd_check(c->cd, KEY_ILLEGAL, ASC_OPCODE);
+    if ((flags & NEEDS_DISC) && !cd_has_disc(c->cd)) return cd_not_ready(c->cd);
     return command->run(c);
 }
 
@@ -643,7 +647,6 @@ Disk *cd_insert(Cd *cd, Disk *disc) {
     Disk *old = cd->disc;
     cd->disc = disc;
     cd->open = false;
-    cd->left = 0;
     cd->attention = disc ? ASC_CHANGED : 0;
     cd->event = disc ? EVENT_NEW : EVENT_REMOVED;
     return old;
@@ -652,7 +655,6 @@ Disk *cd_insert(Cd *cd, Disk *disc) {
 Disk *cd_eject(Cd *cd) {
     Disk *old = cd->disc;
     cd->disc = NULL;
-    cd->left = 0;
     cd->locked = false;
     cd_open_tray(cd);
     return old;

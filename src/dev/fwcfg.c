@@ -137,8 +137,8 @@ static void fwcfg_dma_read(FwCfg *f, u64 to, u32 bytes) {
     static const u8 zeros[PAGE_BYTES];
     const u8 *from = zeros;
     u32 n = fwcfg_take(f, bytes, &from);
-    if (n) bus_dma_write(f->bus, phy(to), from, n);
-    while (n < bytes) {
+    if (n && to >> 32 == 0) bus_dma_write(f->bus, phy(to), from, n);
+    while (n < bytes && (to + n) >> 32 == 0) {         // there is nothing above 4 GiB
         u32 part = min_u32(bytes - n, sizeof(zeros));
         bus_dma_write(f->bus, phy(to + n), zeros, part);
         n += part;
@@ -149,6 +149,7 @@ static void fwcfg_dma_read(FwCfg *f, u64 to, u32 bytes) {
 static void fwcfg_dma(FwCfg *f, u64 request) {
     u8 r[16];
     const u8 *skipped;
+    if (request >> 32) return;
     bus_dma_read(f->bus, phy(request), r, sizeof(r));
     u32 control = fwcfg_get_be32(r), bytes = fwcfg_get_be32(r + 4), result = 0;
     u64 to = (u64)fwcfg_get_be32(r + 8) << 32 | fwcfg_get_be32(r + 12);

@@ -1,16 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: verify.sh grub|memtest DIR [EMULATOR]      EMULATOR: qemu-system-i386 by default
+# usage: verify.sh grub|memtest|linux DIR [EMULATOR]      EMULATOR: qemu-system-i386 by default
 #
-# Boots DIR/grub.img or DIR/memtest-serial.img with 16 MiB and waits until the serial port has said what
+# Boots DIR/grub.img or DIR/memtest-serial.img with 16 MiB, or DIR/bzImage with 128 MiB, and waits until the serial port has said what
 # it should; prints one line. Exit status 0 or 1. TIMEOUT: seconds to wait, 60.
 set -e
-guest=${1:?usage: verify.sh grub|memtest DIR [EMULATOR]}
-dir=${2:?usage: verify.sh grub|memtest DIR [EMULATOR]}
+guest=${1:?usage: verify.sh grub|memtest|linux DIR [EMULATOR]}
+dir=${2:?usage: verify.sh grub|memtest|linux DIR [EMULATOR]}
 emulator=${3:-qemu-system-i386}
 case $guest in
 grub) image=$dir/grub.img expected='grub>' ;;
 memtest) image=$dir/memtest-serial.img expected='Memtest86+ v.*Pass *[0-9]*%' ;;
+linux) image= expected='init: all is well' ;;
 *) echo "$0: no guest is called $guest" >&2; exit 1 ;;
 esac
 log=$dir/$guest.serial.$$
@@ -22,8 +23,9 @@ said() {
     tr '\r\n' '  ' < "$log" | sed "s/$esc\[[0-9;?]*[A-Za-z]//g"
 }
 
-"$emulator" -m 16 -display none -no-reboot -serial "file:$log" \
-    -drive "format=raw,if=ide,file=$image" < /dev/null &
+if [ -n "$image" ]; then set -- -m 16 -drive "format=raw,if=ide,file=$image"
+else set -- -m 128 -kernel "$dir/bzImage" -initrd "$dir/initrd.gz" -append 'console=ttyS0'; fi
+"$emulator" -display none -no-reboot -serial "file:$log" "$@" < /dev/null &
 pid=$!
 trap 'kill $pid 2> /dev/null || true; rm -f "$log"' EXIT
 trap 'exit 1' INT TERM

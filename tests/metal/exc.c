@@ -136,7 +136,7 @@ typedef struct Case {
     u32 user_error;                      // what ring 3 adds to the error code
 } Case;
 #define CASE(name, vector, error, how, prepare, user) \
-    { #name, name, name##_at, name##_next, vector, error, how, prepare, user }
+    { #name " " #prepare, name, name##_at, name##_next, vector, error, how, prepare, user }
 
 static const Case cases[] = {
     CASE(de_div, V_DE, 0, BOTH, zero_ecx, 0),
@@ -189,10 +189,10 @@ static void run_case(const Case *c, unsigned ring) {
     c->prepare(&s);
     State o = run(&s);
     u32 error = c->error + (ring ? c->user_error : 0);
-    test("exc/%s/%x/ring%u", c->name, error, ring);
+    test("exc/%s/error %x/ring%u", c->name, error, ring);
     expect_fault(&o, &s, c->vector, error, ADDR(c->how & TRAP ? c->next : c->at));
     if (c->vector == V_PF) expect("cr2", o.cr2, win(0) + 0x123);
-    test("exc/%s/%x/ring%u/RF", c->name, error, ring);
+    test("exc/%s/error %x/ring%u/RF", c->name, error, ring);
     expect("vector", o.vector, c->vector);
     expect_bits("eflags", o.eflags, c->how & TRAP ? 0 : F_RF, F_RF);
 }

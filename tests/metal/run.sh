@@ -61,6 +61,7 @@ FNR == 1 { column++ }
     state = $1; sub(/^[^ ]* /, "")
     if (state != "ok") { text = $0; sub(/^[^:]*:/, "", text); sub(/:.*/, "") }
     if (!($0 in row)) { row[$0] = 1; order[++rows] = $0 }
+    if (got[$0, column] == "FAIL") next
     got[$0, column] = state
     if (state == "FAIL") { why[$0, column] = text; bad[column]++ }
 }

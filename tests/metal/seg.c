@@ -106,7 +106,7 @@ ICODE(ss_pop_seg, "", "pop %ds");
 ICODE(ss_push16, "", "pushw %ax");
 ICODE(ss_iret, "", "iret");
 ICODE(ss_lret, "", "lret");
-ICODE(ss_lcall, "", "lcall $0x1b, $ss_lcall");
+ICODE(ss_lcall, "", "lcall $0x1b, $ss_lcall_next");
 ICODE(ss_inc, "", "incl (%ebp)");
 static const struct { const char *name; const u8 *code, *at; u32 esp; } stacks[] = {
 #define S(name, esp) { #name, name, name##_at, esp }

@@ -154,7 +154,7 @@ static void test_dma(void **state) {
     bus_out(f->t.bus, 0x514, 4, 0x01000000);                         // a request above 4 GiB: nothing
     bus_out(f->t.bus, 0x518, 4, __builtin_bswap32(0x1000));
     assert_int_equal(dma(f, 0x7777 << 16 | 8 | 2, 2, 0x2000), 0);    // an item that does not exist
-    assert_int_equal(bus_read(f->t.bus, phy(0x2000), 4), 'f' << 16 | 'g' << 24);
+    assert_int_equal(bus_read(f->t.bus, phy(0x2000), 4), 'e' << 16 | 'f' << 24);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
