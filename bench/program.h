@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a benchmark program may use: no libc, no I/O; floating point in x87.c and sse2.c only. A program is one function,
-// uint32_t bench_NAME(uint32_t iterations), that returns a checksum of everything it computed. The
+// What a benchmark program may use: no libc, no I/O; floating point in x87.c and sse2.c only. A program
+// is one function, uint32_t bench_NAME(uint32_t iterations), that returns a checksum of everything it computed. The
 // same object file is linked into the native process (native.c) and the bare-metal guest (guest.c).
 #ifndef BENCH_PROGRAM_H
 #define BENCH_PROGRAM_H

@@ -26,7 +26,7 @@ static const char dump_help[] =
     "\n"
     "Prints guest disassembly, IR, optimised IR, host code and restore map of one block.\n"
     "--bytes   hexadecimal; the block ends where they end (NOPs follow)\n"
-    "--mode    32: flat 32-bit ring 0 (default); 16: 16-bit protected mode with limits;\n"
+    "--mode    32: flat 32-bit ring 0 with SSE (default); 16: 16-bit protected mode with limits;\n"
     "          real: real mode; 0x...: a mode word, as messages show it\n"
     "--ir      IR as 'dump' prints it; - reads standard input\n"
     "--at      runs a machine (the lab, or what the options say) until the guest first reaches\n"
@@ -41,7 +41,7 @@ static u32 dump_mode_all(u32 mode, u32 seg_class) {
 static bool dump_parse_mode(Dump *d, const char *text) {
     u64 word;
     if (!strcmp(text, "32"))
-        d->mode = dump_mode_all(MODE_PE | MODE_IO_OK | MODE_CODE32 | MODE_STACK32, SEG_FLAT);
+        d->mode = dump_mode_all(MODE_PE | MODE_IO_OK | MODE_CODE32 | MODE_STACK32 | MODE_SSE, SEG_FLAT);
     else if (!strcmp(text, "16")) d->mode = dump_mode_all(MODE_PE | MODE_IO_OK, SEG_CHECKED);
     else if (!strcmp(text, "real")) d->mode = dump_mode_all(MODE_IO_OK, SEG_REAL);
     else if (!strncmp(text, "0x", 2) && option_number(text, 0, 0x03ffffff, &word, &d->err))

@@ -267,8 +267,9 @@ bool cpu_probe(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool write) {
     const CpuSeg *s = &cpu->seg[seg];
     if (!seg_allows(cpu, s, offset, bytes, write)) return segment_refuses(cpu, seg);
     u32 addr = s->base + offset;
-    bool aligned = (bytes & (bytes - 1)) || !(addr & (bytes - 1));
-    if ((cpu->mode & MODE_AC) && !aligned && bytes <= 8) return cpu_raise_error(cpu, VEC_AC, 0);
+    u32 unit = bytes == 10 ? 8 : bytes;                   // SDM 3A table 6-7
+    bool aligned = unit > 8 || (unit & (unit - 1)) || !(addr & (unit - 1));
+    if ((cpu->mode & MODE_AC) && !aligned) return cpu_raise_error(cpu, VEC_AC, 0);
     return mem_probe(cpu, addr, bytes, write, cpu_is_user(cpu));
 }
 

@@ -262,11 +262,6 @@ void cpu_h_raise_error(Cpu *cpu, u32 vector, u32 error) {
     cpu_raise_error(cpu, (CpuVector)vector, error);
 }
 
-u32 cpu_h_check_jump(Cpu *cpu, u32 target) {
-    cpu_check_cs(cpu, target, 1);
-    return target;
-}
-
 u32 cpu_h_flags(Cpu *cpu) {
     return flags_compute(cpu->flag_op, cpu->flag_a, cpu->flag_b, cpu->flag_c);
 }

@@ -97,6 +97,14 @@ typedef struct CpuFault {
 
 typedef struct CpuMmu CpuMmu;      // cpu/mmu.h
 
+typedef struct CpuFpuPlace {   // the guest's x87 instruction behind a host address, for its pointers
+    u32 ip;                    // offset in CS
+    u16 op;                    // opcode's low 3 bits << 8 | ModRM
+    u8 cpl;                    // it ran at
+    u8 seg;                    // segment register of its memory operand,
+    bool memory;               // if it has one
+} CpuFpuPlace;
+
 #define CPU_WATCHES 16
 typedef struct CpuWatch {      // a debugger's watchpoint
     u32 addr, bytes;           // linear
@@ -169,12 +177,15 @@ typedef struct Cpu {
     u8 fpu_image[512] __attribute__((aligned(16)));  // FXSAVE image while the host FPU is somebody else's
     u32 fpu_ip, fpu_dp;  // x87 instruction and data pointers (guest's), with selectors and opcode
     u16 fpu_cs, fpu_ds, fpu_op;
+    u16 cs_of_cpl[4];    // selector last entered per privilege: the one an x87 pointer goes with
     u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
     u64 tsc_last;        // highest value RDTSC has given
     CpuWatch watch[CPU_WATCHES];       // cpu_watch()
     u8 watch_count;
     u8 watch_hit;        // index + 1 of the one the last instruction touched; 0: none
 
+    // Finds the x87 instruction at a host address (its low 32 bits). NULL: never. (owner: jit)
+    bool (*fpu_place)(void *jit, u32 host_ip, CpuFpuPlace *place);
     // Asked before a store (or the probe of one) overwrites granules that hold translated code.
     // True: the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
     bool (*store_hits_code)(void *jit, u32 ppn, u32 offset, u32 bytes);
@@ -250,6 +261,10 @@ void cpu_slow_store(Cpu *cpu, u32 offset, u32 info, u64 value);
 // FPU initialised as C expects it. Either does nothing when the state is there already (fpu_live).
 void cpu_fpu_load_host(Cpu *cpu);
 void cpu_fpu_save_host(Cpu *cpu);
+// Before the code that the host's instruction pointer names goes away: the guest's pointers are worked
+// out now. `place`: of the x87 instruction that has just run in eval with this offset of its operand.
+void cpu_fpu_keep_pointers(Cpu *cpu);
+void cpu_fpu_set_pointers(Cpu *cpu, const CpuFpuPlace *place, u32 data_offset);
 
 // ---- for debuggers --------------------------------------------------------------------------------
 // While a watchpoint is set, instructions run one by one (MODE_DEBUG), and jit_run() ends with

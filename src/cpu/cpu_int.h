@@ -107,6 +107,9 @@ bool walk_load_pdptes(Cpu *cpu, u32 cr3);
 // Sets CR3 as MOV and task switches do. False: bad page directory pointers, nothing changed.
 bool cpu_load_cr3(Cpu *cpu, u32 value);
 
+// The linear address whose direct entry leads to this host address (its low 32 bits). False: none.
+bool mmu_find_linear(Cpu *cpu, bool user, u32 host_low, u32 *addr);
+
 // ---- memory by linear address and privilege (access.c) ------------------------------------------
 // Sizes 1, 2, 4, 8. False: fault recorded. Crossing pages is fine; all checks come before a change.
 bool mem_load(Cpu *cpu, u32 addr, unsigned size_bytes, bool user, u64 *out);

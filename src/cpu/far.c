@@ -9,6 +9,7 @@
 // ---- entering code ------------------------------------------------------------------------------
 void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip) {
     seg_fill(&cpu->seg[CPU_CS], (selector & 0xfffc) | cpl, d);
+    cpu->cs_of_cpl[cpl] = cpu->seg[CPU_CS].selector;
     cpu->eip = eip;
     if (cpu->cpl != cpl) {
         cpu->cpl = (u8)cpl;
@@ -309,6 +310,7 @@ static void fast_enter(Cpu *cpu, u32 selector, u32 cpl, u32 eip, u32 esp) {
     u32 dpl = cpl << SEG_ACC_DPL_SHIFT;
     fast_segment(cpu, CPU_CS, (selector & 0xfffc) | cpl, 0x9b | dpl);
     fast_segment(cpu, CPU_SS, ((selector + 8) & 0xfffc) | cpl, 0x93 | dpl);
+    cpu->cs_of_cpl[cpl] = cpu->seg[CPU_CS].selector;
     cpu->cpl = (u8)cpl;
     cpu->regs[CPU_ESP] = esp;
     cpu->eip = eip;

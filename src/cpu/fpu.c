@@ -3,8 +3,17 @@
 //
 // The host FPU is the guest's while generated code runs (fpu_live). Environment and state images
 // are made and taken by the host's own instructions through a buffer; only the pointers (FIP, FDP,
-// FOP), which in the host name host addresses, are replaced by the guest's from Cpu. C code finds XMM
-// registers and MXCSR in Cpu (see cpu.h); the host's own are none of the guest's here.
+// FOP) name generated code and host memory there and are translated. C code finds XMM registers and
+// MXCSR in Cpu (see cpu.h); the host's own are none of the guest's here.
+//
+// The host's FIP says where the guest's are:
+//     in the code cache   the jit knows the guest's instruction (Cpu.fpu_place)
+//     0                   FNINIT or FNSAVE was the last to set them: they are zero
+//     FIP_KEPT            they are in Cpu: put there when state was loaded from memory
+// A host whose kernel loses the pointers at its own task switches (AMD before Zen 2, unless an
+// exception is pending) gives other values: then Cpu's older ones stay. FCS is the selector of the
+// instruction's privilege; FDP is found while its page still has a direct entry in the soft MMU, but
+// by FXSAVE, which must be quick, only with an exception pending, as AMD's processors store it.
 #include "cpu/cpu_int.h"
 #include "cpu/helpers.h"
 #include "cpu/model.h"
@@ -36,15 +45,73 @@ static void fx_put_sse(const Cpu *cpu, FxImage *image) {
     put_le32(image->byte + 28, cpu_has(cpu, CPU_HAS_SSE) ? CPU_MXCSR_BITS : 0);
 }
 
+// ---- pointers -----------------------------------------------------------------------------------
+#define FIP_KEPT 1u                    // nothing executes there
+#define FPU_SUMMARY 0x80               // status word: an unmasked exception is pending
+
+static void env_store(FpuEnv *env) { __asm__ volatile("fnstenv %0" : "=m"(*env)); }
+static void env_load(const FpuEnv *env) { __asm__ volatile("fldenv %0" : : "m"(*env)); }
+
+static void pointers_clear(Cpu *cpu) {
+    cpu->fpu_ip = cpu->fpu_dp = 0;
+    cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
+}
+
+static void pointers_put(Cpu *cpu, const CpuFpuPlace *p) {
+    bool now = p->cpl == cpu->cpl;
+    cpu->fpu_ip = p->ip;
+    cpu->fpu_op = p->op;
+    cpu->fpu_cs = now ? cpu->seg[CPU_CS].selector : cpu->cs_of_cpl[p->cpl];
+    if (p->memory) cpu->fpu_ds = cpu->seg[p->seg].selector;
+}
+
+static void pointers_take(Cpu *cpu, const FpuEnv *env, bool data) {
+    CpuFpuPlace p;
+    u32 addr;
+    if (env->fip == FIP_KEPT) return;
+    if (!env->fip) pointers_clear(cpu);
+    if (!cpu->fpu_place || !cpu->fpu_place(cpu->jit, env->fip, &p)) return;
+    pointers_put(cpu, &p);
+    if (p.memory && data && mmu_find_linear(cpu, p.cpl == 3, env->fdp, &addr))
+        cpu->fpu_dp = addr - cpu->seg[p.seg].base;
+}
+
+static void pointers_mark_kept(FpuEnv *env) {
+    env->fip = FIP_KEPT;
+    env->fcs_fop = env->fdp = env->fds = 0;
+}
+
+void cpu_fpu_keep_pointers(Cpu *cpu) {
+    FpuEnv env;
+    env_store(&env);
+    pointers_take(cpu, &env, true);
+    pointers_mark_kept(&env);
+    env_load(&env);
+}
+
+void cpu_fpu_set_pointers(Cpu *cpu, const CpuFpuPlace *place, u32 data_offset) {
+    FpuEnv env;
+    env_store(&env);
+    pointers_put(cpu, place);
+    if (place->memory) cpu->fpu_dp = data_offset;
+    pointers_mark_kept(&env);
+    env_load(&env);
+}
+
 // ---- whole state --------------------------------------------------------------------------------
 void cpu_fpu_load_host(Cpu *cpu) {
     if (cpu->fpu_live) return;
+    FpuEnv env;
     fx_load((const FxImage *)(const void *)cpu->fpu_image);
+    env_store(&env);
+    pointers_mark_kept(&env);
+    env_load(&env);
     cpu->fpu_live = true;
 }
 
 void cpu_fpu_save_host(Cpu *cpu) {
     if (!cpu->fpu_live) return;
+    cpu_fpu_keep_pointers(cpu);
     fx_save((FxImage *)(void *)cpu->fpu_image);
     put_le32(cpu->fpu_image + 24, CPU_MXCSR_RESET);
     __asm__ volatile("fnclex\n\tfninit");
@@ -142,7 +209,8 @@ void cpu_h_fnstenv(Cpu *cpu, u32 offset, u32 mem) {
     FpuEnv env;
     u8 image[28];
     if (!image_probe(cpu, offset, mem, 7 * opsize, opsize)) return;
-    __asm__ volatile("fnstenv %0" : "=m"(env));
+    env_store(&env);
+    pointers_take(cpu, &env, true);
     image_store(cpu, offset, mem, image, env_write(cpu, &env, opsize, image));
 }
 
@@ -152,7 +220,8 @@ void cpu_h_fldenv(Cpu *cpu, u32 offset, u32 mem) {
     u8 image[28];
     if (!image_load(cpu, offset, mem, image, 7 * opsize)) return;
     env_read(cpu, image, opsize, &env);
-    __asm__ volatile("fldenv %0" : : "m"(env));
+    pointers_mark_kept(&env);
+    env_load(&env);
 }
 
 void cpu_h_fnsave(Cpu *cpu, u32 offset, u32 mem) {
@@ -161,11 +230,11 @@ void cpu_h_fnsave(Cpu *cpu, u32 offset, u32 mem) {
     u8 image[28 + REGS_BYTES];
     if (!image_probe(cpu, offset, mem, 7 * opsize + REGS_BYTES, opsize)) return;
     __asm__ volatile("fnsave %0" : "=m"(state));
+    pointers_take(cpu, &state.env, true);
     u32 at = env_write(cpu, &state.env, opsize, image);
     for (u32 i = 0; i < REGS_BYTES; i++) image[at + i] = state.regs[i];
     image_store(cpu, offset, mem, image, at + REGS_BYTES);
-    cpu->fpu_ip = cpu->fpu_dp = 0;
-    cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
+    pointers_clear(cpu);
 }
 
 void cpu_h_frstor(Cpu *cpu, u32 offset, u32 mem) {
@@ -174,6 +243,7 @@ void cpu_h_frstor(Cpu *cpu, u32 offset, u32 mem) {
     u8 image[28 + REGS_BYTES];
     if (!image_load(cpu, offset, mem, image, 7 * opsize + REGS_BYTES)) return;
     env_read(cpu, image, opsize, &state.env);
+    pointers_mark_kept(&state.env);
     for (u32 i = 0; i < REGS_BYTES; i++) state.regs[i] = image[7 * opsize + i];
     __asm__ volatile("frstor %0" : : "m"(state));
 }
@@ -188,8 +258,6 @@ static bool mxcsr_set(Cpu *cpu, u32 value) {
 void cpu_h_ldmxcsr(Cpu *cpu, u32 value) { mxcsr_set(cpu, value); }
 
 void cpu_h_no_mmx(Cpu *cpu) { cpu_raise(cpu, cpu->cr0 & CR0_EM ? VEC_UD : VEC_NM); }
-
-#define FPU_SUMMARY 0x80               // status word: an unmasked exception is pending
 
 // MMX register n; false: a pending x87 exception comes first.
 static bool mmx_read(Cpu *cpu, const FxImage *image, unsigned n, u8 *to) {
@@ -229,9 +297,13 @@ static bool fx_is_aligned(Cpu *cpu, u32 offset, u32 mem) {
 
 void cpu_h_fxsave(Cpu *cpu, u32 offset, u32 mem) {
     FxImage image = { 0 };                               // reserved bytes are not stored to
+    FpuEnv env;
     if (!fx_is_aligned(cpu, offset, mem)) return;
     if (!cpu_probe(cpu, mem & 7, offset, FXSAVE_BYTES, true)) return;
     fx_save(&image);
+    env_store(&env);
+    pointers_take(cpu, &env, env.sw & FPU_SUMMARY);
+    env_load(&env);
     fx_put_sse(cpu, &image);
     put_le16(image.byte + 6, cpu->fpu_op & 0x7ff);
     put_le32(image.byte + 8, cpu->fpu_ip);
@@ -243,6 +315,7 @@ void cpu_h_fxsave(Cpu *cpu, u32 offset, u32 mem) {
 
 void cpu_h_fxrstor(Cpu *cpu, u32 offset, u32 mem) {
     FxImage image, now;
+    FpuEnv env;
     if (!fx_is_aligned(cpu, offset, mem)) return;
     if (!image_load(cpu, offset, mem, image.byte, FXSAVE_BYTES)) return;
     if (cpu_has(cpu, CPU_HAS_SSE)) {
@@ -258,6 +331,9 @@ void cpu_h_fxrstor(Cpu *cpu, u32 offset, u32 mem) {
     for (u32 i = 24; i < 32; i++) image.byte[i] = now.byte[i];
     for (u32 i = FXSAVE_XMM; i < FXSAVE_BYTES; i++) image.byte[i] = now.byte[i];
     fx_load(&image);
+    env_store(&env);
+    pointers_mark_kept(&env);
+    env_load(&env);
 }
 
 void cpu_h_fpu_load10(Cpu *cpu, u32 offset, u32 mem) {

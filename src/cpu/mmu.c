@@ -285,6 +285,19 @@ i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store) {
     return *entry;
 }
 
+bool mmu_find_linear(Cpu *cpu, bool user, u32 host_low, u32 *addr) {
+    const MmuContext *c = &cpu->mmu->context[user];
+    u32 offset = host_low & ~PAGE_MASK;
+    for (u32 i = 0; i < c->filled_count; i++) {
+        u32 page = c->filled[i] << PAGE_SHIFT;
+        i64 read = mmu_reads(c->base)[c->filled[i]];
+        if (read < 0 || (u32)read + page != (host_low & PAGE_MASK)) continue;
+        *addr = page | offset;
+        return true;
+    }
+    return false;
+}
+
 // ---- dropping -----------------------------------------------------------------------------------
 void mmu_flush(Cpu *cpu, bool keep_global) {
     keep_global = keep_global && (cpu->cr4 & CR4_PGE);

@@ -7,8 +7,8 @@
 //     2  has data, as many bytes as the cylinder registers say       3  the command has ended
 //
 // Rules
-//  1. PHASE_IN: data[data_pos .. held) is what the host has not taken of the piece that cd_command()
-//     or cd_more() gave; when it is taken, the next piece is asked for.
+//  1. PHASE_IN: data[data_pos .. held) is what the host has not taken of the piece that
+//     cd_command() or cd_more() gave; when it is taken, the next piece is asked for.
 //  2. A block at the data port is even in size unless it is the last, and at most `limit` bytes.
 #include "dev/ide_int.h"
 
@@ -54,7 +54,9 @@ static void ide_cd_more(Ide *ide) {
     ide_cd_go_on(ide, result, bytes);
 }
 
-static void ide_cd_take(Ide *ide) { ide_cd_end(ide, cd_take(ide_active_cd(ide), ide->data, ide->held)); }
+static void ide_cd_take(Ide *ide) {
+    ide_cd_end(ide, cd_take(ide_active_cd(ide), ide->data, ide->held));
+}
 
 static void ide_cd_dma(Ide *ide) {
     for (unsigned i = 0; i < IDE_DMA_BURST; i++) {

@@ -123,15 +123,46 @@ static void pci_fn_loaded(void *self) {
     if (fn->config[PCI_IRQ_LINE + 1]) pci_update_pirq(fn->bus, pci_pirq(fn));
 }
 
+static const char *pci_class_name(u32 class_code) {
+    static const struct { u16 code; const char *name; } names[] = {
+        { 0x0101, "IDE controller" }, { 0x0200, "Ethernet controller" },
+        { 0x0300, "VGA controller" }, { 0x0600, "Host bridge" }, { 0x0601, "ISA bridge" },
+        { 0x0680, "Bridge" }, { 0x0c03, "USB controller" },
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+        if (names[i].code == class_code) return names[i].name;
+    return "Device";
+}
+
+static void pci_info_bar(const PciFn *fn, unsigned n, FILE *out) {
+    const PciBar *bar = &fn->bars[n];
+    u32 base = pci_load(fn->config + PCI_BAR0 + 4 * n, 4) & ~(bar->bytes - 1);
+    const char *off = fn->mapped[n] == NOT_MAPPED ? ", not decoded" : "";
+    if (bar->flags & PCI_BAR_IO)
+        fprintf(out, "      BAR%u: I/O at 0x%04x [0x%04x]%s.\n", n, base,
+                base + bar->bytes - 1, off);
+    else
+        fprintf(out, "      BAR%u: 32 bit %smemory at 0x%08x [0x%08x]%s.\n", n,
+                bar->flags & PCI_BAR_PREFETCH ? "prefetchable " : "", base,
+                base + bar->bytes - 1, off);
+}
+
 static void pci_fn_info(void *self, FILE *out) {
-    PciFn *fn = self;
-    fprintf(out, "00:%02x.%x %04x:%04x class %06x irq %u\n", fn->device, fn->function,
-            pci_get(fn, 0, 2), pci_get(fn, 2, 2), pci_get(fn, 9, 3), fn->config[PCI_IRQ_LINE]);
+    const PciFn *fn = self;
+    unsigned pin = fn->config[PCI_IRQ_LINE + 1];
+    fprintf(out, "  Bus  0, device %3u, function %u:\n    %s: PCI device %04x:%04x\n", fn->device,
+            fn->function, pci_class_name(pci_get(fn, PCI_CLASS + 2, 2)), pci_get(fn, 0, 2),
+            pci_get(fn, 2, 2));
+    fprintf(out, "      PCI subsystem %04x:%04x\n", pci_get(fn, 0x2c, 2), pci_get(fn, 0x2e, 2));
+    if (pin) fprintf(out, "      IRQ %u, pin %c\n", fn->config[PCI_IRQ_LINE], '@' + pin);
     for (unsigned n = 0; n < BARS; n++)
-        if (fn->mapped[n] != NOT_MAPPED)
-            fprintf(out, "  BAR%u: %s 0x%08x, 0x%x bytes\n", n,
-                    fn->bars[n].flags & PCI_BAR_IO ? "ports" : "memory", fn->mapped[n],
-                    fn->bars[n].bytes);
+        if (fn->bars[n].bytes) pci_info_bar(fn, n, out);
+    fprintf(out, "      id \"%s\"\n", fn->name);
+}
+
+void pci_info(const PciBus *p, FILE *out) {
+    for (unsigned i = 0; i < ARRAY_LEN(p->functions); i++)
+        if (p->functions[i]) pci_fn_info(p->functions[i], out);
 }
 
 static const DeviceClass pci_fn_class = {

@@ -40,6 +40,7 @@ enum PciCommand { PCI_COMMAND_IO = 1, PCI_COMMAND_MEMORY = 2, PCI_COMMAND_MASTER
 
 PciBus *pci_new(Bus *bus);
 void pci_free(PciBus *p);                       // and all functions on it
+void pci_info(const PciBus *p, FILE *out);      // all functions: who they are, IRQ, BARs
 
 // INTx# of all slots arrive at four lines PIRQA#..PIRQD# (n 0..3); `pirq.n` is not used.
 void pci_connect_pirq(PciBus *p, void (*set)(void *self, unsigned n, bool level), void *self);

@@ -261,6 +261,12 @@ static bool eval_exit(Eval *e, const IrOp *op) {
     }
 }
 
+static bool eval_limit(Eval *e, const IrOp *op) {
+    u32 what = eval_read(e, op, IR_B);
+    if (eval_read(e, op, IR_A) <= op->imm) return true;
+    return eval_raise(e, what & 0xff, what & 0x100, what >> 16);
+}
+
 static bool eval_op(Eval *e, const IrOp *op) {
     switch (op->code) {
     case IR_COUNT: case IR_POLL: return true;      // the budget is the caller's max_insns
@@ -285,6 +291,7 @@ static bool eval_op(Eval *e, const IrOp *op) {
     case IR_FPU: return eval_fpu(e, op);
     case IR_FPULD: return eval_fpu_load(e, op);
     case IR_FPUST: return eval_fpu_store(e, op);
+    case IR_LIMIT: return eval_limit(e, op);
     case IR_SIMD: return eval_simd_run(e, op, NULL);
     case IR_SIMDLD: return eval_simd_load(e, op);
     case IR_SIMDST: return eval_simd_store(e, op);

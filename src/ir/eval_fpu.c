@@ -13,7 +13,11 @@ enum { FPU_IE = 1, FPU_OE = 8, FPU_UE = 16 };
 extern const u8 ir_fpu_register_table[], ir_fpu_memory_table[];
 u32 ir_fpu_execute(const u8 *entry, void *mem, u32 *eax, u32 *flags);
 
+#define FPU_WAIT 0x909bu               // FWAIT and a NOP: FNOP does the same
+#define FPU_NOP 0xd0d9u
+
 u32 ir_fpu_run(u32 imm, u32 *eax, u32 *flags) {
+    if (imm == FPU_WAIT) imm = FPU_NOP;
     unsigned first = (imm & 0xff) - 0xd8, second = (imm >> 8) - 0xc0;
     require(first < 8 && second < 64);
     return ir_fpu_execute(ir_fpu_register_table + (first * 64 + second) * FPU_ENTRY_BYTES, NULL, eax,

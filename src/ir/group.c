@@ -153,12 +153,14 @@ static void group_effects(Grouper *g, const IrOp *op, u32 i) {
 }
 
 // May a group's check stand at op i? Where it fails the guest instruction begins anew, so that nothing
-// of it may have been done that shows: an access before i must be in a group (RAM) as well.
-static bool group_may_begin(const Grouper *g, u32 i, const u16 *chosen) {
+// of it may have been done that shows: an access before i must be in a group (RAM) as well, one of the
+// `decided` first candidates.
+static bool group_may_begin(const Grouper *g, u32 i, const u16 *chosen, u32 decided) {
     while (i-- > 0 && g->b->ops[i].code != IR_INSN) {
         const IrOp *op = &g->b->ops[i];
         if (op->code == IR_CALL) return false;
-        if (group_is_access(op) && !(g->of_op[i] && chosen[g->of_op[i] - 1])) return false;
+        u32 of = g->of_op[i];
+        if (group_is_access(op) && !(of && of <= decided && chosen[of - 1])) return false;
     }
     return true;
 }
@@ -169,7 +171,7 @@ static void group_find_first(Grouper *g, u32 n, const u16 *chosen) {
     for (u32 i = c->first; i <= c->last && c->count > 1; i++) {
         if (g->of_op[i] != n + 1) continue;
         c->first = i;
-        if (group_may_begin(g, i, chosen)) return;
+        if (group_may_begin(g, i, chosen, n)) return;
         g->of_op[i] = 0;
         c->count--;
     }

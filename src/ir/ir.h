@@ -149,7 +149,8 @@ IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x)
 IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);
 void ir_insn(IrBlock *b, u32 eip, unsigned length);
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
-IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp); // a new temp or a constant
+// Gives a new temporary, the base itself, or a constant.
+IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
 IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr);
 IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value);
 void ir_ldenv(IrBlock *b, unsigned size, IrRef d, u32 offset);

@@ -132,6 +132,7 @@ static const char *verify_memory(const IrOp *op) {
 
 static const char *verify_x87(const IrOp *op) {
     unsigned first = op->imm & 0xff, second = op->imm >> 8;
+    if (op->code == IR_FPU && op->imm == 0x909b) return NULL;            // FWAIT
     if (first < 0xd8 || first > 0xdf) return "x87 opcodes are d8..df";
     if (op->code == IR_FPU)
         return second >= 0xc0 && second <= 0xff ? NULL : "x87 register form expected";

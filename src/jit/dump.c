@@ -105,7 +105,8 @@ bool jit_dump_bytes(const u8 *bytes, u32 count, u32 eip, u32 mode, FILE *out) {
     u8 *padded = arena_alloc(arena, count + ISA_MAX_BYTES);
     memset(padded, 0x90, count + ISA_MAX_BYTES);
     memcpy(padded, bytes, count);
-    Source src = { .eip = eip, .mode = mode, .features = 0xffffffff, .limit = 0xffffffff, .bytes = padded, .count = count,
+    Source src = { .eip = eip, .mode = mode, .features = 0xffffffff, .limit = 0xffffffff,
+                   .bytes = padded, .count = count,
                    .second = padded + count };
     Lifted l = translate_lift(arena, &src, JIT_MAX_INSNS);
     if (l.ir) {

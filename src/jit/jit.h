@@ -31,8 +31,10 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
 void jit_free(Jit *jit);
 
 typedef enum JitEnd { JIT_END_SHUTDOWN, JIT_END_STOP, JIT_END_HUNG, JIT_END_BREAK } JitEnd;
-// Runs the machine on this thread. SHUTDOWN: bus_exit_status() holds the status. STOP: BUS_REQ_STOP was
-// served (cleared). HUNG: HLT with interrupts off, which nothing but reset or NMI can end (end_when_hung).
+// Runs the machine on this thread, whose x87 must hold the guest's state (cpu_fpu_load_host). SHUTDOWN:
+// bus_exit_status() holds the status. STOP: BUS_REQ_STOP was served (cleared). HUNG: HLT with interrupts off, which
+// nothing but reset or NMI can end (end_when_hung). BREAK: for a debugger, see jit_set_breakpoint(), jit_first()
+// and cpu_watch().
 JitEnd jit_run(Jit *jit);
 // BREAK: for a debugger, see jit_set_breakpoint(), jit_first() and cpu_watch().
 // Runs one guest instruction without generating code (gdb, monitor).

@@ -7,6 +7,7 @@
 //   run.c        the loop
 //   step.c       one instruction through ir/eval
 //   dump.c       every stage as text
+//   fpuplace.c   the x87 pointers
 //   inspect.c    what is known about a block, for those outside
 #ifndef JIT_JIT_INT_H
 #define JIT_JIT_INT_H
@@ -214,6 +215,11 @@ void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *host_
 
 // ---- inspect.c -------------------------------------------------------------------------------------------
 void inspect_tell_block(Jit *jit, const Block *b);
+
+// ---- fpuplace.c ------------------------------------------------------------------------------------------
+bool fpu_place_of_host(void *jit, u32 host_ip, CpuFpuPlace *place);     // for Cpu.fpu_place
+// An x87 instruction has run in eval: sets the guest's pointers. Others: nothing.
+void fpu_place_stepped(Jit *jit, const u8 *bytes, u32 eip, u32 mode);
 
 // ---- step.c ----------------------------------------------------------------------------------------------
 // Runs the instruction at cpu->eip through eval. False: a fault is pending (eip is exact).

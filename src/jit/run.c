@@ -95,6 +95,7 @@ static void run_set_hooks(Jit *jit) {
                        .attention = run_attention };
     bus_set_hooks(jit->bus, &hooks);
     jit->cpu->store_hits_code = cache_store_hits_code;
+    jit->cpu->fpu_place = fpu_place_of_host;
     jit->cpu->jit = jit;
 }
 
@@ -313,6 +314,7 @@ static void run_reset(Jit *jit) {
     jit->cpu->budget = jit->cpu->budget_given = 0;
     if (jit->reset) jit->reset(jit->reset_self);
     else cpu_reset(jit->cpu);
+    cpu_fpu_load_host(jit->cpu);
 }
 
 // Requests and events from outside. True: jit_run() ends with *end.

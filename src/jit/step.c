@@ -66,13 +66,12 @@ static IrMachine step_machine(Cpu *cpu) {
 }
 
 // The instruction at cpu->eip as IR. NULL: fault recorded.
-static IrBlock *step_lift(Jit *jit) {
+static IrBlock *step_lift(Jit *jit, u8 *bytes) {
     Cpu *cpu = jit->cpu;
     u32 ppn, second;
     u32 addr = cpu->seg[CPU_CS].base + cpu->eip;
     if (!cpu_check_cs(cpu, cpu->eip, 1) || !cpu_fetch_page(cpu, lin(addr), &ppn)) return NULL;
     u32 offset = addr & ~PAGE_MASK;
-    u8 bytes[ISA_MAX_BYTES] = { 0 };
     u32 have = min_u32(ISA_MAX_BYTES, PAGE_BYTES - offset);
     bus_dma_read(jit->bus, phy((u64)ppn << PAGE_SHIFT | offset), bytes, have);
     Source src = { .eip = cpu->eip, .mode = cpu->mode, .features = cpu->cpuid_features,
@@ -85,19 +84,32 @@ static IrBlock *step_lift(Jit *jit) {
     return translate_lift(jit->step_arena, &src, 1).ir;
 }
 
+static bool step_uses_fpu(const IrBlock *ir) {
+    for (u32 i = 0; i < ir->count; i++) {
+        u8 code = ir->ops[i].code;
+        if (code == IR_FPU || code == IR_FPULD || code == IR_FPUST) return true;
+    }
+    return false;
+}
+
 bool step_one(Jit *jit) {
     Cpu *cpu = jit->cpu;
     arena_reset(jit->step_arena);
     jit->stats.steps++;
     cpu->jit_word[WORD_EXIT_PC] = 0;
-    IrBlock *ir = step_lift(jit);
+    u8 bytes[ISA_MAX_BYTES] = { 0 };
+    u32 mode = cpu->mode;
+    IrBlock *ir = step_lift(jit, bytes);
     if (!ir) return false;
     IrMachine m = step_machine(cpu);
+    bool fpu = step_uses_fpu(ir);
+    if (fpu) cpu_fpu_keep_pointers(cpu);
     jit->stepping = true;
     IrEvalResult r = ir_eval(ir, &m, 1);
     jit->stepping = false;
     if (r.end == IR_EVAL_FAULT) { cpu->eip = ir->eip; return false; }
     cpu->insns++;
+    if (fpu) fpu_place_stepped(jit, bytes, ir->eip, mode);
     if (r.end != IR_EVAL_LEAVE) cpu->eip = r.eip;
     return !cpu->fault.pending;
 }

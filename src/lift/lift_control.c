@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Transfers of control: near ones end in a direct or indirect jump of the IR; far ones, interrupts
 // and IRET are helpers. A near target beyond the limit of CS is a fault of the jump itself, before it
-// changes anything (SDM 2A, JMP, CALL; 2B, RET): decided here for direct ones, by a helper for others.
+// changes anything (SDM 2A, JMP, CALL; 2B, RET): decided here for direct ones, by a LIMIT op for others.
 #include "lift/lift_int.h"
 
 // ---- the limit of CS ----------------------------------------------------------------------------
@@ -13,10 +13,11 @@ static void control_jmp(Lift *l, u32 target) {
     else lift_jmp(l, target);
 }
 
-// A target of `size` bytes, checked; a temporary of 32 bits.
-static IrRef control_checked(Lift *l, unsigned size, IrRef target) {
-    if (l->b->code_limit >= trunc_size(~0u, size)) return target;
-    return lift_call_value(l, HELPER_check_jump, lift_zext(l, size, target), IR_NONE, IR_NONE);
+// A target of `size` bytes, checked.
+static void control_check(Lift *l, unsigned size, IrRef target) {
+    if (l->b->code_limit >= trunc_size(~0u, size)) return;
+    IrRef gp0 = lift_const(l, VEC_GP | 1 << 8);
+    ir_emit(l->b, IR_LIMIT, 4, IR_NONE, target, gp0)->imm = l->b->code_limit;
 }
 
 // ---- conditional --------------------------------------------------------------------------------
@@ -91,7 +92,8 @@ static IrRef control_target(Lift *l) {
 
 static IrRef control_indirect(Lift *l) {
     IrRef target = control_target(l);
-    return l->in->op[0].size == 2 && l->b->code_limit >= 0xffff ? target : control_checked(l, 4, target);
+    control_check(l, l->in->op[0].size, target);
+    return target;
 }
 
 void lift_insn_jmp_ind(Lift *l) { lift_jmp_to(l, 4, control_indirect(l)); }
@@ -118,9 +120,12 @@ static u32 control_released(const Lift *l) { return l->in->operand_count ? l->in
 void lift_insn_ret(Lift *l) {
     unsigned size = l->in->opsize;
     IrRef target = lift_load_temp(l, size, lift_stack_mem(l, 0));
-    IrRef checked = control_checked(l, size, target);
+    if (l->b->code_limit < trunc_size(~0u, size)) {
+        target = lift_zext(l, size, target);
+        control_check(l, size, target);
+    }
     lift_stack_move(l, size + control_released(l));
-    lift_jmp_to(l, checked == target ? size : 4, checked);
+    lift_jmp_to(l, size, target);
     l->b->ops[l->b->count - 1].attr |= IR_RETURN;
 }
 

@@ -54,5 +54,6 @@ void lift_insn_fpu_env(Lift *l) {
     lift_call(l, helpers[l->row->sub - ISA_SUB_FLDENV], m.addr, access, IR_NONE);
 }
 
-// FNOP: it reports pending exceptions as FWAIT does, and nothing else.
-void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0xd9, 0xd0); }
+// FWAIT and a NOP, to be two bytes like all others: FNOP would report pending exceptions too, but it
+// sets the instruction pointer.
+void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0x9b, 0x90); }

@@ -119,7 +119,9 @@ int machine_run(Machine *m) {
             if (!machine_serve(m)) break;
             continue;
         }
+        cpu_fpu_load_host(m->cpu);         // this thread's x87 is the guest's while it runs
         end = jit_run(m->jit);
+        cpu_fpu_save_host(m->cpu);
         if (end == JIT_END_HUNG) return MACHINE_HUNG_STATUS;
         if (end == JIT_END_SHUTDOWN && !machine_stays(m)) break;
         if (end == JIT_END_BREAK) m->paused = true;

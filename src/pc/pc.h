@@ -9,7 +9,8 @@
 //     if (bus_requests(bus) & BUS_REQ_RESET) pc_reset(pc);
 //
 // Memory: RAM from 0 with holes at a0000 (VGA) and c0000-fffff (ROMs, shadowed by the host bridge);
-// the BIOS again at the top of 4 GiB; PCI's memory from e0000000 on (an ISA VGA's frame buffer there).
+// the BIOS again at the top of 4 GiB; PCI's memory from e0000000 on (there, an ISA VGA's frame
+// buffer).
 // PCI: 00.0 host bridge, 01.0 ISA bridge, 01.1 IDE, 01.3 power management, 02.0 VGA.
 #ifndef PC_PC_H
 #define PC_PC_H

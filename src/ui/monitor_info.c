@@ -15,6 +15,7 @@ INFO(registers) { UNUSED(); cpu_dump(mon->m->cpu, out, true); }
 INFO(tlb) { UNUSED(); cpu_dump_tlb(mon->m->cpu, out); }
 INFO(mem) { UNUSED(); cpu_dump_mem(mon->m->cpu, out); }
 INFO(jit) { UNUSED(); jit_info(mon->m->jit, out); }
+INFO(pci) { UNUSED(); pci_info(mon->m->pc->pci, out); }
 INFO(qtree) { UNUSED(); device_list(mon->m->bus, out); }
 
 INFO(status) {
@@ -38,11 +39,15 @@ INFO(cpus) {
             mon->m->cpu->halted ? " (halted)" : "");
 }
 
-static void info_disk(const char *name, const Disk *disk, bool removable, FILE *out) {
+typedef struct InfoTray { bool removable, locked, open; } InfoTray;
+
+static void info_disk(const char *name, const Disk *disk, InfoTray tray, FILE *out) {
     if (disk)
         fprintf(out, "%s: %s (raw%s)\n", name, disk_name(disk), disk_is_readonly(disk) ? ", read-only" : "");
     else fprintf(out, "%s: [not inserted]\n", name);
-    if (removable) fprintf(out, "    Removable device: not locked, tray closed\n");
+    if (tray.removable)
+        fprintf(out, "    Removable device: %slocked, tray %s\n", tray.locked ? "" : "not ",
+                tray.open ? "open" : "closed");
     if (disk) fprintf(out, "    Size:             %" PRIu64 " sectors\n", disk_sectors(disk));
 }
 
@@ -52,10 +57,14 @@ INFO(block) {
     Pc *pc = mon->m->pc;
     for (unsigned i = 0; i < 4; i++) {
         Disk *disk = ide_disk(pc->ide[i / 2], i % 2);
-        if (disk) info_disk(hd[i], disk, false, out);
+        if (disk) info_disk(hd[i], disk, (InfoTray){ 0 }, out);
+        Cd *cd = pc->cd[i];
+        if (!cd) continue;
+        info_disk(cd_name(cd), cd_disc(cd), (InfoTray){ true, cd_is_locked(cd), cd_is_open(cd) }, out);
     }
-    info_disk("floppy0", fdc_disk(pc->fdc, 0), true, out);
-    if (fdc_disk(pc->fdc, 1)) info_disk("floppy1", fdc_disk(pc->fdc, 1), true, out);
+    InfoTray floppy = { .removable = true };
+    info_disk("floppy0", fdc_disk(pc->fdc, 0), floppy, out);
+    if (fdc_disk(pc->fdc, 1)) info_disk("floppy1", fdc_disk(pc->fdc, 1), floppy, out);
 }
 
 // ---- the physical address space -----------------------------------------------------------------
@@ -89,48 +98,6 @@ INFO(mtree) {
     }
 }
 
-// ---- PCI ----------------------------------------------------------------------------------------
-
-enum { PCI_ADDRESS = 0xcf8, PCI_DATA = 0xcfc };
-
-// As a guest reads it: the address register is put back afterwards.
-static u32 pci_config(Bus *bus, u32 devfn, u32 reg) {
-    u32 kept = bus_in(bus, PCI_ADDRESS, 4);
-    bus_out(bus, PCI_ADDRESS, 4, 0x80000000u | devfn << 8 | reg);
-    u32 value = bus_in(bus, PCI_DATA, 4);
-    bus_out(bus, PCI_ADDRESS, 4, kept);
-    return value;
-}
-
-static const char *pci_class_name(u32 class_code) {
-    static const struct { u16 code; const char *name; } names[] = {
-        { 0x0101, "IDE controller" }, { 0x0200, "Ethernet controller" }, { 0x0300, "VGA controller" },
-        { 0x0600, "Host bridge" }, { 0x0601, "ISA bridge" }, { 0x0680, "Bridge" },
-        { 0x0c03, "USB controller" },
-    };
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++)
-        if (names[i].code == class_code >> 16) return names[i].name;
-    return "Function";
-}
-
-static void info_pci_function(Bus *bus, u32 devfn, FILE *out) {
-    u32 id = pci_config(bus, devfn, 0), irq = pci_config(bus, devfn, PCI_IRQ_LINE);
-    if ((id & 0xffff) == 0xffff) return;
-    fprintf(out, "  Bus  0, device %3u, function %u:\n    %s: PCI device %04x:%04x\n", devfn >> 3, devfn & 7,
-            pci_class_name(pci_config(bus, devfn, PCI_CLASS)), id & 0xffff, id >> 16);
-    if (irq >> 8 & 0xff) fprintf(out, "      IRQ %u, pin %c\n", irq & 0xff, 'A' + (irq >> 8 & 0xff) - 1);
-    for (u32 n = 0; n < 6; n++) {
-        u32 bar = pci_config(bus, devfn, PCI_BAR0 + 4 * n);
-        if (bar & PCI_BAR_IO) fprintf(out, "      BAR%u: I/O at 0x%04x\n", n, bar & ~3u);
-        else if (bar) fprintf(out, "      BAR%u: 32 bit memory at 0x%08x\n", n, bar & ~15u);
-    }
-}
-
-INFO(pci) {
-    UNUSED();
-    for (u32 devfn = 0; devfn < 256; devfn++) info_pci_function(mon->m->bus, devfn, out);
-}
-
 // ---- dispatch -----------------------------------------------------------------------------------
 
 const MonitorRow monitor_info_rows[] = {
@@ -143,8 +110,8 @@ const MonitorRow monitor_info_rows[] = {
     { "jit", "", "the translator's numbers", info_jit },
     { "irq", "", "interrupts so far", info_irq },
     { "block", "", "the drives", info_block },
-    { "pci", "", "the PCI bus", info_pci },
     { "mtree", "", "the physical address space", info_mtree },
+    { "pci", "", "the PCI functions", info_pci },
     { "qtree", "", "the names of all devices; info NAME shows one", info_qtree },
     { 0 },
 };

@@ -156,26 +156,53 @@ COMMAND(mouse_button) {
     kbd_mouse(mon->m->pc->kbd, 0, 0, 0, mon->mouse_buttons);
 }
 
-// ---- floppies -----------------------------------------------------------------------------------
+// ---- floppies and CDs ---------------------------------------------------------------------------
 
-// The number of a floppy drive by its name; -1: out has the message.
-static int monitor_floppy(const char *name, FILE *out) {
+typedef struct MonitorDrive {
+    Cd *cd;                    // NULL: a floppy drive
+    unsigned floppy;
+} MonitorDrive;
+
+// A drive for removable media by its name. False: out has the message.
+static bool monitor_drive(Monitor *mon, const char *name, MonitorDrive *drive, FILE *out) {
     static const char *const names[][2] = { { "floppy0", "fda" }, { "floppy1", "fdb" } };
-    for (int i = 0; i < 2; i++)
-        if (!strcmp(name, names[i][0]) || !strcmp(name, names[i][1])) return i;
+    Pc *pc = mon->m->pc;
+    *drive = (MonitorDrive){ 0 };
+    for (unsigned i = 0; i < 4 && !drive->cd; i++)
+        if (pc->cd[i] && (!strcmp(name, cd_name(pc->cd[i])) || !strcmp(name, "cdrom")))
+            drive->cd = pc->cd[i];
+    if (drive->cd) return true;
+    for (unsigned i = 0; i < 2; i++) {
+        drive->floppy = i;
+        if (!strcmp(name, names[i][0]) || !strcmp(name, names[i][1])) return true;
+    }
     if (!strncmp(name, "ide", 3) || (!strncmp(name, "hd", 2) && strlen(name) == 3))
         fprintf(out, "Error: Device '%s' is not removable\n", name);
-    else fprintf(out, "Error: Device '%s' not found (floppy0, floppy1)\n", name);
-    return -1;
+    else fprintf(out, "Error: Device '%s' not found (floppy0, floppy1, ide1-cd0)\n", name);
+    return false;
+}
+
+// A guest that has locked its drive is asked to give the disc out.
+static bool monitor_is_locked(const MonitorDrive *drive, FILE *out) {
+    if (!drive->cd || !cd_is_locked(drive->cd) || cd_is_open(drive->cd)) return false;
+    cd_press_eject(drive->cd);
+    fprintf(out, "Error: Device '%s' is locked and force was not specified, wait for tray to open "
+                 "and try again\n", cd_name(drive->cd));
+    return true;
+}
+
+static void monitor_take_out(Monitor *mon, const MonitorDrive *drive) {
+    disk_close(drive->cd ? cd_eject(drive->cd) : fdc_eject(mon->m->pc->fdc, drive->floppy));
 }
 
 COMMAND(eject) {
     char word[64];
-    bool any = monitor_word(&args, word, sizeof word);
-    if (any && !strcmp(word, "-f")) any = monitor_word(&args, word, sizeof word);
-    int drive = any ? monitor_floppy(word, out) : -1;
-    if (!any) fprintf(out, "eject: a device expected (floppy0, floppy1)\n");
-    if (drive >= 0) disk_close(fdc_eject(mon->m->pc->fdc, (unsigned)drive));
+    MonitorDrive drive;
+    bool any = monitor_word(&args, word, sizeof word), force = any && !strcmp(word, "-f");
+    if (force) any = monitor_word(&args, word, sizeof word);
+    if (!any) fprintf(out, "eject: a device expected (floppy0, floppy1, ide1-cd0)\n");
+    if (!any || !monitor_drive(mon, word, &drive, out)) return;
+    if (force || !monitor_is_locked(&drive, out)) monitor_take_out(mon, &drive);
 }
 
 // The last word of `change`: how the image is opened. False: out has the message.
@@ -191,19 +218,20 @@ static bool monitor_change_flags(const char *args, unsigned *flags, FILE *out) {
 
 COMMAND(change) {
     char device[64], path[MONITOR_LINE_BYTES], *message = NULL;
-    unsigned flags = DISK_FLOPPY | (mon->m->snapshot ? DISK_SNAPSHOT : 0);
+    MonitorDrive drive;
     if (!monitor_word(&args, device, sizeof device) || !monitor_word(&args, path, sizeof path)) {
         fprintf(out, "change: a device and an image expected\n");
         return;
     }
-    int drive = monitor_floppy(device, out);
-    if (drive < 0 || !monitor_change_flags(args, &flags, out)) return;
-    Fdc *fdc = mon->m->pc->fdc;
-    disk_close(fdc_eject(fdc, (unsigned)drive));       // first, for it may be the same file
+    if (!monitor_drive(mon, device, &drive, out)) return;
+    unsigned flags = drive.cd ? DISK_READONLY : DISK_FLOPPY | (mon->m->snapshot ? DISK_SNAPSHOT : 0);
+    if (!monitor_change_flags(args, &flags, out) || monitor_is_locked(&drive, out)) return;
+    monitor_take_out(mon, &drive);                     // first, for it may be the same file
     Disk *disk = disk_open(path, flags, &message);
     if (message) fprintf(out, "%s: %s\n", disk ? "Warning" : "Error", message);
     free(message);
-    if (disk) disk_close(fdc_insert(fdc, (unsigned)drive, disk));
+    if (!disk) return;
+    disk_close(drive.cd ? cd_insert(drive.cd, disk) : fdc_insert(mon->m->pc->fdc, drive.floppy, disk));
 }
 
 // ---- screen and log -----------------------------------------------------------------------------

@@ -970,6 +970,19 @@ static void ex_raise(Emit *e, const IrOp *op) {
     st_record(e, e->b, e->b->p - 1);
 }
 
+//     cmp $limit, a ; ja cold        cold: mov $exception, %r9d ; call raise
+static void ex_limit(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
+    Opd a = st_read_reg(e, 4, op->a, R9);
+    enc_alu_imm(e->b, 0, 7, a.rm, op->imm, 4);
+    fl_reset_host(e);
+    u8 *out = enc_jcc32(e->b, 7);
+    enc_patch32(out, e->cold.p);
+    enc_mov_imm(&e->cold, R9, ir_value(e->ir, op->b));
+    enc_patch32(enc_call32(&e->cold), e->t->raise);
+    st_record(e, &e->cold, e->cold.p - 1);
+}
+
 static void ex_count(Emit *e, const IrOp *op) {
     enc_rm(e->b, 0, 0x8d, R12, rm_mem(R12, -(i32)op->imm));        // lea: keeps flags
     e->charged += op->imm;
@@ -1027,6 +1040,7 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_JMPI: ex_indirect(e, op); break;
     case IR_LEAVE: ex_leave(e); break;
     case IR_RAISE: ex_raise(e, op); break;
+    case IR_LIMIT: ex_limit(e, op); break;
     case IR_COUNT: ex_count(e, op); break;
     case IR_POLL: ex_poll(e, op); break;
     default: panic("no code for IR op %s", ir_info[op->code].name);

@@ -89,7 +89,7 @@ void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a regi
 // ---- access.c --------------------------------------------------------------------------------------
 // The operand of an access: base and r8 (index or base). Never the CPU state.
 static inline bool ac_is_operand(Opd o) { return !o.is_imm && o.rm.mem && o.rm.reg != R14; }
-// Emits the check for `op` (LOAD STORE FPULD FPUST) at address a of `bytes` bytes. Afterwards r8/r9 are
+// Emits the check for `op` (LOAD STORE FPULD FPUST SIMDLD SIMDST) at address a of `bytes` bytes. Afterwards r8/r9 are
 // taken and rm addresses the data. Loads: the cold path comes back to the point after the check.
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);
 // Stores and read-modify-writes: after ac_store() the caller emits the instruction with rm, then

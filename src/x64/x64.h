@@ -12,8 +12,8 @@
 //     xmm0-7, MXCSR                 the guest's while sse_live is set; x87 registers (and MMX): the guest's
 //     rsp                           host stack, 16-byte aligned at block entry
 //
-// A block's code has a hot part and a cold part, in two areas of the code cache. What can fault has a restore record that says, for one host
-// pc, which guest instruction it belongs to and where the guest's flags are.
+// A block's code has a hot part and a cold part, in two areas of the code cache. What can fault has a restore
+// record that says, for one host pc, which guest instruction it belongs to and where the guest's flags are.
 #ifndef X64_X64_H
 #define X64_X64_H
 
@@ -51,7 +51,8 @@ typedef struct X64Target {
     const u8 *slow[2][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
     // After a failed limit test: r8d = offset. Out as above.
     const u8 *slow_offset[2][X64_SLOW_KINDS][6][X64_SIZES];
-    const u8 *group_fix;              // called: r8d offset of the lowest, r9d X64_GROUP_INFO: fills, or leaves the block
+    // called: r8d offset of the lowest, r9d X64_GROUP_INFO: fills, or leaves the block
+    const u8 *group_fix;
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *sse_load;               // called by blocks that use XMM registers when they are not live

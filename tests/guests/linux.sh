@@ -14,8 +14,12 @@ dir=${1:?usage: linux.sh DIR}
 mkdir -p "$dir"
 disk_need cpio cpio
 cd "$dir"
-kernel=$(apt-cache depends linux-image-686:i386 | sed -nE 's/.*Depends: (linux-image-[0-9.-]+-686):?.*/\1/p' | head -n 1)
-[ -n "$kernel" ] || { echo "linux.sh: apt-get knows no i386 kernel: dpkg --add-architecture i386 && apt-get update" >&2; exit 1; }
+kernel=$(apt-cache depends linux-image-686:i386 |
+    sed -nE 's/.*Depends: (linux-image-[0-9.-]+-686):?.*/\1/p' | head -n 1)
+if [ -z "$kernel" ]; then
+    echo "linux.sh: apt-get knows no i386 kernel: dpkg --add-architecture i386 && apt-get update" >&2
+    exit 1
+fi
 ls linux-image-*_i386.deb > /dev/null 2>&1 || apt-get -q download "$kernel-unsigned:i386"
 ls busybox-static_*_i386.deb > /dev/null 2>&1 || apt-get -q download busybox-static:i386
 rm -rf unpacked root

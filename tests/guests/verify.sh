@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # usage: verify.sh grub|memtest|linux DIR [EMULATOR]      EMULATOR: qemu-system-i386 by default
 #
-# Boots DIR/grub.img or DIR/memtest-serial.img with 16 MiB, or DIR/bzImage with 128 MiB, and waits until the serial port has said what
-# it should; prints one line. Exit status 0 or 1. TIMEOUT: seconds to wait, 60.
+# Boots DIR/grub.img or DIR/memtest-serial.img with 16 MiB, or DIR/bzImage with 128 MiB, and waits until
+# the serial port has said what it should; prints one line. Exit status 0 or 1. TIMEOUT: seconds to wait, 60.
 set -e
 guest=${1:?usage: verify.sh grub|memtest|linux DIR [EMULATOR]}
 dir=${2:?usage: verify.sh grub|memtest|linux DIR [EMULATOR]}
@@ -11,7 +11,7 @@ emulator=${3:-qemu-system-i386}
 case $guest in
 grub) image=$dir/grub.img expected='grub>' ;;
 memtest) image=$dir/memtest-serial.img expected='Memtest86+ v.*Pass *[0-9]*%' ;;
-linux) image= expected='init: all is well' ;;
+linux) image='' expected='init: all is well' ;;
 *) echo "$0: no guest is called $guest" >&2; exit 1 ;;
 esac
 log=$dir/$guest.serial.$$

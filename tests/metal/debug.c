@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Debug registers: execution breakpoints (faults, RF), data breakpoints on writes and accesses (traps),
-// lengths and overlaps, L and G, DR6's sticky bits, general detect, fixed bits.
-// SDM 3B 17.2 (17.2.1 to 17.2.5), 17.3.1.
+// Debug registers: execution breakpoints (faults, RF), data breakpoints on writes and accesses
+// (traps), lengths and overlaps, L and G, DR6's sticky bits, general detect, fixed bits. SDM
+// 3B 17.2 (17.2.1 to 17.2.5), 17.3.1.
 //   T=debug tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -37,7 +37,9 @@ static u32 get_dr6(void) {
 
 enum { EXECUTE = 0, WRITE = 1, ACCESS = 3 };
 // DR7 for breakpoint n: local enable, kind, length 1 2 4.
-static u32 arm(u32 n, u32 kind, u32 length) { return 1u << (2 * n) | (kind | (length - 1) << 2) << (16 + 4 * n); }
+static u32 arm(u32 n, u32 kind, u32 length) {
+    return 1u << (2 * n) | (kind | (length - 1) << 2) << (16 + 4 * n);
+}
 
 // (DR6 may show breakpoints that match without being enabled: none is left armed)
 static void off(void) {
@@ -55,11 +57,12 @@ static State run_with(const State *s, u32 dr7) {
     return o;
 }
 
-// ---- execution ------------------------------------------------------------------------------------------
+// ---- execution ----------------------------------------------------------------------------------
 LABEL(body_1);
 LABEL(body_2);
 LABEL(body_3);
-CODE(body, "inc %eax" AT(body_1) "mov $3, %ecx; 1:" AT(body_2) "inc %eax; loop 1b" AT(body_3) "nop");
+CODE(body,
+     "inc %eax" AT(body_1) "mov $3, %ecx; 1:" AT(body_2) "inc %eax; loop 1b" AT(body_3) "nop");
 static void run_execute(void) {
     for (u32 ring = 0; ring < 4; ring += 3)
         for (u32 n = 0; n < 4; n++) {
@@ -140,16 +143,21 @@ static void run_execute(void) {
     off();
 }
 
-// ---- data ---------------------------------------------------------------------------------------------------
+// ---- data ---------------------------------------------------------------------------------------
 #define DATA(D) \
-    D(load, "mov (%ebx), %eax", 4, ACCESS) D(load1, "mov 1(%ebx), %al", 1, ACCESS) \
-    D(store, "mov %eax, (%ebx)", 4, WRITE) D(store1, "mov %al, 3(%ebx)", 1, WRITE) \
-    D(rmw, "addl %eax, (%ebx)", 4, WRITE) D(xchg, "xchg %eax, (%ebx)", 4, WRITE) \
-    D(cmp, "cmpl $0, (%ebx)", 4, ACCESS) D(bts, "btsl $3, (%ebx)", 4, WRITE) D(inc, "incb (%ebx)", 1, WRITE) \
-    D(movs_to, "movsl", 4, WRITE) D(stos, "stosl", 4, WRITE) D(lods, "lodsl", 4, ACCESS) \
-    D(push_mem, "push (%ebx)", 4, ACCESS) D(pop_mem, "push %eax; pop (%ebx)", 4, WRITE) \
-    D(fstp, "fstps (%ebx)", 4, WRITE) D(fld, "flds (%ebx)", 4, ACCESS) D(fst8, "fstpl -4(%ebx)", 8, WRITE) \
-    D(setz, "setz (%ebx)", 1, WRITE) D(sgdt, "sgdt -2(%ebx)", 6, WRITE) D(call_mem, "call *(%ebx); 1:", 4, ACCESS)
+    D(load, "mov (%ebx), %eax", 4, ACCESS) \
+    D(load1, "mov 1(%ebx), %al", 1, ACCESS) D(store, "mov %eax, (%ebx)", 4, WRITE) \
+        D(store1, "mov %al, 3(%ebx)", 1, WRITE) D(rmw, "addl %eax, (%ebx)", 4, WRITE) \
+            D(xchg, "xchg %eax, (%ebx)", 4, WRITE) D(cmp, "cmpl $0, (%ebx)", 4, ACCESS) \
+                D(bts, "btsl $3, (%ebx)", 4, WRITE) D(inc, "incb (%ebx)", 1, WRITE) \
+                    D(movs_to, "movsl", 4, WRITE) D(stos, "stosl", 4, WRITE) \
+                        D(lods, "lodsl", 4, ACCESS) D(push_mem, "push (%ebx)", 4, ACCESS) \
+                            D(pop_mem, "push %eax; pop (%ebx)", 4, WRITE) \
+                                D(fstp, "fstps (%ebx)", 4, WRITE) D(fld, "flds (%ebx)", 4, ACCESS) \
+                                    D(fst8, "fstpl -4(%ebx)", 8, WRITE) \
+                                        D(setz, "setz (%ebx)", 1, WRITE) \
+                                            D(sgdt, "sgdt -2(%ebx)", 6, WRITE) \
+                                                D(call_mem, "call *(%ebx); 1:", 4, ACCESS)
 #define D(name, text, bytes, kind) ICODE(d_##name, "", text);
 DATA(D)
 #undef D
@@ -175,7 +183,8 @@ static void run_data(void) {
     for (u32 i = 0; i < COUNT(data); i++)
         for (u32 kind = WRITE; kind <= ACCESS; kind += 2)
             for (u32 ring = 0; ring < 4; ring += 3) {
-                test("debug/data/%s/armed for %s/ring%u", data[i].name, kind == WRITE ? "writes" : "all", ring);
+                test("debug/data/%s/armed for %s/ring%u", data[i].name,
+                     kind == WRITE ? "writes" : "all", ring);
                 rt_reset();
                 State s = data_state(data[i].code, ring);
                 State plain = run(&s);
@@ -283,7 +292,7 @@ static void run_lengths(void) {
     off();
 }
 
-// ---- registers ----------------------------------------------------------------------------------------------
+// ---- registers ----------------------------------------------------------------------------------
 ICODE(read_dr0, "", "mov %dr0, %eax");
 ICODE(write_dr7, "", "mov %eax, %dr7");
 static void run_registers(void) {

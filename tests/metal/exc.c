@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every exception that an instruction can cause, from ring 0 and ring 3: vector, error code, saved
-// CS:EIP and EFLAGS, registers untouched; RF in the image (1 for faults, 0 for traps); the IDT's own
-// errors; double faults.
-// SDM 3A 6.5, 6.8, 6.13, 6.15 (interrupt 8), 17.3.1.1 (RF).
+// CS:EIP and EFLAGS, registers untouched; RF in the image (1 for faults, 0 for traps); the IDT's
+// own errors; double faults. SDM 3A 6.5, 6.8, 6.13, 6.15 (interrupt 8), 17.3.1.1 (RF).
 //   tests/metal/run.sh build/glassbox qemu-system-i386 bochs    (T=exc: this one only)
 #include "rt.h"
 
@@ -46,7 +45,7 @@ ICODE(ac_push, "", "push %eax");
 ICODE(ac_rmw, "", "addl %eax, 3(%ebx)");
 ICODE(ac_fld, "", "fldl 4(%ebx)");
 
-// ---- circumstances ----------------------------------------------------------------------------------
+// ---- circumstances ------------------------------------------------------------------------------
 static void none(State *s) { (void)s; }
 static void zero_ecx(State *s) { s->ecx = 0; }
 static void zero_cl(State *s) { s->ecx = 0xc0c1c200; }
@@ -117,7 +116,8 @@ static void misaligned_stack(State *s) {
 }
 static void smaller_stack(State *s) {
     u32 selector = 0x40 | (s->cs & 3);
-    gdt_set(0x40, descriptor(0, 0xfffff - 1, D_DATA | D_32 | D_G | D_ACCESSED | (s->cs & 3 ? 0x60 : 0)));
+    gdt_set(0x40,
+            descriptor(0, 0xfffff - 1, D_DATA | D_32 | D_G | D_ACCESSED | (s->cs & 3 ? 0x60 : 0)));
     s->ss = selector;
 }
 static void gate_closed(State *s) {
@@ -126,7 +126,7 @@ static void gate_closed(State *s) {
     idt[0x32] |= (u64)0x6000 << 32;
 }
 
-// ---- table ----------------------------------------------------------------------------------------------
+// ---- table --------------------------------------------------------------------------------------
 enum { RING0 = 1, RING3 = 2, BOTH = 3, TRAP = 4 };
 typedef struct Case {
     const char *name;
@@ -197,7 +197,7 @@ static void run_case(const Case *c, unsigned ring) {
     expect_bits("eflags", o.eflags, c->how & TRAP ? 0 : F_RF, F_RF);
 }
 
-// ---- no exception where there is none ------------------------------------------------------------------
+// ---- no exception where there is none -----------------------------------------------------------
 static const struct {
     const char *name;
     const u8 *code;
@@ -239,7 +239,7 @@ static void run_no_ac(void) {
     }
 }
 
-// ---- an exception while one is delivered ------------------------------------------------------------
+// ---- an exception while one is delivered --------------------------------------------------------
 static void close_gate(u32 vector) { idt[vector] &= ~((u64)0x8000 << 32); }
 
 typedef struct Second {

@@ -1,15 +1,44 @@
 // SPDX-License-Identifier: MIT
-// EFLAGS at a fault: an instruction sets flags, the next one faults; the image pushed must hold them
-// exactly (they may still be pending in the emulator). Defined flags are computed here from the
-// manual's words; undefined ones must be what PUSHF shows in the same place. Ways to leave: load,
-// store, read-modify-write, #DE, #UD, INT3, a jump to a missing page, a call whose push fails.
-// SDM 1 3.4.3.1; SDM 2, each instruction's "Flags Affected"; SDM 3A 6.12.1.
+// EFLAGS at a fault: an instruction sets flags, the next one faults; the image pushed must hold
+// them exactly (they may still be pending in the emulator). Defined flags are computed here from
+// the manual's words; undefined ones must be what PUSHF shows in the same place. Ways to leave:
+// load, store, read-modify-write, #DE, #UD, INT3, a jump to a missing page, a call whose push
+// fails. SDM 1 3.4.3.1; SDM 2, each instruction's "Flags Affected"; SDM 3A 6.12.1.
 //   T=flags tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
 typedef enum Kind {
-    ADD, ADC, SUB, SBB, LOGIC_AND, LOGIC_OR, LOGIC_XOR, INC, DEC, NEG, NONE, SHL, SHR, SAR, ROL, ROR, RCL, RCR,
-    SHLD, SHRD, MUL, IMUL, BT, BSF, CMC, STC, CLC, SAHF, ADD_INC, SUB_DEC, ADD_ADC
+    ADD,
+    ADC,
+    SUB,
+    SBB,
+    LOGIC_AND,
+    LOGIC_OR,
+    LOGIC_XOR,
+    INC,
+    DEC,
+    NEG,
+    NONE,
+    SHL,
+    SHR,
+    SAR,
+    ROL,
+    ROR,
+    RCL,
+    RCR,
+    SHLD,
+    SHRD,
+    MUL,
+    IMUL,
+    BT,
+    BSF,
+    CMC,
+    STC,
+    CLC,
+    SAHF,
+    ADD_INC,
+    SUB_DEC,
+    ADD_ADC
 } Kind;
 
 // EAX op EDX; counts in CL
@@ -46,11 +75,14 @@ typedef enum Kind {
     W(name, text, int3, "int3") W(name, text, jump, "jmp *%ebx") W(name, text, call, "call *%edi")
 #define WAY_CODE(name, text, way, leave) ICODE(c_##name##_##way, text, leave);
 #define WAY_ROW(name, text, way, leave) c_##name##_##way,
-#define O(name, text, kind, size) CODE(c_##name, text "\npushf; pop %edi"); WAYS(WAY_CODE, name, text)
+#define O(name, text, kind, size) \
+    CODE(c_##name, text "\npushf; pop %edi"); \
+    WAYS(WAY_CODE, name, text)
 OPS(O)
 #undef O
 enum { LOAD, STORE, READ_WRITE, DIVIDE, UNDEFINED, TRAP, JUMP, CALL, WAY_COUNT };
-static const char *const ways[WAY_COUNT] = { "load", "store", "rmw", "div", "ud2", "int3", "jump", "call" };
+static const char *const ways[WAY_COUNT] = { "load", "store", "rmw",  "div",
+                                             "ud2",  "int3",  "jump", "call" };
 static const u8 vectors[WAY_COUNT] = { V_PF, V_PF, V_PF, V_DE, V_UD, V_BP, V_PF, V_PF };
 typedef struct Op {
     const char *name;
@@ -65,7 +97,7 @@ static const Op ops[] = {
 #undef O
 };
 
-// ---- the manual's words ---------------------------------------------------------------------------------
+// ---- the manual's words -------------------------------------------------------------------------
 typedef struct Flags { u32 value, defined; } Flags;
 
 static u32 sign_bit(u32 size) { return 1u << (size * 8 - 1); }
@@ -135,7 +167,9 @@ static Flags product(Kind kind, u32 a, u32 b, u32 size) {
     return (Flags){ wide ? F_CF | F_OF : 0, F_CF | F_OF };
 }
 
-static Flags keep_cf(Flags f, u32 old) { return (Flags){ (f.value & ~F_CF) | (old & F_CF), F_ARITH }; }
+static Flags keep_cf(Flags f, u32 old) {
+    return (Flags){ (f.value & ~F_CF) | (old & F_CF), F_ARITH };
+}
 
 static Flags reference(const Op *o, u32 a, u32 b, u32 count, u32 old) {
     u32 n = o->size, cf = old & F_CF;
@@ -168,7 +202,7 @@ static Flags reference(const Op *o, u32 a, u32 b, u32 count, u32 old) {
     }
 }
 
-// ---- runs -------------------------------------------------------------------------------------------------
+// ---- runs ---------------------------------------------------------------------------------------
 static State start(const Op *o, const u8 *code, const u32 *input, u32 flags) {
     State s = user_state(code);
     (void)o;

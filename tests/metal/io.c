@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What IOPL, the I/O permission bitmap and CPL 0 guard: IN, OUT, INS, OUTS by bitmap; CLI, STI, POPF;
-// instructions for ring 0 only.
-// SDM 1 18.5 (I/O protection); SDM 2 CLI, STI, POPF; SDM 3A 5.9.
+// What IOPL, the I/O permission bitmap and CPL 0 guard: IN, OUT, INS, OUTS by bitmap; CLI, STI,
+// POPF; instructions for ring 0 only. SDM 1 18.5 (I/O protection); SDM 2 CLI, STI, POPF; SDM
+// 3A 5.9.
 //   T=io tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -20,8 +20,8 @@ ICODE(ins8, "", "insb");
 typedef struct Row { const char *name; const u8 *code, *at; u32 bytes; } Row;
 #define R(name, bytes) { #name, name, name##_at, bytes }
 static const Row rows[] = {
-    R(in8, 1), R(in16, 2), R(in32, 4), R(out8, 1), R(out16, 2), R(out32, 4), R(out8_imm, 1), R(outs8, 1),
-    R(rep_outs8, 1), R(ins8, 1),
+    R(in8, 1),   R(in16, 2),     R(in32, 4),  R(out8, 1),      R(out16, 2),
+    R(out32, 4), R(out8_imm, 1), R(outs8, 1), R(rep_outs8, 1), R(ins8, 1),
 };
 
 static void allow(u32 port, u32 count) {
@@ -130,7 +130,7 @@ static void run_order(void) {
     expect("cr2", o.cr2, win(0));
 }
 
-// ---- IF ---------------------------------------------------------------------------------------------------
+// ---- IF -----------------------------------------------------------------------------------------
 ICODE(cli, "", "cli");
 ICODE(sti, "", "sti");
 ICODE(popf_eax, "push %eax", "popf");
@@ -159,7 +159,8 @@ static void run_popf(void) {
         for (u32 ring = 0; ring < 4; ring += 3)
             for (u32 iopl = 0; iopl < 4; iopl += 3)
                 for (u32 set = 0; set < 2; set++) {
-                    test("io/popf%s/ring%u/IOPL %u/%s", small ? "w" : "", ring, iopl, set ? "set" : "clear");
+                    test("io/popf%s/ring%u/IOPL %u/%s", small ? "w" : "", ring, iopl,
+                         set ? "set" : "clear");
                     rt_reset();
                     State s = ring_state(ring, small ? popfw_eax : popf_eax);
                     u32 old = iopl << 12 | (set ? 0 : F_ARITH | F_IF | F_DF | F_AC | F_ID);
@@ -172,11 +173,12 @@ static void run_popf(void) {
                     if (small) mask &= 0xffff;
                     expect_exit(&o);
                     expect("eflags", o.eflags, F_ONE | (old & ~mask) | (s.eax & mask));
-                    // NT would turn the runtime's next IRET into a task switch: its INT has cleared it
+                    // NT would turn the runtime's next IRET into a task switch: its INT has cleared
+                    // it
                 }
 }
 
-// ---- ring 0 only ------------------------------------------------------------------------------------------
+// ---- ring 0 only --------------------------------------------------------------------------------
 #define PRIVILEGED(P) \
     P(hlt, "hlt") P(clts, "clts") P(lgdt, "lgdt (%ebx)") P(lidt, "lidt (%ebx)") P(lldt, "lldt %ax") \
     P(ltr, "ltr %ax") P(lmsw, "lmsw %ax") P(mov_to_cr0, "mov %eax, %cr0") P(mov_from_cr0, "mov %cr0, %eax") \

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Interrupts of a device (the PIT's channel 0 through the PIC): when they are taken and when not. STI's
-// shadow, POPF and IRET that set IF, HLT, CLI, between the iterations of REP, in every ring and in V86;
-// the frame and EFLAGS are exact.
-// SDM 3A 6.8.1, 6.8.3; SDM 2 STI, HLT, REP.
+// Interrupts of a device (the PIT's channel 0 through the PIC): when they are taken and when not.
+// STI's shadow, POPF and IRET that set IF, HLT, CLI, between the iterations of REP, in every ring
+// and in V86; the frame and EFLAGS are exact. SDM 3A 6.8.1, 6.8.3; SDM 2 STI, HLT, REP.
 //   T=irq tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
 #define VECTOR 0x20u
 
 static void pic_setup(void) {
-    static const struct { u8 port, value; } words[] = {
-        { 0x20, 0x11 }, { 0xa0, 0x11 }, { 0x21, 0x20 }, { 0xa1, 0x28 }, { 0x21, 4 }, { 0xa1, 2 }, { 0x21, 1 },
-        { 0xa1, 1 }, { 0x21, 0xfe }, { 0xa1, 0xff },
+    static const struct { u8 port, value;
+    } words[] = {
+        { 0x20, 0x11 }, { 0xa0, 0x11 }, { 0x21, 0x20 }, { 0xa1, 0x28 }, { 0x21, 4 },
+        { 0xa1, 2 },    { 0x21, 1 },    { 0xa1, 1 },    { 0x21, 0xfe }, { 0xa1, 0xff },
     };
     for (u32 i = 0; i < COUNT(words); i++) outb(words[i].port, words[i].value);
 }
@@ -46,7 +46,7 @@ static State run_waiting(const State *s) {
     return o;
 }
 
-// ---- where it comes ----------------------------------------------------------------------------------------
+// ---- where it comes -----------------------------------------------------------------------------
 LABEL(sti_nop_1);
 CODE(sti_nop, "sti; nop" AT(sti_nop_1) "nop");
 LABEL(sti_inc_1);
@@ -119,7 +119,25 @@ static void run_places(void) {
     expect_irq(&o, REAL_OFF(v_sti_1));
 }
 
-// ---- time -------------------------------------------------------------------------------------------------
+// Unmasking at the PIC: the interrupt may come right after OUT or later, but not behind MOV SS.
+LABEL(shadow_1);
+CODE(shadow, "out %al, $0x21; mov %ecx, %ss" AT(shadow_1) "nop; nop; nop; nop");
+static void run_shadow(void) {
+    test("irq/not between mov ss and the next instruction");
+    for (u32 i = 0; i < 20; i++) {
+        State s = kernel_state(shadow);
+        s.eax = 0xfe;
+        s.ecx = KDS;
+        s.eflags |= F_IF;
+        outb(0x21, 0xff);
+        State o = run_waiting(&s);
+        if (o.vector != VECTOR) expect_exit(&o);
+        expect("between", o.eip == ADDR(shadow_1), 0);
+    }
+    outb(0x21, 0xfe);
+}
+
+// ---- time ---------------------------------------------------------------------------------------
 CODE(wait_hlt, "sti; 1: hlt; jmp 1b");
 CODE(count_up, "1: inc %eax; adc $0, %edx; jmp 1b");
 ICODE(copy, "", "rep movsb");
@@ -214,13 +232,39 @@ static void run_stepping(void) {
     expect_irq(&o, s.eip);
 }
 
+// An x87 exception with CR0.NE clear goes out by FERR# and comes back as IRQ 13, with the next
+// waiting x87 instruction at the latest. Writing port f0 lets that instruction go on.
+CODE(ferr, "fld1; fldz; fdivrp; fwait; nop; nop; nop; nop");
+static void run_ferr(void) {
+    static const u16 control = 0x37b;
+    test("irq/x87 error with NE clear is IRQ 13");
+    rt_reset();
+    set_cr0(get_cr0() & ~CR0_NE);
+    outb(0x21, 0xfb);
+    outb(0xa1, 0xdf);
+    __asm__ volatile("fninit; fldcw %0" :: "m"(control));
+    State s = kernel_state(ferr);
+    s.eflags |= F_IF;
+    State o = run(&s);
+    outb(0xf0, 0);
+    __asm__ volatile("fnclex; fninit");
+    outb(0xa0, 0x20);
+    outb(0x20, 0x20);
+    outb(0xa1, 0xff);
+    outb(0x21, 0xfe);
+    expect("vector", o.vector, 0x2d);
+    expect("eip inside", o.eip > ADDR(ferr) && o.eip < ADDR(ferr_end), 1);
+}
+
 void test_main(void) {
     rt_reset();
     pic_setup();
     quiet();
     run_places();
+    run_shadow();
     run_time();
     run_real_mode();
     run_stepping();
+    run_ferr();
     rt_reset();
 }

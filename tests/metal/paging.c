@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Paging: rights by U/S and R/W of both levels, CR0.WP, error codes, accessed and dirty bits, 4 MiB
-// pages, global pages, INVLPG and CR3, tables changed with and without invalidation, accesses over two
-// pages, fetches, read-modify-write as a write, page tables reached through themselves.
-// SDM 3A 4.3, 4.6, 4.7, 4.8, 4.10 (what may be cached and must not be).
+// pages, global pages, INVLPG and CR3, tables changed with and without invalidation, accesses over
+// two pages, fetches, read-modify-write as a write, page tables reached through themselves. SDM
+// 3A 4.3, 4.6, 4.7, 4.8, 4.10 (what may be cached and must not be).
 //   T=paging tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -15,13 +15,16 @@ ICODE(cmpx, "", "cmpxchg %ecx, (%ebx)");
 CODE(load_store, "mov (%ebx), %eax; mov page_win, %eax; mov %ecx, (%ebx)");
 CODE(self_map, "mov (%ebx), %edx; mov %eax, (%edi); invlpg (%ebx); mov (%ebx), %ecx");
 CODE(alias, "mov %eax, (%ebx); mov (%esi), %ecx; incl (%esi); mov (%ebx), %edx");
-CODE(paging_off, "mov %cr0, %eax; and $0x7fffffff, %eax; mov %eax, %cr0; mov (%ebx), %ecx; or $0x80000000, %eax;"
-                 "mov %eax, %cr0");
+CODE(
+    paging_off,
+    "mov %cr0, %eax; and $0x7fffffff, %eax; mov %eax, %cr0; mov (%ebx), %ecx; or $0x80000000, %eax;"
+    "mov %eax, %cr0");
 
-// ---- rights -----------------------------------------------------------------------------------------------
+// ---- rights -------------------------------------------------------------------------------------
 static void run_rights_one(u32 pde, u32 pte, u32 ring, u32 wp, u32 write) {
-    test("paging/rights/pde %s%s/pte %s%s/ring%u/WP %u/%s", pde & 4 ? "u" : "s", pde & 2 ? "w" : "r",
-         pte & 4 ? "u" : "s", pte & 2 ? "w" : "r", ring, wp, write ? "write" : "read");
+    test("paging/rights/pde %s%s/pte %s%s/ring%u/WP %u/%s", pde & 4 ? "u" : "s",
+         pde & 2 ? "w" : "r", pte & 4 ? "u" : "s", pte & 2 ? "w" : "r", ring, wp,
+         write ? "write" : "read");
     set_cr0((get_cr0() & ~CR0_WP) | (wp ? CR0_WP : 0));
     page_dir[1] = ADDR(page_win) | PTE_P | pde;
     page_win[0] = ADDR(win_phys(0)) | PTE_P | pte;
@@ -36,7 +39,8 @@ static void run_rights_one(u32 pde, u32 pte, u32 ring, u32 wp, u32 write) {
         expect_exit(&o);
         if (!write) expect("eax", o.eax, before);
     } else {
-        expect_fault(&o, &s, V_PF, 1 | (write ? 2 : 0) | (ring ? 4 : 0), ADDR(write ? store_at : load_at));
+        expect_fault(&o, &s, V_PF, 1 | (write ? 2 : 0) | (ring ? 4 : 0),
+                     ADDR(write ? store_at : load_at));
         expect("cr2", o.cr2, win(0) + 8);
     }
     expect("memory", *(u32 *)(win_phys(0) + 8), right && write ? s.eax : before);
@@ -45,11 +49,12 @@ static void run_rights_one(u32 pde, u32 pte, u32 ring, u32 wp, u32 write) {
 
 static void run_rights(void) {
     rt_reset();
-    for (u32 k = 0; k < 128; k++) run_rights_one(k & 6, k >> 2 & 6, k & 1 ? 3 : 0, k >> 5 & 1, k >> 6);
+    for (u32 k = 0; k < 128; k++)
+        run_rights_one(k & 6, k >> 2 & 6, k & 1 ? 3 : 0, k >> 5 & 1, k >> 6);
     rt_reset();
 }
 
-// ---- accessed and dirty -----------------------------------------------------------------------------------
+// ---- accessed and dirty -------------------------------------------------------------------------
 static void clear_ad(void) {
     page_dir[1] &= ~(PTE_A | PTE_D);
     page_win[0] &= ~(PTE_A | PTE_D);
@@ -58,9 +63,13 @@ static void clear_ad(void) {
 }
 
 static void run_bits(void) {
-    static const struct { const char *name; const u8 *code; u32 bits; } rows[] = {
-        { "load", load, PTE_A }, { "store", store, PTE_A | PTE_D }, { "read-modify-write", rmw, PTE_A | PTE_D },
-        { "jump", jump, PTE_A }, { "cmpxchg that stores nothing new", cmpx, PTE_A | PTE_D },
+    static const struct { const char *name; const u8 *code; u32 bits;
+    } rows[] = {
+        { "load", load, PTE_A },
+        { "store", store, PTE_A | PTE_D },
+        { "read-modify-write", rmw, PTE_A | PTE_D },
+        { "jump", jump, PTE_A },
+        { "cmpxchg that stores nothing new", cmpx, PTE_A | PTE_D },
     };
     for (u32 i = 0; i < COUNT(rows); i++) {
         test("paging/bits/%s", rows[i].name);
@@ -119,7 +128,7 @@ static void run_bits(void) {
     expect("second pte's D", page_win[1] & PTE_D, 0);
 }
 
-// ---- errors ------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------
 static void run_errors(void) {
     static const struct { const char *name; const u8 *code, *at; u32 bits; } rows[] = {
         { "read-modify-write counts as a write", rmw, rmw_at, 2 },
@@ -182,7 +191,7 @@ static void run_errors(void) {
     expect("eax", o.eax, 0x44 << 24 | 0x77 << 16 | 0x2211);
 }
 
-// ---- 4 MiB pages --------------------------------------------------------------------------------------------
+// ---- 4 MiB pages --------------------------------------------------------------------------------
 static void run_large(void) {
     if (!(cpu_features() & 1 << 3)) {
         test("paging/4 MiB");
@@ -208,7 +217,8 @@ static void run_large(void) {
     expect("memory", *(u32 *)(win_phys(0) + 4), s.eax);
     expect("pde", page_dir[2] & (PTE_A | PTE_D), PTE_A | PTE_D);
     for (u32 k = 0; k < 8; k++) {
-        test("paging/4 MiB/rights/%s%s/%s", k & 2 ? "u" : "s", k & 1 ? "w" : "r", k & 4 ? "write" : "read");
+        test("paging/4 MiB/rights/%s%s/%s", k & 2 ? "u" : "s", k & 1 ? "w" : "r",
+             k & 4 ? "write" : "read");
         page_dir[2] = PTE_P | PTE_PS | (k & 1 ? PTE_W : 0) | (k & 2 ? PTE_U : 0);
         flush_tlb();
         s = user_state(k & 4 ? store : load);
@@ -238,10 +248,11 @@ static void run_large(void) {
     rt_reset();
 }
 
-// ---- what may stay in the TLB, and what must not --------------------------------------------------------------
+// ---- what may stay in the TLB, and what must not ------------------------------------------------
 // Each changes the mapping of the window's page 0 to page 4's memory in another way.
 static void run_invalidate(void) {
-    static const char *const how[] = { "INVLPG", "MOV CR3", "CR0.PG off and on", "CR4.PGE changed", "task switch" };
+    static const char *const how[] = { "INVLPG", "MOV CR3", "CR0.PG off and on", "CR4.PGE changed",
+                                       "task switch" };
     for (u32 i = 0; i < 4; i++) {
         if (i == 3 && !(cpu_features() & 1 << 13)) continue;
         test("paging/invalidate/%s", how[i]);
@@ -345,12 +356,13 @@ static void run_global(void) {
     page_win[0] = ADDR(win_phys(4)) | PTE_ALL | PTE_G;
     flush_tlb();
     State o = run(&s);
-    expect("after", o.eax, 0x11111111);          // every processor with PGE does, though it need not
+    expect("after", o.eax, 0x11111111); // every processor with PGE does, though it need not
     rt_reset();
 }
 
-// ---- the tables themselves -------------------------------------------------------------------------------
-// The directory as a page table: the tables appear in the address space, stores to them count as stores.
+// ---- the tables themselves ----------------------------------------------------------------------
+// The directory as a page table: the tables appear in the address space, stores to them count as
+// stores.
 static void run_recursive(void) {
     test("paging/recursive/a store through the self-map changes a mapping");
     rt_reset();
@@ -370,7 +382,8 @@ static void run_recursive(void) {
     rt_reset();
 }
 
-// Tables are read through the walk even when the processor has just written them by another address.
+// Tables are read through the walk even when the processor has just written them by another
+// address.
 static void run_alias(void) {
     test("paging/alias/two addresses of one page");
     rt_reset();

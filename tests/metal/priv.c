@@ -20,7 +20,7 @@ static u8 stack1[1024] __attribute__((aligned(16)));
 static u32 top1(void) { return ADDR(stack1) + sizeof stack1; }
 static u32 top0(void) { return tss.esp0; }
 
-CODE(target, "");                            // where gates and far jumps lead: the runtime's INT 30h
+CODE(target, ""); // where gates and far jumps lead: the runtime's INT 30h
 ICODE(call_gate, "", "lcall $0x40, $0x12345678");
 ICODE(call_gate_rpl3, "", "lcall $0x43, $0x12345678");
 ICODE(jump_gate, "", "ljmp $0x40, $0x12345678");
@@ -47,7 +47,7 @@ static void prepare(void) {
     tss.ss1 = S1 | 1;
 }
 
-// ---- call gates that work -----------------------------------------------------------------------------
+// ---- call gates that work -----------------------------------------------------------------------
 static void run_gate32(u32 params) {
     test("priv/call gate 32/3 to 0/%u parameters", params);
     prepare();
@@ -106,9 +106,12 @@ static void run_gate16(u32 params) {
 
 // Same privilege, and conforming code: no stack switch.
 static void run_gate_same(void) {
-    static const struct { const char *name; u32 ring, access, cs; } to[] = {
-        { "0 to 0", 0, FLAT_CODE, X }, { "3 to 3", 3, FLAT_CODE | DPL(3), X | 3 },
-        { "3 to conforming 0", 3, FLAT_CODE | 4, X | 3 }, { "0 to conforming 0", 0, FLAT_CODE | 4, X },
+    static const struct { const char *name; u32 ring, access, cs;
+    } to[] = {
+        { "0 to 0", 0, FLAT_CODE, X },
+        { "3 to 3", 3, FLAT_CODE | DPL(3), X | 3 },
+        { "3 to conforming 0", 3, FLAT_CODE | 4, X | 3 },
+        { "0 to conforming 0", 0, FLAT_CODE | 4, X },
     };
     for (u32 i = 0; i < COUNT(to); i++)
         for (u32 jump = 0; jump < 2; jump++) {
@@ -128,7 +131,7 @@ static void run_gate_same(void) {
         }
 }
 
-// ---- call gates that do not ------------------------------------------------------------------------------
+// ---- call gates that do not ---------------------------------------------------------------------
 typedef struct Refusal {
     const char *name;
     const u8 *code, *at;
@@ -138,17 +141,20 @@ typedef struct Refusal {
 #define BY(code) code, code##_at
 static const Refusal refusals[] = {
     { "gate dpl 0 from ring 3", BY(call_gate), 3, D_CALL32, X, FLAT_CODE, V_GP, GATE },
-    { "gate dpl 2, rpl 3, from ring 0", BY(call_gate_rpl3), 0, D_CALL32 | DPL(2), X, FLAT_CODE, V_GP, GATE },
+    { "gate dpl 2, rpl 3, from ring 0", BY(call_gate_rpl3), 0, D_CALL32 | DPL(2), X, FLAT_CODE,
+      V_GP, GATE },
     { "gate not present", BY(call_gate), 3, (D_CALL32 & ~0x80) | DPL(3), X, FLAT_CODE, V_NP, GATE },
     { "gate not present and dpl 0", BY(call_gate), 3, D_CALL32 & ~0x80, X, FLAT_CODE, V_GP, GATE },
     { "target null", BY(call_gate), 3, D_CALL32 | DPL(3), 0, FLAT_CODE, V_GP, 0 },
     { "target beyond the GDT", BY(call_gate), 3, D_CALL32 | DPL(3), 0x200, FLAT_CODE, V_GP, 0x200 },
     { "target is data", BY(call_gate), 3, D_CALL32 | DPL(3), X, FLAT_DATA, V_GP, X },
     { "target is a TSS", BY(call_gate), 3, D_CALL32 | DPL(3), X, D_TSS32, V_GP, X },
-    { "target dpl 3 from ring 0", BY(call_gate), 0, D_CALL32 | DPL(3), X, FLAT_CODE | DPL(3), V_GP, X },
+    { "target dpl 3 from ring 0", BY(call_gate), 0, D_CALL32 | DPL(3), X, FLAT_CODE | DPL(3), V_GP,
+      X },
     { "target not present", BY(call_gate), 3, D_CALL32 | DPL(3), X, FLAT_CODE & ~0x80, V_NP, X },
     { "jump to an inner ring", BY(jump_gate), 3, D_CALL32 | DPL(3), X, FLAT_CODE, V_GP, X },
-    { "jump, gate not present", BY(jump_gate), 3, (D_CALL32 & ~0x80) | DPL(3), X, FLAT_CODE, V_NP, GATE },
+    { "jump, gate not present", BY(jump_gate), 3, (D_CALL32 & ~0x80) | DPL(3), X, FLAT_CODE, V_NP,
+      GATE },
     { "call null", BY(call_null), 3, 0, 0, 0, V_GP, 0 },
     { "interrupt gate in the GDT", BY(call_gate), 0, D_INT32, X, FLAT_CODE, V_GP, GATE },
 };
@@ -174,7 +180,10 @@ static void run_refusals(void) {
 // The inner stack that a gate to ring 1 needs: CALL and INT report it with the same words, except
 // that an exception's error code has EXT.
 static void run_inner_stack(void) {
-    static const struct { const char *name; u32 selector, access, limit, esp, vector, error; } bad[] = {
+    static const struct {
+        const char *name;
+        u32 selector, access, limit, esp, vector, error;
+    } bad[] = {
         { "null", 0, 0, 0, 0, V_TS, 0 },
         { "null with rpl 1", 1, 0, 0, 0, V_TS, 0 },
         { "beyond the GDT", 0x201, 0, 0, 0, V_TS, 0x200 },
@@ -205,8 +214,11 @@ static void run_inner_stack(void) {
 ICODE(undefined, "", "ud2");
 
 static void run_short_tss(void) {
-    static const struct { const char *name; u32 limit, ring, fault; } sizes[] = {
-        { "ring 1, limit 10h", 0x10, 1, 1 }, { "ring 1, limit 0fh", 0x0f, 1, 1 }, { "ring 1, limit 13h", 0x13, 1, 0 },
+    static const struct { const char *name; u32 limit, ring, fault;
+    } sizes[] = {
+        { "ring 1, limit 10h", 0x10, 1, 1 },
+        { "ring 1, limit 0fh", 0x0f, 1, 1 },
+        { "ring 1, limit 13h", 0x13, 1, 0 },
     };
     for (u32 i = 0; i < COUNT(sizes); i++) {
         test("priv/inner stack/TSS too short/%s", sizes[i].name);
@@ -223,7 +235,7 @@ static void run_short_tss(void) {
     }
 }
 
-// ---- far call and jump without a gate --------------------------------------------------------------------
+// ---- far call and jump without a gate -----------------------------------------------------------
 typedef struct Direct {
     const char *name;
     u32 access;
@@ -271,7 +283,7 @@ static void run_directs(void) {
     expect_fault(&o, &s, V_GP, 0, ADDR(jump_x_far_at));
 }
 
-// ---- far return, IRET outwards ---------------------------------------------------------------------------
+// ---- far return, IRET outwards ------------------------------------------------------------------
 static u32 *outer_frame(State *s, u32 cs, u32 ss, u32 skip) {
     u32 *f = (u32 *)s->esp;
     f[0] = ADDR(target);
@@ -325,7 +337,10 @@ static void run_iret_outer(void) {
 }
 
 static void run_bad_returns(void) {
-    static const struct { const char *name; u32 ring, cs, ss, code, stack, vector, error; } bad[] = {
+    static const struct {
+        const char *name;
+        u32 ring, cs, ss, code, stack, vector, error;
+    } bad[] = {
         { "cs null", 0, 0, UDS, 0, 0, V_GP, 0 },
         { "cs null with rpl 3", 0, 3, UDS, 0, 0, V_GP, 0 },
         { "cs beyond the GDT", 0, 0x203, UDS, 0, 0, V_GP, 0x200 },
@@ -353,7 +368,8 @@ static void run_bad_returns(void) {
             u32 *f = outer_frame(&s, bad[i].cs, bad[i].ss, iret);
             if (iret) f[2] = F_ONE | F_CF;
             State o = run(&s);
-            expect_fault(&o, &s, bad[i].vector, bad[i].error, ADDR(iret ? iret_any_at : ret_far_at));
+            expect_fault(&o, &s, bad[i].vector, bad[i].error,
+                         ADDR(iret ? iret_any_at : ret_far_at));
         }
 }
 
@@ -414,7 +430,7 @@ static void run_iret_flags(void) {
         }
 }
 
-// ---- interrupt and trap gates ---------------------------------------------------------------------------
+// ---- interrupt and trap gates -------------------------------------------------------------------
 static void run_gate_flags(void) {
     static const struct { const char *name; u32 access; u32 cleared; } kinds[] = {
         { "interrupt gate", D_INT32, F_IF | F_TF | F_NT | F_RF | F_VM },

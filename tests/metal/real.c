@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Real mode: limits (interrupt 13, 12 through SS), no error codes, interrupts through the vector table
-// and its limit, IP at 64K, strings that wrap, 32-bit operands and addresses, "unreal" segments, A20,
-// instructions of protected mode only.
-// SDM 3B 20.1 (20.1.1 to 20.1.4, table 20-1); SDM 2, the lists of real-address mode exceptions.
+// Real mode: limits (interrupt 13, 12 through SS), no error codes, interrupts through the vector
+// table and its limit, IP at 64K, strings that wrap, 32-bit operands and addresses, "unreal"
+// segments, A20, instructions of protected mode only. SDM 3B 20.1 (20.1.1 to 20.1.4, table 20-1);
+// SDM 2, the lists of real-address mode exceptions.
 //   T=real tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -18,7 +18,7 @@ static void expect_real(const State *o, const State *s, u32 vector, const u8 *at
     expect_same(o, &want, ALL);
 }
 
-// ---- limits ---------------------------------------------------------------------------------------------
+// ---- limits -------------------------------------------------------------------------------------
 C(word_ffff, "movw 0xffff, %ax");
 C(dword_fffd, "movl 0xfffd, %eax");
 C(store_ffff, "movw %ax, 0xffff");
@@ -35,12 +35,13 @@ C(les_fffd, "les 0xfffd, %ax");
 C(movs_end, "movsw");
 C(stos_end, "stosl");
 C(fld_fff9, "fldl 0xfff9");
-static const struct { const char *name; const u8 *code, *at; u32 vector; } limits[] = {
+static const struct { const char *name; const u8 *code, *at; u32 vector;
+} limits[] = {
 #define L(name, vector) { #name, r_##name, r_##name##_at, vector }
-    L(word_ffff, V_GP), L(dword_fffd, V_GP), L(store_ffff, V_GP), L(rmw_ffff, V_GP), L(byte_ffff, V_EXIT),
-    L(word_fffe, V_EXIT), L(dword_fffc, V_EXIT), L(ss_ffff, V_SS), L(bp_ffff, V_SS), L(addr32, V_GP),
-    L(addr32_bp, V_SS), L(cs_ffff, V_GP), L(les_fffd, V_GP), L(movs_end, V_GP), L(stos_end, V_GP),
-    L(fld_fff9, V_GP),
+    L(word_ffff, V_GP),   L(dword_fffd, V_GP),  L(store_ffff, V_GP),   L(rmw_ffff, V_GP),
+    L(byte_ffff, V_EXIT), L(word_fffe, V_EXIT), L(dword_fffc, V_EXIT), L(ss_ffff, V_SS),
+    L(bp_ffff, V_SS),     L(addr32, V_GP),      L(addr32_bp, V_SS),    L(cs_ffff, V_GP),
+    L(les_fffd, V_GP),    L(movs_end, V_GP),    L(stos_end, V_GP),     L(fld_fff9, V_GP),
 };
 
 static void run_limits(void) {
@@ -57,10 +58,10 @@ static void run_limits(void) {
     }
 }
 
-// ---- stack ------------------------------------------------------------------------------------------------
-// SP 1 for the instruction; a stack for the interrupt is there again at once: #SS would need it. So the
-// exception must find SP as the instruction left it, and pushes at 1 fail too: real processors shut
-// down. Therefore the faulting stack accesses here are reads.
+// ---- stack --------------------------------------------------------------------------------------
+// SP 1 for the instruction; a stack for the interrupt is there again at once: #SS would need it. So
+// the exception must find SP as the instruction left it, and pushes at 1 fail too: real processors
+// shut down. Therefore the faulting stack accesses here are reads.
 C(push_wrap, "xor %sp, %sp; push %ax; mov %sp, %bx; mov $0xf00, %sp");
 C(pushl_wrap, "mov $0, %sp; pushl %eax; mov %sp, %bx; mov $0xf00, %sp");
 C(pop_wrap, "mov $0xfffe, %sp; pop %ax; mov %sp, %bx; mov $0xf00, %sp");
@@ -102,7 +103,7 @@ static void run_stack(void) {
     expect("sp after", o.esp, s.esp);
 }
 
-// ---- exceptions ------------------------------------------------------------------------------------------
+// ---- exceptions ---------------------------------------------------------------------------------
 C(div, "div %cl");
 C(ud2, "ud2");
 C(int3, "int3");
@@ -122,12 +123,14 @@ C(smsw, "smsw %ax");
 C(sgdt, "sgdt 0x10");
 C(mov_cr0, "mov %cr0, %eax");
 C(cli_sti, "cli");
-static const struct { const char *name; const u8 *code, *at, *next; u32 vector, trap; } faults[] = {
+static const struct { const char *name; const u8 *code, *at, *next; u32 vector, trap;
+} faults[] = {
 #define E(name, vector, trap) { #name, r_##name, r_##name##_at, r_##name##_next, vector, trap }
-    E(div, V_DE, 0), E(ud2, V_UD, 0), E(int3, V_BP, 1), E(into, V_OF, 1), E(bound, V_BR, 0), E(fld, V_NM, 0),
-    E(lock, V_UD, 0), E(lldt, V_UD, 0), E(sldt, V_UD, 0), E(ltr, V_UD, 0), E(str, V_UD, 0), E(lar, V_UD, 0),
-    E(verr, V_UD, 0), E(arpl, V_UD, 0), E(long, V_GP, 0), E(smsw, V_EXIT, 0), E(sgdt, V_EXIT, 0),
-    E(mov_cr0, V_EXIT, 0), E(cli_sti, V_EXIT, 0),
+    E(div, V_DE, 0),    E(ud2, V_UD, 0),       E(int3, V_BP, 1),      E(into, V_OF, 1),
+    E(bound, V_BR, 0),  E(fld, V_NM, 0),       E(lock, V_UD, 0),      E(lldt, V_UD, 0),
+    E(sldt, V_UD, 0),   E(ltr, V_UD, 0),       E(str, V_UD, 0),       E(lar, V_UD, 0),
+    E(verr, V_UD, 0),   E(arpl, V_UD, 0),      E(long, V_GP, 0),      E(smsw, V_EXIT, 0),
+    E(sgdt, V_EXIT, 0), E(mov_cr0, V_EXIT, 0), E(cli_sti, V_EXIT, 0),
 };
 
 static void run_faults(void) {
@@ -145,7 +148,7 @@ static void run_faults(void) {
     }
 }
 
-// ---- interrupts --------------------------------------------------------------------------------------------
+// ---- interrupts ---------------------------------------------------------------------------------
 C(int_20, "int $0x20");
 C(look, "pushf; pop %ax");
 C(int_30, "int $0x30");
@@ -168,7 +171,7 @@ static void run_interrupts(void) {
     r_idtr[0] = 0x3ff;
 }
 
-// ---- where IP may go ----------------------------------------------------------------------------------------
+// ---- where IP may go ----------------------------------------------------------------------------
 // Code at a000:fffx would be video memory; 7000:0 is free: the test code is copied there.
 static void run_ip(void) {
     u8 *seg = (u8 *)0x70000;
@@ -204,7 +207,7 @@ static void run_ip(void) {
     expect("ip", o.eip, 0x100);
 }
 
-// ---- strings -----------------------------------------------------------------------------------------------
+// ---- strings ------------------------------------------------------------------------------------
 C(rep_movsb, "rep movsb");
 C(rep_stosw, "rep stosw");
 C(rep_stosl32, "addr32 rep stosl");
@@ -242,15 +245,17 @@ static void run_strings(void) {
     expect_real(&o, &s, V_GP, r_rep_stosl32_at);
 }
 
-// ---- 32 bits, segments that keep a limit, A20 -----------------------------------------------------------------
+// ---- 32 bits, segments that keep a limit, A20 ---------------------------------------------------
 C(wide, "movl $0x12345678, %eax; addl %eax, %eax; addr32 movl 4(%ebx,%ecx,4), %edx");
 C(load_seg, "mov $0x9100, %ax; mov %ax, %es; movb %es:0x20, %cl");
 // To protected mode for a 4 GiB limit in FS, and back: the limit stays.
-C(unreal, "cli; lgdtl %cs:(%bx); mov %cr0, %eax; or $1, %al; mov %eax, %cr0; mov $0x10, %cx; mov %cx, %fs;"
-          "and $0xfe, %al; mov %eax, %cr0; addr32 movl %fs:(%esi), %edx; xor %cx, %cx; mov %cx, %fs;"
-          "addr32 movl %fs:(%esi), %edi");
-C(a20, "inb $0x92, %al; and $0xfc, %al; outb %al, $0x92; movb %es:0x510, %bl; movb $0x77, %es:0x511;"
-       "or $2, %al; outb %al, $0x92; movb %es:0x510, %bh");
+C(unreal,
+  "cli; lgdtl %cs:(%bx); mov %cr0, %eax; or $1, %al; mov %eax, %cr0; mov $0x10, %cx; mov %cx, %fs;"
+  "and $0xfe, %al; mov %eax, %cr0; addr32 movl %fs:(%esi), %edx; xor %cx, %cx; mov %cx, %fs;"
+  "addr32 movl %fs:(%esi), %edi");
+C(a20,
+  "inb $0x92, %al; and $0xfc, %al; outb %al, $0x92; movb %es:0x510, %bl; movb $0x77, %es:0x511;"
+  "or $2, %al; outb %al, $0x92; movb %es:0x510, %bh");
 static void run_modes(void) {
     extern const u8 rt_gdtr[];
     test("real/32-bit operands and addresses");
@@ -293,7 +298,7 @@ static void run_modes(void) {
     expect("not written", high[1], 0);
 }
 
-// ---- flags -----------------------------------------------------------------------------------------------
+// ---- flags --------------------------------------------------------------------------------------
 C(popf_all, "mov $0x7ed7, %ax; push %ax; popf; pushf; pop %bx; push $0; popf");
 static void run_flags(void) {
     test("real/flags/all of them but bits 15, 5, 3 can be set");

@@ -11,8 +11,12 @@
 
 enum { READ, WRITE, RMW };                   // what the missing access is
 enum { BY_EBX, BY_ESI, BY_EDI, PUSH, POP, BY_BIT };
-enum { USER_ONLY = 1, MANY = 2, WHOLE = 4 }; // MANY: several stores, memory not judged at the fault;
-                                             // WHOLE: only inside one page (PUSH CS may write 2 bytes)
+enum {
+    USER_ONLY = 1,
+    MANY = 2,
+    WHOLE = 4
+}; // MANY: several stores, memory not judged at the fault;
+   // WHOLE: only inside one page (PUSH CS may write 2 bytes)
 
 typedef struct Case {
     const char *name;
@@ -21,7 +25,7 @@ typedef struct Case {
     void (*prepare)(State *s, u8 *operand);  // operand: by its identity address
 } Case;
 
-// ---- circumstances ----------------------------------------------------------------------------------
+// ---- circumstances ------------------------------------------------------------------------------
 static void put32(u8 *at, u32 v) { memcpy(at, &v, 4); }
 static void none(State *s, u8 *m) { (void)s, (void)m; }
 static void divide(State *s, u8 *m) {
@@ -79,7 +83,7 @@ static void enter_levels(State *s, u8 *m) {
     (void)m;
     s->ebp = ADDR(user_stack) + 1024;
 }
-static void far_pop(State *s, u8 *m) {       // pop 0x1000(%esp): the operand is that far beyond the word
+static void far_pop(State *s, u8 *m) { // pop 0x1000(%esp): the operand is that far beyond the word
     (void)m;
     s->esp = s->ebx - 0x1004;
 }
@@ -104,7 +108,7 @@ static void fpu_environment(State *s, u8 *m) {
     __asm__ volatile("fninit; fldz");
 }
 
-// ---- code -------------------------------------------------------------------------------------------------
+// ---- code ---------------------------------------------------------------------------------------
 CODE(landing, "nop");
 
 #define ROWS(R) \
@@ -261,7 +265,7 @@ static const Case cases[] = {
 #undef R
 };
 
-// ---- one case -----------------------------------------------------------------------------------------
+// ---- one case -----------------------------------------------------------------------------------
 #define SPAN (4 * 4096)
 static u8 before[SPAN], whole[SPAN];
 typedef struct Fpu { u8 image[108]; } Fpu;
@@ -353,7 +357,7 @@ static void run_places(const Case *c, unsigned ring, u32 flags) {
     run_case(c, ring, flags, across, 2);
 }
 
-// ---- REP ----------------------------------------------------------------------------------------------
+// ---- REP ----------------------------------------------------------------------------------------
 ICODE(rep_movsb, "", "rep movsb");
 ICODE(rep_movsw, "", "rep movsw");
 ICODE(rep_movsl, "", "rep movsl");
@@ -372,10 +376,12 @@ static const struct Rep {
     u32 size, uses, write;               // write: the target is written
 } reps[] = {
 #define P(name, size, uses, write) { #name, name, name##_at, size, uses, write }
-    P(rep_movsb, 1, SOURCE | TARGET, 2), P(rep_movsw, 2, SOURCE | TARGET, 2),
-    P(rep_movsl, 4, SOURCE | TARGET, 2), P(rep_stosb, 1, TARGET, 2), P(rep_stosl, 4, TARGET, 2),
-    P(rep_lodsb, 1, SOURCE, 0), P(rep_lodsl, 4, SOURCE, 0), P(repe_cmpsb, 1, SOURCE | TARGET, 0),
-    P(repe_cmpsl, 4, SOURCE | TARGET, 0), P(repne_scasb, 1, TARGET, 0), P(repne_scasl, 4, TARGET, 0),
+    P(rep_movsb, 1, SOURCE | TARGET, 2),  P(rep_movsw, 2, SOURCE | TARGET, 2),
+    P(rep_movsl, 4, SOURCE | TARGET, 2),  P(rep_stosb, 1, TARGET, 2),
+    P(rep_stosl, 4, TARGET, 2),           P(rep_lodsb, 1, SOURCE, 0),
+    P(rep_lodsl, 4, SOURCE, 0),           P(repe_cmpsb, 1, SOURCE | TARGET, 0),
+    P(repe_cmpsl, 4, SOURCE | TARGET, 0), P(repne_scasb, 1, TARGET, 0),
+    P(repne_scasl, 4, TARGET, 0),
 #undef P
 };
 
@@ -432,8 +438,8 @@ static void run_rep(const struct Rep *r, unsigned ring, u32 missing, const Place
 }
 
 static void run_reps(void) {
-    static const Place places[] = { { 0, 0, 0 }, { 5, 0, 0 }, { 1, 1, 0 }, { 40, 0, 0 }, { 40, 3, 0 },
-                                    { 0, 0, 1 }, { 6, 0, 1 }, { 3, 2, 1 } };
+    static const Place places[] = { { 0, 0, 0 },  { 5, 0, 0 }, { 1, 1, 0 }, { 40, 0, 0 },
+                                    { 40, 3, 0 }, { 0, 0, 1 }, { 6, 0, 1 }, { 3, 2, 1 } };
     for (unsigned i = 0; i < COUNT(reps); i++)
         for (unsigned k = 0; k < COUNT(places); k++)
             for (unsigned ring = 0; ring < 4; ring += 3) {

@@ -32,7 +32,7 @@ static struct {
     u32 good, bad;
 } rt;
 
-// ---- libc's share -----------------------------------------------------------------------------------
+// ---- libc's share -------------------------------------------------------------------------------
 void *memcpy(void *to, const void *from, unsigned bytes) {
     void *t = to;
     __asm__ volatile("rep movsb" : "+D"(t), "+S"(from), "+c"(bytes) :: "memory");
@@ -56,7 +56,7 @@ int memcmp(const void *a, const void *b, unsigned bytes) {
     return 0;
 }
 
-// ---- text ---------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 typedef struct Text { char *at, *end; } Text;
 
 static void text_put(Text *t, char c) {
@@ -109,7 +109,7 @@ void print(const char *format, ...) {
     put_string(line);
 }
 
-// ---- results --------------------------------------------------------------------------------------------
+// ---- results ------------------------------------------------------------------------------------
 static void report(void) {
     if (!rt.open) return;
     rt.open = false;
@@ -172,8 +172,10 @@ void expect_mem(const char *what, const void *got, const void *want, u32 bytes) 
 }
 
 void expect_same(const State *got, const State *want, unsigned what) {
-    static const char *const name[16] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "eip",
-                                          "eflags", "cs", "ss", "ds", "es", "fs", "gs" };
+    static const char *const name[16] = {
+        "eax", "ecx",    "edx", "ebx", "esp", "ebp", "esi", "edi",
+        "eip", "eflags", "cs",  "ss",  "ds",  "es",  "fs",  "gs"
+    };
     for (unsigned i = 0; i < 16; i++) {
         unsigned kind = i == 4 ? ESP : i < 8 ? REGS : i == 8 ? EIP : i == 9 ? FLAGS : SEGS;
         u32 mask = i >= 10 ? 0xffff : i == 9 ? ~(u32)F_RF : 0xffffffff;
@@ -191,7 +193,8 @@ void expect_fault(const State *got, const State *before, u32 vector, u32 error, 
 
 void expect_exit(const State *got) {
     expect("vector", got->vector, V_EXIT);
-    if (got->vector != V_EXIT) problem(" (error 0x%x eip 0x%x cr2 0x%x);", got->error, got->eip, got->cr2);
+    if (got->vector != V_EXIT)
+        problem(" (error 0x%x eip 0x%x cr2 0x%x);", got->error, got->eip, got->cr2);
 }
 
 void finish(void) {
@@ -208,7 +211,7 @@ void rt_unexpected(void) {
     finish();
 }
 
-// ---- tables ---------------------------------------------------------------------------------------------
+// ---- tables -------------------------------------------------------------------------------------
 u64 descriptor(u32 base, u32 limit, u32 access) {
     u32 lo = base << 16 | (limit & 0xffff);
     u32 hi = (base & 0xff000000) | (base >> 16 & 0xff) | (limit & 0xf0000) | (access & 0xf0ff) << 8;
@@ -216,7 +219,8 @@ u64 descriptor(u32 base, u32 limit, u32 access) {
 }
 
 u64 gate(u32 selector, u32 offset, u32 access, u32 params) {
-    return (u64)((offset & 0xffff0000) | access << 8 | params) << 32 | selector << 16 | (offset & 0xffff);
+    return (u64)((offset & 0xffff0000) | access << 8 | params) << 32 | selector << 16 |
+           (offset & 0xffff);
 }
 
 void gdt_set(u32 selector, u64 value) { gdt[selector >> 3] = value; }
@@ -299,7 +303,7 @@ void rt_main(void) {
     finish();
 }
 
-// ---- runs -----------------------------------------------------------------------------------------------
+// ---- runs ---------------------------------------------------------------------------------------
 static State state_registers(const void *code) {
     return (State){ .eax = 0xa0a1a2a3, .ecx = 0xc0c1c2c3, .edx = 0xd0d1d2d3, .ebx = 0xb0b1b2b3,
                     .ebp = 0xe0e1e2e3, .esi = 0x51525354, .edi = 0xd1d2d3d4, .eip = ADDR(code),
@@ -322,7 +326,9 @@ State user_state(const void *code) {
     return s;
 }
 
-State ring_state(unsigned ring, const void *code) { return ring ? user_state(code) : kernel_state(code); }
+State ring_state(unsigned ring, const void *code) {
+    return ring ? user_state(code) : kernel_state(code);
+}
 
 State real_state(const void *code) {
     State s = state_registers(code);
@@ -356,10 +362,24 @@ State run(const State *s) {
     }
     rt_enter();
     const u32 *r = rt_raw;
-    State o = { .gs = r[0] & 0xffff, .fs = r[1] & 0xffff, .es = r[2] & 0xffff, .ds = r[3] & 0xffff,
-                .edi = r[4], .esi = r[5], .ebp = r[6], .ebx = r[8], .edx = r[9], .ecx = r[10], .eax = r[11],
-                .vector = r[12], .error = r[13], .eip = r[14], .cs = r[15] & 0xffff, .eflags = r[16],
-                .cr2 = rt_cr2, .dr6 = rt_dr6 };
+    State o = { .gs = r[0] & 0xffff,
+                .fs = r[1] & 0xffff,
+                .es = r[2] & 0xffff,
+                .ds = r[3] & 0xffff,
+                .edi = r[4],
+                .esi = r[5],
+                .ebp = r[6],
+                .ebx = r[8],
+                .edx = r[9],
+                .ecx = r[10],
+                .eax = r[11],
+                .vector = r[12],
+                .error = r[13],
+                .eip = r[14],
+                .cs = r[15] & 0xffff,
+                .eflags = r[16],
+                .cr2 = rt_cr2,
+                .dr6 = rt_dr6 };
     o.frame = rt_raw_esp + 14 * 4 + (rt_raw_ss == KDS ? 0 : segment_base(rt_raw_ss));
     o.esp = rt_raw_esp + 17 * 4;
     o.ss = rt_raw_ss & 0xffff;

@@ -40,6 +40,16 @@ qemu_run() {        # program, image
         -debugcon stdio -device isa-debug-exit,iobase=0xf4,iosize=4 2>/dev/null < /dev/null
 }
 
+no_reboot() {       # program, image: must end by itself (QEMU with 0, glassbox with 70)
+    timeout 20 "$1" -drive file="$2",if=floppy,format=raw -m 32 -display none -no-reboot \
+        > /dev/null 2>&1 < /dev/null
+    case $?:$1 in
+    70:*) echo "ok triple/-no-reboot ends it" ;;
+    0:*qemu*) echo "ok triple/-no-reboot ends it" ;;
+    *) echo "FAIL triple/-no-reboot ends it: expected status 70" ;;
+    esac
+}
+
 n=0
 for emulator in "$@"; do
     n=$((n + 1))
@@ -50,6 +60,10 @@ for emulator in "$@"; do
         *bochs) bochs_run "$image" "$OUT/$n/$t" ;;
         *) qemu_run "$emulator" "$image" ;;
         esac > "$OUT/$n/$t"
+        case $t:$emulator in
+        triple:*bochs) ;;
+        triple:*) no_reboot "$emulator" "$image" >> "$OUT/$n/$t" ;;
+        esac
         grep -q '^done: ' "$OUT/$n/$t" || echo "FAIL $t image: did not come to its end" >> "$OUT/$n/$t"
     done
     (cd "$OUT/$n" && cat $T) > "$OUT/$n.all"

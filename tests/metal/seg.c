@@ -8,7 +8,7 @@
 
 #define SEL 0x40u
 
-// ---- accesses -----------------------------------------------------------------------------------------------
+// ---- accesses -----------------------------------------------------------------------------------
 ICODE(load1, "", "mov %fs:(%ebx), %al");
 ICODE(load2, "", "mov %fs:(%ebx), %ax");
 ICODE(load4, "", "mov %fs:(%ebx), %eax");
@@ -87,7 +87,7 @@ static void run_limits(void) {
             }
 }
 
-// ---- SS: #SS instead of #GP --------------------------------------------------------------------------
+// ---- SS: #SS instead of #GP ---------------------------------------------------------------------
 ICODE(ss_mov, "", "mov %ss:(%ebx), %eax");
 ICODE(ss_ebp, "", "mov (%ebp), %eax");
 ICODE(ss_esp, "", "mov 0x7f0(%esp), %eax");
@@ -108,12 +108,15 @@ ICODE(ss_iret, "", "iret");
 ICODE(ss_lret, "", "lret");
 ICODE(ss_lcall, "", "lcall $0x1b, $ss_lcall_next");
 ICODE(ss_inc, "", "incl (%ebp)");
-static const struct { const char *name; const u8 *code, *at; u32 esp; } stacks[] = {
+static const struct { const char *name; const u8 *code, *at; u32 esp;
+} stacks[] = {
 #define S(name, esp) { #name, name, name##_at, esp }
-    S(ss_mov, 0x700), S(ss_ebp, 0x700), S(ss_esp, 0x10), S(ss_push, 0), S(ss_push, 0x802), S(ss_pop, 0x7fd),
-    S(ss_call, 2), S(ss_ret, 0x7fe), S(ss_pusha, 0x1c), S(ss_popa, 0x7e4), S(ss_enter, 8), S(ss_leave, 0x400),
-    S(ss_pushf, 3), S(ss_popf, 0x7ff), S(ss_push_seg, 0), S(ss_pop_seg, 0x7ff), S(ss_push16, 1),
-    S(ss_iret, 0x7f6), S(ss_lret, 0x7fa), S(ss_lcall, 6), S(ss_inc, 0x700),
+    S(ss_mov, 0x700),  S(ss_ebp, 0x700),  S(ss_esp, 0x10),   S(ss_push, 0),
+    S(ss_push, 0x802), S(ss_pop, 0x7fd),  S(ss_call, 2),     S(ss_ret, 0x7fe),
+    S(ss_pusha, 0x1c), S(ss_popa, 0x7e4), S(ss_enter, 8),    S(ss_leave, 0x400),
+    S(ss_pushf, 3),    S(ss_popf, 0x7ff), S(ss_push_seg, 0), S(ss_pop_seg, 0x7ff),
+    S(ss_push16, 1),   S(ss_iret, 0x7f6), S(ss_lret, 0x7fa), S(ss_lcall, 6),
+    S(ss_inc, 0x700),
 #undef S
 };
 
@@ -134,11 +137,12 @@ static void run_stacks(void) {
         expect_fault(&o, &s, V_SS, 0, ADDR(stacks[i].at));
         // (several words: those before the failing one may have been written)
         const u8 *c = stacks[i].code;
-        if (c != ss_pusha && c != ss_enter && c != ss_lcall) expect_mem("stack", win_phys(0), before, 0x800);
+        if (c != ss_pusha && c != ss_enter && c != ss_lcall)
+            expect_mem("stack", win_phys(0), before, 0x800);
     }
 }
 
-// ---- loading segment registers -----------------------------------------------------------------------
+// ---- loading segment registers ------------------------------------------------------------------
 ICODE(to_ds, "", "mov %cx, %ds");
 ICODE(to_es, "", "mov %cx, %es");
 ICODE(to_fs, "", "mov %cx, %fs");
@@ -147,9 +151,11 @@ ICODE(pop_es, "", "pop %es");
 ICODE(pop_gs, "", "pop %gs");
 ICODE(les_mem, "", "les (%ebx), %eax");
 ICODE(lss_mem, "", "lss (%ebx), %eax");
-static const struct Loader { const char *name; const u8 *code, *at; u32 stack; } loaders[] = {
+static const struct Loader { const char *name; const u8 *code, *at; u32 stack;
+} loaders[] = {
 #define L(name, stack) { #name, name, name##_at, stack }
-    L(to_ds, 0), L(to_es, 0), L(to_fs, 0), L(pop_es, 0), L(pop_gs, 0), L(les_mem, 0), L(to_ss, 1), L(lss_mem, 1),
+    L(to_ds, 0),  L(to_es, 0),   L(to_fs, 0), L(pop_es, 0),
+    L(pop_gs, 0), L(les_mem, 0), L(to_ss, 1), L(lss_mem, 1),
 #undef L
 };
 
@@ -270,7 +276,7 @@ static void run_ldt(void) {
     __asm__ volatile("lldt %w0" :: "r"(0));
 }
 
-// ---- null selectors, and what stays in a register -----------------------------------------------------
+// ---- null selectors, and what stays in a register -----------------------------------------------
 static void run_null(void) {
     rt_reset();
     for (unsigned i = 0; i < COUNT(accesses); i++) {
@@ -286,7 +292,8 @@ static void run_null(void) {
     }
 }
 
-CODE(reload, "mov %cx, %fs; mov %fs:(%ebx), %eax; sgdt (%esi); movl $0, (%edi); mov %fs:(%ebx), %eax");
+CODE(reload,
+     "mov %cx, %fs; mov %fs:(%ebx), %eax; sgdt (%esi); movl $0, (%edi); mov %fs:(%ebx), %eax");
 static void run_cached(void) {
     rt_reset();
     test("seg/a changed descriptor counts from the next load on");
@@ -301,7 +308,7 @@ static void run_cached(void) {
     expect("eax", o.eax, *(u32 *)(win_phys(0) + 0x10));
 }
 
-// ---- CS ---------------------------------------------------------------------------------------------------
+// ---- CS -----------------------------------------------------------------------------------------
 LABEL(cs_reg_at);
 LABEL(cs_ret_at);
 LABEL(cs_call_at);
@@ -314,7 +321,9 @@ CODE(cs_jcc, AT(cs_jcc_at) ".byte 0x0f, 0x84, 0, 0x10, 0, 0");
 // A code segment that ends inside the code: the instruction that does not fit faults.
 static void run_cs_end(void) {
     rt_reset();
-    static const u8 bytes[] = { 0x90, 0x90, 0xb8, 1, 2, 3, 4, 0x90, 0xcd, 0x30 };   // nop nop mov nop int
+    static const u8 bytes[] = {
+        0x90, 0x90, 0xb8, 1, 2, 3, 4, 0x90, 0xcd, 0x30
+    }; // nop nop mov nop int
     for (u32 limit = 0; limit < 10; limit++) {
         test("seg/CS/limit %u in straight code", limit);
         memcpy(win_phys(1), bytes, sizeof bytes);
@@ -325,7 +334,9 @@ static void run_cs_end(void) {
         State o = run(&s);
         u32 eip = limit < 1 ? 1 : limit < 6 ? 2 : limit < 7 ? 7 : 8;
         if (limit == 9) expect_exit(&o);
-        else expect("vector", o.vector, V_GP), expect("error", o.error, 0), expect("eip", o.eip, eip);
+        else
+            expect("vector", o.vector, V_GP), expect("error", o.error, 0),
+                expect("eip", o.eip, eip);
     }
 }
 
@@ -364,6 +375,53 @@ static void run_cs_jumps(void) {
     expect_exit(&o);
 }
 
+// Direct branches whose target lies beyond: the instruction itself faults when it would go there,
+// with nothing changed (LOOP: ECX).
+ICODE(br_jmp, "", ".byte 0xe9, 0, 0x20, 0, 0");
+ICODE(br_call, "", ".byte 0xe8, 0, 0x20, 0, 0");
+ICODE(br_short, "", ".byte 0xeb, 0x80");             // backwards, below 0: a large EIP
+ICODE(br_loop, "", ".byte 0xe2, 0x80");
+ICODE(br_loope, "", ".byte 0xe1, 0x80");
+ICODE(br_loopne, "", ".byte 0xe0, 0x80");
+ICODE(br_jecxz, "", ".byte 0xe3, 0x80");
+ICODE(br_jmp_mem, "", "jmp *%ds:0x400000");
+ICODE(br_ret_imm, "", "ret $8");
+static void run_cs_branches(void) {
+    static const struct { const char *name; const u8 *code, *at; u32 ecx, flags, taken;
+    } rows[] = {
+        { "jmp", br_jmp, br_jmp_at, 0, 0, 1 },
+        { "call", br_call, br_call_at, 0, 0, 1 },
+        { "short jmp below 0", br_short, br_short_at, 0, 0, 1 },
+        { "loop", br_loop, br_loop_at, 2, 0, 1 },
+        { "loop that ends", br_loop, br_loop_at, 1, 0, 0 },
+        { "loope", br_loope, br_loope_at, 2, F_ZF, 1 },
+        { "loope without ZF", br_loope, br_loope_at, 2, 0, 0 },
+        { "loope that ends", br_loope, br_loope_at, 1, F_ZF, 0 },
+        { "loopne", br_loopne, br_loopne_at, 0, 0, 1 },
+        { "loopne with ZF", br_loopne, br_loopne_at, 5, F_ZF, 0 },
+        { "jecxz", br_jecxz, br_jecxz_at, 0, 0, 1 },
+        { "jecxz not taken", br_jecxz, br_jecxz_at, 1, 0, 0 },
+        { "jmp through memory", br_jmp_mem, br_jmp_mem_at, 0, 0, 1 },
+        { "ret 8", br_ret_imm, br_ret_imm_at, 0, 0, 1 },
+    };
+    rt_reset();
+    *(u32 *)win_phys(0) = 0x1000;
+    for (u32 i = 0; i < COUNT(rows); i++) {
+        test("seg/CS/beyond the limit/%s", rows[i].name);
+        gdt_set(SEL, descriptor(ADDR(rows[i].code), 0xfff, D_CODE | D_32 | DPL(3)));
+        State s = user_state(0);
+        s.cs = SEL | 3;
+        s.ecx = rows[i].ecx;
+        s.eflags |= rows[i].flags | F_CF;
+        *(u32 *)s.esp = 0x1000;
+        u32 below = ((u32 *)s.esp)[-1];
+        State o = run(&s);
+        if (rows[i].taken) expect_fault(&o, &s, V_GP, 0, 0);
+        else expect_exit(&o);
+        expect("below the stack", ((u32 *)s.esp)[-1], below);
+    }
+}
+
 static void run_cs_types(void) {
     static const struct { const char *name; u32 access; u32 vector; } kinds[] = {
         { "readable", D_CODE, V_EXIT }, { "execute-only", D_CODE & ~2, V_GP },
@@ -390,7 +448,7 @@ static void run_cs_types(void) {
 ICODE(cs_read, "", "mov %cs:(%ebx), %eax");
 ICODE(cs_write, "", "mov %eax, %cs:(%ebx)");
 
-// ---- string instructions, whose segments are ES and any -----------------------------------------------
+// ---- string instructions, whose segments are ES and any -----------------------------------------
 ICODE(str_movs, "", "rep movsb");
 ICODE(str_movs_fs, "", "rep movsl %fs:(%esi), %es:(%edi)");
 ICODE(str_stos, "", "rep stosl");
@@ -442,6 +500,7 @@ void test_main(void) {
     run_cached();
     run_cs_end();
     run_cs_jumps();
+    run_cs_branches();
     run_cs_types();
     run_strings();
     rt_reset();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Self-modifying code: the next instruction, later ones in the same block and page, loops that rewrite
-// themselves, code written by strings, pushes, calls and the FPU, through another linear address
-// (after a jump), data beside code, code across two pages, pages of code that are mapped anew.
-// SDM 3A 8.1.3, 11.6.
+// Self-modifying code: the next instruction, later ones in the same block and page, loops that
+// rewrite themselves, code written by strings, pushes, calls and the FPU, through another linear
+// address (after a jump), data beside code, code across two pages, pages of code that are mapped
+// anew. SDM 3A 8.1.3, 11.6.
 //   T=smc tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -17,42 +17,50 @@ static u32 place(u32 at, const u8 *code, const u8 *end) {
 LABEL(next_target);
 CODE(next, "movb $0x22, next_target - next + 1(%ebx)" AT(next_target) "mov $0x11, %al");
 LABEL(later_target);
-CODE(later, "xor %eax, %eax; movb $0x22, later_target - later + 1(%ebx); inc %ecx; add %ecx, %edx; nop"
-            AT(later_target) "mov $0x11, %al; movzbl %al, %eax");
+CODE(later,
+     "xor %eax, %eax; movb $0x22, later_target - later + 1(%ebx); inc %ecx; add %ecx, %edx; nop" AT(
+         later_target) "mov $0x11, %al; movzbl %al, %eax");
 LABEL(before_target);
 CODE(before, "xor %eax, %eax; mov $5, %ecx; 1:" AT(before_target) "add $1, %eax;"
              "incb before_target - before + 2(%ebx); loop 1b");
 LABEL(opcode_target);
 CODE(opcode, "movb $0x48, opcode_target - opcode(%ebx)" AT(opcode_target) "inc %eax; nop");
 LABEL(string_target);
-CODE(string, "lea string_target - string(%ebx), %edi; mov $0x48, %al; mov $4, %ecx; rep stosb; mov $10, %eax"
-             AT(string_target) "inc %eax; inc %eax; inc %eax; inc %eax");
+CODE(
+    string,
+    "lea string_target - string(%ebx), %edi; mov $0x48, %al; mov $4, %ecx; rep stosb; mov $10, %eax" AT(
+        string_target) "inc %eax; inc %eax; inc %eax; inc %eax");
 LABEL(movs_target);
 CODE(movs, "lea movs_target - movs(%ebx), %edi; movsb; movsb" AT(movs_target) "inc %eax; inc %eax");
 LABEL(push_target);
-CODE(push, "mov %esp, %ebp; lea push_target - push + 5(%ebx), %esp; push $0x55667788" AT(push_target)
-           "mov $0x11223344, %eax; mov %ebp, %esp");
+CODE(push, "mov %esp, %ebp; lea push_target - push + 5(%ebx), %esp; push $0x55667788" AT(
+               push_target) "mov $0x11223344, %eax; mov %ebp, %esp");
 LABEL(fpu_target);
 CODE(fpu, "fildl (%esi); fistpl fpu_target - fpu + 1(%ebx)" AT(fpu_target) "mov $0x11223344, %eax");
 LABEL(rmw_target);
 CODE(rmw, "addl $1, rmw_target - rmw + 1(%ebx)" AT(rmw_target) "mov $0x11223344, %eax");
 LABEL(xchg_target);
-CODE(xchg, "mov $0x77, %ecx; xchg %ecx, xchg_target - xchg + 1(%ebx)" AT(xchg_target) "mov $0x11223344, %eax");
+CODE(xchg, "mov $0x77, %ecx; xchg %ecx, xchg_target - xchg + 1(%ebx)" AT(
+               xchg_target) "mov $0x11223344, %eax");
 LABEL(cmpxchg_target);
-CODE(cmpxchg, "mov $0x11223344, %eax; mov $0x99, %ecx; cmpxchg %ecx, cmpxchg_target - cmpxchg + 1(%ebx)"
-              AT(cmpxchg_target) "mov $0x11223344, %eax");
+CODE(cmpxchg,
+     "mov $0x11223344, %eax; mov $0x99, %ecx; cmpxchg %ecx, cmpxchg_target - cmpxchg + 1(%ebx)" AT(
+         cmpxchg_target) "mov $0x11223344, %eax");
 LABEL(alias_target);
-CODE(alias, "movl $0x77, alias_target - alias + 1(%esi); jmp 1f; 1:" AT(alias_target) "mov $0x11223344, %eax");
-CODE(jump_over, "movb $0x90, jump_over_end - jump_over - 4(%ebx); nop; jmp 1f; 1: nop; nop; hlt; nop");
+CODE(alias, "movl $0x77, alias_target - alias + 1(%esi); jmp 1f; 1:" AT(
+                alias_target) "mov $0x11223344, %eax");
+CODE(jump_over,
+     "movb $0x90, jump_over_end - jump_over - 4(%ebx); nop; jmp 1f; 1: nop; nop; hlt; nop");
 LABEL(data_loop_data);
 CODE(data_loop, "mov $2000, %ecx; xor %eax, %eax; 1: incl data_loop_data - data_loop(%ebx);"
-                "add data_loop_data - data_loop(%ebx), %eax; loop 1b; jmp 2f" AT(data_loop_data) ".long 0; 2:");
+                "add data_loop_data - data_loop(%ebx), %eax; loop 1b; jmp 2f" AT(
+                    data_loop_data) ".long 0; 2:");
 LABEL(many_target);
-CODE(many, "mov $3000, %ecx; xor %eax, %eax; 1: mov %ecx, many_target - many + 1(%ebx)" AT(many_target)
-           "mov $0, %edx; add %edx, %eax; loop 1b");
+CODE(many, "mov $3000, %ecx; xor %eax, %eax; 1: mov %ecx, many_target - many + 1(%ebx)" AT(
+               many_target) "mov $0, %edx; add %edx, %eax; loop 1b");
 LABEL(flags_target);
-CODE(flags, "mov $0x7fffffff, %eax; add $1, %eax; movb $0x22, flags_target - flags + 1(%ebx)" AT(flags_target)
-            "mov $0x11, %cl; pushf; pop %edx");
+CODE(flags, "mov $0x7fffffff, %eax; add $1, %eax; movb $0x22, flags_target - flags + 1(%ebx)" AT(
+                flags_target) "mov $0x11, %cl; pushf; pop %edx");
 
 typedef struct Case {
     const char *name;
@@ -61,10 +69,21 @@ typedef struct Case {
 } Case;
 #define C(name, eax, mask) { #name, name, name##_end, eax, mask }
 static const Case cases[] = {
-    C(next, 0x22, 0xff), C(later, 0x22, ~0u), C(before, 1 + 2 + 3 + 4 + 5, ~0u), C(opcode, 0xa0a1a2a2, ~0u),
-    C(string, 6, ~0u), C(movs, 0xa0a1a2a1, ~0u), C(push, 0x55667788, ~0u), C(fpu, 0x41424344, ~0u),
-    C(rmw, 0x11223345, ~0u), C(xchg, 0x77, ~0u), C(cmpxchg, 0x99, ~0u), C(alias, 0x77, ~0u),
-    C(jump_over, 0xa0a1a2a3, ~0u), C(data_loop, 2000 * 2001 / 2, ~0u), C(many, 3000 * 3001 / 2, ~0u),
+    C(next, 0x22, 0xff),
+    C(later, 0x22, ~0u),
+    C(before, 1 + 2 + 3 + 4 + 5, ~0u),
+    C(opcode, 0xa0a1a2a2, ~0u),
+    C(string, 6, ~0u),
+    C(movs, 0xa0a1a2a1, ~0u),
+    C(push, 0x55667788, ~0u),
+    C(fpu, 0x41424344, ~0u),
+    C(rmw, 0x11223345, ~0u),
+    C(xchg, 0x77, ~0u),
+    C(cmpxchg, 0x99, ~0u),
+    C(alias, 0x77, ~0u),
+    C(jump_over, 0xa0a1a2a3, ~0u),
+    C(data_loop, 2000 * 2001 / 2, ~0u),
+    C(many, 3000 * 3001 / 2, ~0u),
     C(flags, 0x80000000, ~0u),
 };
 
@@ -103,8 +122,9 @@ static void run_cases(void) {
         }
 }
 
-// ---- code in other pages -----------------------------------------------------------------------------------
-static const u8 give_1[] = { 0xb8, 1, 0, 0, 0, 0xcd, V_EXIT }, give_2[] = { 0xb8, 2, 0, 0, 0, 0xcd, V_EXIT };
+// ---- code in other pages ------------------------------------------------------------------------
+static const u8 give_1[] = { 0xb8, 1, 0, 0, 0, 0xcd, V_EXIT },
+                give_2[] = { 0xb8, 2, 0, 0, 0, 0xcd, V_EXIT };
 
 static u32 call_at(u32 at, unsigned ring) {
     State s = ring_state(ring, (const void *)at), o = run(&s);

@@ -24,7 +24,7 @@ static State small_state(const void *code, u32 sp) {
     return s;
 }
 
-// ---- a 16-bit stack ----------------------------------------------------------------------------------------
+// ---- a 16-bit stack -----------------------------------------------------------------------------
 // IRET takes over SP only: the code sets ESP's upper half itself.
 #define UP "movzwl %sp, %esp; or $0xabcd0000, %esp;"
 CODE(s_push, UP "push %eax");
@@ -113,7 +113,7 @@ static void run_smalls(void) {
     expect("vector", o.vector, V_SS);
 }
 
-// ---- a 32-bit stack and 16-bit operands ---------------------------------------------------------------------
+// ---- a 32-bit stack and 16-bit operands ---------------------------------------------------------
 CODE(w_push, "pushw $0x1234; push $-2; pushw %cs; pushl $-3");
 CODE(w_pushf, "pushfw");
 CODE(w_pop_sp, "popw %sp");
@@ -157,7 +157,7 @@ static void run_wide(void) {
     expect("ebp", o.ebp, (s.ebp & 0xffff0000) | 0x4321);
 }
 
-// ---- prefixes ---------------------------------------------------------------------------------------------
+// ---- prefixes -----------------------------------------------------------------------------------
 CODE(p_jcxz, "xor %eax, %eax; .byte 0x67, 0xe3, 1; inc %eax; 1: jecxz 2f; add $2, %eax; 2:");
 CODE(p_loop, "xor %eax, %eax; 1: inc %eax; addr16 loop 1b");
 CODE(p_stos, "addr16 stosb");
@@ -166,7 +166,8 @@ CODE(p_lea16, "lea 0x10(%esi), %eax; addr16 lea 0x7fff(%si), %ecx; addr16 lea (%
 CODE(p_lea_o16, "leaw (%esi), %ax");
 CODE(p_wrap16, "addr16 mov %fs:2(%bx), %al");
 CODE(p_wrap32, "mov %fs:2(%ebx), %al");
-CODE16(c_jmp, "xor %eax, %eax; jmp 1f; inc %ax; 1: inc %eax; mov $0x1234, %cx; movl $0x12345678, %edx");
+CODE16(c_jmp,
+       "xor %eax, %eax; jmp 1f; inc %ax; 1: inc %eax; mov $0x1234, %cx; movl $0x12345678, %edx");
 CODE16(c_addr32, "movb %fs:(%ebx), %al; movl %fs:4(%ebx,%ecx,2), %edx");
 CODE16(c_addr16, "movb %fs:2(%bx), %al");
 CODE16(c_push, "pushl $0x12345678; pushw $0x1111; pushl %eax; pushfl; pushfw");

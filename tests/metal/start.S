@@ -28,7 +28,7 @@
 #define S_FS 56
 #define S_GS 60
 
-// ---- entry: real mode, 1000:0000 ------------------------------------------------------------------
+// ---- entry: real mode, 1000:0000 ----------------------------------------------------------------
     .section .text16.start, "ax"
     .code16
 base16:
@@ -45,7 +45,7 @@ base16:
     mov %eax, %cr0
     ljmpl $KCS, $start32
 
-// ---- real mode: rt_in -> registers; any vector -> r_* -> protected mode -------------------------------
+// ---- real mode: rt_in -> registers; any vector -> r_* -> protected mode -------------------------
     .globl rt_real_stubs
     .balign 16
 rt_real_stubs:
@@ -134,7 +134,7 @@ gdt:
     .quad 0                         // 38 TSS, by rt.c
     .fill 56, 8, 0
 
-// ---- protected mode --------------------------------------------------------------------------------------
+// ---- protected mode -----------------------------------------------------------------------------
     .text
     .code32
 start32:

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 // The trap flag: every class of instruction is stepped, and the sequence of addresses, DR6 and the
-// state at each trap are compared with an unstepped run. POPF and IRET that set or clear TF, MOV SS and
-// POP SS, REP, INT n, faults, traps before a fault of the next instruction.
-// SDM 3A 6.8.3, 6.9; SDM 3B 17.2.3, 17.3.1.4.
+// state at each trap are compared with an unstepped run. POPF and IRET that set or clear TF, MOV SS
+// and POP SS, REP, INT n, faults, traps before a fault of the next instruction. SDM 3A 6.8.3, 6.9;
+// SDM 3B 17.2.3, 17.3.1.4.
 //   T=step tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
 #include <stdbool.h>
 
 #define MAX_STEPS 40
-typedef struct Trace { u32 count, eip[MAX_STEPS], dr6[MAX_STEPS], flags[MAX_STEPS]; State last; } Trace;
+typedef struct Trace {
+    u32 count, eip[MAX_STEPS], dr6[MAX_STEPS], flags[MAX_STEPS];
+    State last;
+} Trace;
 
 static void clear_dr6(void) { __asm__ volatile("mov %0, %%dr6" :: "r"(0xffff0ff0)); }
 
@@ -52,48 +55,86 @@ typedef struct Case {
 #define S5(n) S4(n), n##_5
 #define S6(n) S5(n), n##_6
 
-L4(alu); CODE(alu, "mov $1, %eax" AT(alu_1) "imul %eax, %edx" AT(alu_2) "shl %cl, %eax" AT(alu_3) "add $2, %eax" AT(alu_4));
-L4(mem); CODE(mem, "mov (%ebx), %eax" AT(mem_1) "mov %eax, 4(%ebx)" AT(mem_2) "addl $1, 4(%ebx)" AT(mem_3) "xchg %ecx, (%ebx)" AT(mem_4));
-L4(stack); CODE(stack, "push %eax" AT(stack_1) "pushf" AT(stack_2) "pop %ecx" AT(stack_3) "pop %edx" AT(stack_4));
-L4(jumps); CODE(jumps, "xor %eax, %eax" AT(jumps_1) "jz 1f; nop; 1:" AT(jumps_2) "jnz 1b" AT(jumps_3) "jmp 2f; nop; 2:" AT(jumps_4));
-L5(calls); CODE(calls, "call 1f" AT(calls_3) "jmp 2f; nop; 1:" AT(calls_1) "nop" AT(calls_2) "ret; 2:" AT(calls_4) "nop" AT(calls_5));
-L4(loops); CODE(loops, "mov $2, %ecx; 1:" AT(loops_1) "nop" AT(loops_2) "loop 1b" AT(loops_3) "nop" AT(loops_4));
+L4(alu);
+CODE(alu, "mov $1, %eax" AT(alu_1) "imul %eax, %edx" AT(alu_2) "shl %cl, %eax" AT(
+              alu_3) "add $2, %eax" AT(alu_4));
+L4(mem);
+CODE(mem, "mov (%ebx), %eax" AT(mem_1) "mov %eax, 4(%ebx)" AT(mem_2) "addl $1, 4(%ebx)" AT(
+              mem_3) "xchg %ecx, (%ebx)" AT(mem_4));
+L4(stack);
+CODE(stack,
+     "push %eax" AT(stack_1) "pushf" AT(stack_2) "pop %ecx" AT(stack_3) "pop %edx" AT(stack_4));
+L4(jumps);
+CODE(jumps, "xor %eax, %eax" AT(jumps_1) "jz 1f; nop; 1:" AT(jumps_2) "jnz 1b" AT(
+                jumps_3) "jmp 2f; nop; 2:" AT(jumps_4));
+L5(calls);
+CODE(calls, "call 1f" AT(calls_3) "jmp 2f; nop; 1:" AT(calls_1) "nop" AT(calls_2) "ret; 2:" AT(
+                calls_4) "nop" AT(calls_5));
+L4(loops);
+CODE(loops,
+     "mov $2, %ecx; 1:" AT(loops_1) "nop" AT(loops_2) "loop 1b" AT(loops_3) "nop" AT(loops_4));
 L3(rep); CODE(rep, "mov $3, %ecx" AT(rep_1) "rep movsb" AT(rep_2) "nop" AT(rep_3));
 L3(rep0); CODE(rep0, "xor %ecx, %ecx" AT(rep0_1) "rep stosl" AT(rep0_2) "nop" AT(rep0_3));
 L2(repe); CODE(repe, "repne scasb" AT(repe_1) "nop" AT(repe_2));
-L4(string); CODE(string, "movsb" AT(string_1) "lodsl" AT(string_2) "stosw" AT(string_3) "cmpsb" AT(string_4));
-L4(fpu); CODE(fpu, "fld1" AT(fpu_1) "fstpl (%ebx)" AT(fpu_2) "fldl (%ebx)" AT(fpu_3) "fwait" AT(fpu_4));
-L3(frames); CODE(frames, "enter $16, $0" AT(frames_1) "leave" AT(frames_2) "pusha; 1:" AT(frames_3) "popa");
+L4(string);
+CODE(string, "movsb" AT(string_1) "lodsl" AT(string_2) "stosw" AT(string_3) "cmpsb" AT(string_4));
+L4(fpu);
+CODE(fpu, "fld1" AT(fpu_1) "fstpl (%ebx)" AT(fpu_2) "fldl (%ebx)" AT(fpu_3) "fwait" AT(fpu_4));
+L3(frames);
+CODE(frames, "enter $16, $0" AT(frames_1) "leave" AT(frames_2) "pusha; 1:" AT(frames_3) "popa");
 L2(mov_ss); CODE(mov_ss, "mov %ss, %eax" AT(mov_ss_1) "mov %eax, %ss; nop" AT(mov_ss_2));
-L3(pop_ss); CODE(pop_ss, "push %ss" AT(pop_ss_1) "pop %ss; inc %eax" AT(pop_ss_2) "nop" AT(pop_ss_3));
-L4(mov_ds); CODE(mov_ds, "mov %ds, %eax" AT(mov_ds_1) "mov %eax, %ds" AT(mov_ds_2) "push %ds" AT(mov_ds_3) "pop %ds" AT(mov_ds_4));
-L3(lss); CODE(lss, "mov %esp, (%ebx)" AT(lss_1) "mov %ss, 4(%ebx)" AT(lss_2) "lss (%ebx), %esp" AT(lss_3) "nop");
-L3(popf_off); CODE(popf_off, "pushf" AT(popf_off_1) "andl $~0x100, (%esp)" AT(popf_off_2) "popf" AT(popf_off_3) "nop; nop");
-L3(popf_on); CODE(popf_on, "pushf" AT(popf_on_1) "orl $0x100, (%esp)" AT(popf_on_2) "popf" AT(popf_on_3));
+L3(pop_ss);
+CODE(pop_ss, "push %ss" AT(pop_ss_1) "pop %ss; inc %eax" AT(pop_ss_2) "nop" AT(pop_ss_3));
+L4(mov_ds);
+CODE(mov_ds, "mov %ds, %eax" AT(mov_ds_1) "mov %eax, %ds" AT(mov_ds_2) "push %ds" AT(
+                 mov_ds_3) "pop %ds" AT(mov_ds_4));
+L3(lss);
+CODE(lss,
+     "mov %esp, (%ebx)" AT(lss_1) "mov %ss, 4(%ebx)" AT(lss_2) "lss (%ebx), %esp" AT(lss_3) "nop");
+L3(popf_off);
+CODE(popf_off,
+     "pushf" AT(popf_off_1) "andl $~0x100, (%esp)" AT(popf_off_2) "popf" AT(popf_off_3) "nop; nop");
+L3(popf_on);
+CODE(popf_on, "pushf" AT(popf_on_1) "orl $0x100, (%esp)" AT(popf_on_2) "popf" AT(popf_on_3));
 L3(ident); CODE(ident, "cpuid" AT(ident_1) "rdtsc" AT(ident_2) "nop" AT(ident_3));
 L3(flags); CODE(flags, "cld" AT(flags_1) "stc" AT(flags_2) "lahf" AT(flags_3));
 L3(into); CODE(into, "xor %eax, %eax" AT(into_1) "into" AT(into_2) "nop" AT(into_3));
 L2(far); CODE(far, "ljmp $0x08, $1f; 1:" AT(far_1) "nop" AT(far_2));
-L3(farcall); CODE(farcall, "lcall $0x08, $1f" AT(farcall_2) "jmp 2f; nop; 1:" AT(farcall_1) "lret; 2:" AT(farcall_3) "nop");
-L3(system); CODE(system, "mov %cr0, %eax" AT(system_1) "mov %eax, %cr0" AT(system_2) "clts" AT(system_3));
+L3(farcall);
+CODE(farcall, "lcall $0x08, $1f" AT(farcall_2) "jmp 2f; nop; 1:" AT(farcall_1) "lret; 2:" AT(
+                  farcall_3) "nop");
+L3(system);
+CODE(system, "mov %cr0, %eax" AT(system_1) "mov %eax, %cr0" AT(system_2) "clts" AT(system_3));
 L3(sti); CODE(sti, "cli" AT(sti_1) "sti" AT(sti_2) "cli" AT(sti_3));
-L3(ports); CODE(ports, "mov $0x80, %edx" AT(ports_1) "out %al, (%dx)" AT(ports_2) "in (%dx), %al" AT(ports_3));
+L3(ports);
+CODE(ports, "mov $0x80, %edx" AT(ports_1) "out %al, (%dx)" AT(ports_2) "in (%dx), %al" AT(ports_3));
 
 static const Case cases[] = {
-    { "arithmetic", alu, { S4(alu) }, 3 }, { "memory", mem, { S4(mem) }, 3 }, { "stack", stack, { S4(stack) }, 3 },
+    { "arithmetic", alu, { S4(alu) }, 3 },
+    { "memory", mem, { S4(mem) }, 3 },
+    { "stack", stack, { S4(stack) }, 3 },
     { "jumps", jumps, { S4(jumps) }, 3 },
     { "calls", calls, { calls_1, calls_2, calls_3, calls_4, calls_5 }, 3 },
     { "loops", loops, { loops_1, loops_2, loops_1, loops_2, loops_3, loops_4 }, 3 },
     { "rep movsb", rep, { rep_1, rep_1, rep_1, rep_2, rep_3 }, 3 },
     { "rep with a count of 0", rep0, { S3(rep0) }, 3 },
     { "repne scasb", repe, { repe, repe, repe_1, repe_2 }, 3 },
-    { "strings", string, { S4(string) }, 3 }, { "x87", fpu, { S4(fpu) }, 3 }, { "frames", frames, { S3(frames), frames_end - 2 }, 3 },
-    { "mov ss", mov_ss, { S2(mov_ss) }, 3 }, { "pop ss", pop_ss, { S3(pop_ss) }, 3 },
-    { "mov ds", mov_ds, { S4(mov_ds) }, 3 }, { "lss", lss, { S3(lss), lss_end - 2 }, 3 },
-    { "popf that clears TF", popf_off, { S3(popf_off) }, 3 }, { "popf that sets TF again", popf_on, { S3(popf_on) }, 3 },
-    { "cpuid, rdtsc", ident, { S3(ident) }, 3 }, { "flags", flags, { S3(flags) }, 3 }, { "into", into, { S3(into) }, 3 },
-    { "far jump", far, { S2(far) }, 1 }, { "far call and return", farcall, { S3(farcall), farcall_end - 2 }, 1 },
-    { "control registers", system, { S3(system) }, 1 }, { "sti and cli", sti, { S3(sti) }, 1 },
+    { "strings", string, { S4(string) }, 3 },
+    { "x87", fpu, { S4(fpu) }, 3 },
+    { "frames", frames, { S3(frames), frames_end - 2 }, 3 },
+    { "mov ss", mov_ss, { S2(mov_ss) }, 3 },
+    { "pop ss", pop_ss, { S3(pop_ss) }, 3 },
+    { "mov ds", mov_ds, { S4(mov_ds) }, 3 },
+    { "lss", lss, { S3(lss), lss_end - 2 }, 3 },
+    { "popf that clears TF", popf_off, { S3(popf_off) }, 3 },
+    { "popf that sets TF again", popf_on, { S3(popf_on) }, 3 },
+    { "cpuid, rdtsc", ident, { S3(ident) }, 3 },
+    { "flags", flags, { S3(flags) }, 3 },
+    { "into", into, { S3(into) }, 3 },
+    { "far jump", far, { S2(far) }, 1 },
+    { "far call and return", farcall, { S3(farcall), farcall_end - 2 }, 1 },
+    { "control registers", system, { S3(system) }, 1 },
+    { "sti and cli", sti, { S3(sti) }, 1 },
     { "ports", ports, { S3(ports) }, 1 },
 };
 
@@ -149,7 +190,7 @@ static void run_rf(void) {
     }
 }
 
-// ---- special ----------------------------------------------------------------------------------------------
+// ---- special ------------------------------------------------------------------------------------
 LABEL(int_after);
 CODE(int_over, "int $0x33; nop" AT(int_after) "nop");
 CODE(just_iret, "iret");

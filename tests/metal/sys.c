@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
-// System registers and descriptors' queries: reserved bits of CR0 and CR4, CR and DR numbers that do
-// not exist, LMSW, SMSW, SGDT, SIDT, SLDT, STR, LAR, LSL, VERR, VERW, ARPL; LOCK where it is not
+// System registers and descriptors' queries: reserved bits of CR0 and CR4, CR and DR numbers that
+// do not exist, LMSW, SMSW, SGDT, SIDT, SLDT, STR, LAR, LSL, VERR, VERW, ARPL; LOCK where it is not
 // allowed; instructions of more than 15 bytes; EFLAGS.ID and AC, reserved flags; encodings that are
 // undefined.
-// SDM 3A 2.5; SDM 2 MOV CRn, MOV DRn, LMSW, LAR, LSL, VERR, ARPL, LOCK; SDM 3A 6.15 (interrupts 6, 13).
+// SDM 3A 2.5; SDM 2 MOV CRn, MOV DRn, LMSW, LAR, LSL, VERR, ARPL, LOCK; SDM 3A 6.15 (interrupts 6,
+// 13).
 //   T=sys tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
 #define X 0x40u
 #define DPL(n) ((n) << 5)
 
-// ---- control registers -----------------------------------------------------------------------------------
+// ---- control registers --------------------------------------------------------------------------
 ICODE(to_cr0, "", "mov %eax, %cr0");
 ICODE(to_cr4, "", "mov %eax, %cr4");
 ICODE(to_cr1, "", "mov %eax, %cr1");
@@ -157,7 +158,7 @@ static void run_tables(void) {
     }
 }
 
-// ---- LAR LSL VERR VERW ------------------------------------------------------------------------------------
+// ---- LAR LSL VERR VERW --------------------------------------------------------------------------
 ICODE(lar32, "", "lar %ecx, %eax");
 ICODE(lsl32, "", "lsl %ecx, %eax");
 ICODE(lar16, "", "lar %cx, %ax");
@@ -192,8 +193,13 @@ static const Query queries[] = {
     { "type 8", 0x88 | DPL(3), 3, 0, 0, 0, 0 },
 };
 
-static void run_query(const char *what, const Query *q, const u8 *code, u32 selector, u32 zf, u32 value) {
-    test("sys/%s/%s", what, q ? q->name : selector == 3 ? "null" : selector & 4 ? "LDT is null" : "beyond the GDT");
+static void run_query(const char *what, const Query *q, const u8 *code, u32 selector, u32 zf,
+                      u32 value) {
+    test("sys/%s/%s", what,
+         q               ? q->name
+         : selector == 3 ? "null"
+         : selector & 4  ? "LDT is null"
+                         : "beyond the GDT");
     for (u32 old = 0; old < 2; old++) {
         State s = user_state(code);
         s.ecx = 0x12340000 | selector;
@@ -216,7 +222,8 @@ static void run_queries(void) {
         gdt_set(X, d);
         u32 high = (u32)(d >> 32), sel = X | q->rpl;
         run_query("LAR", q, lar32, sel, q->lar, q->lar ? high & 0x00f0ff00 : same);
-        run_query("LAR 16", q, lar16, sel, q->lar, q->lar ? (same & 0xffff0000) | (high & 0xff00) : same);
+        run_query("LAR 16", q, lar16, sel, q->lar,
+                  q->lar ? (same & 0xffff0000) | (high & 0xff00) : same);
         run_query("LSL", q, lsl32, sel, q->lsl, q->lsl ? 0xabcdefff : same);
         run_query("VERR", q, verr, sel, q->verr, same);
         run_query("VERW", q, verw, sel, q->verw, same);
@@ -257,7 +264,7 @@ static void run_arpl(void) {
         }
 }
 
-// ---- encodings ---------------------------------------------------------------------------------------------
+// ---- encodings ----------------------------------------------------------------------------------
 // LOCK is for a list of instructions with memory as destination; SDM 2 LOCK.
 static const struct { const char *name; u8 bytes[8]; u32 length, fine; } locked[] = {
     { "lock add reg", { 0xf0, 0x01, 0xc8 }, 3, 0 },
@@ -309,18 +316,31 @@ static void run_locked(void) {
     }
 }
 
-static const struct { const char *name; u8 bytes[8]; u32 length; } undefined[] = {
-    { "lea reg, reg", { 0x8d, 0xc1 }, 2 }, { "les reg, reg", { 0xc4, 0xc1 }, 2 },
-    { "bound reg, reg", { 0x62, 0xc1 }, 2 }, { "ljmp *reg", { 0xff, 0xe8 }, 2 },
-    { "lcall *reg", { 0xff, 0xd8 }, 2 }, { "group 5 /7", { 0xff, 0xfb }, 2 },
-    { "group 4 /2", { 0xfe, 0xd0 }, 2 }, { "mov to CS", { 0x8e, 0xc9 }, 2 },
-    { "mov to segment 6", { 0x8e, 0xf1 }, 2 }, { "mov from segment 7", { 0x8c, 0xf9 }, 2 },
-    { "pop mem /1", { 0x8f, 0x0b }, 2 }, { "mov imm /1", { 0xc6, 0x0b, 0 }, 3 },
-    { "0f ba /0", { 0x0f, 0xba, 0x03, 0 }, 4 }, { "cmpxchg8b reg", { 0x0f, 0xc7, 0xc8 }, 3 },
-    { "ud2", { 0x0f, 0x0b }, 2 }, { "ud1", { 0x0f, 0xb9, 0xc0 }, 3 }, { "0f 04", { 0x0f, 0x04 }, 2 },
-    { "0f 0a", { 0x0f, 0x0a }, 2 }, { "lidt reg", { 0x0f, 0x01, 0xdb }, 3 },
-    { "sgdt reg", { 0x0f, 0x01, 0xc3 }, 3 }, { "0f 00 /6", { 0x0f, 0x00, 0xf3 }, 3 },
-    { "lss reg", { 0x0f, 0xb2, 0xc0 }, 3 }, { "d9 d1", { 0xd9, 0xd1 }, 2 },
+static const struct { const char *name; u8 bytes[8]; u32 length;
+} undefined[] = {
+    { "lea reg, reg", { 0x8d, 0xc1 }, 2 },
+    { "les reg, reg", { 0xc4, 0xc1 }, 2 },
+    { "bound reg, reg", { 0x62, 0xc1 }, 2 },
+    { "ljmp *reg", { 0xff, 0xe8 }, 2 },
+    { "lcall *reg", { 0xff, 0xd8 }, 2 },
+    { "group 5 /7", { 0xff, 0xfb }, 2 },
+    { "group 4 /2", { 0xfe, 0xd0 }, 2 },
+    { "mov to CS", { 0x8e, 0xc9 }, 2 },
+    { "mov to segment 6", { 0x8e, 0xf1 }, 2 },
+    { "mov from segment 7", { 0x8c, 0xf9 }, 2 },
+    { "pop mem /1", { 0x8f, 0x0b }, 2 },
+    { "mov imm /1", { 0xc6, 0x0b, 0 }, 3 },
+    { "0f ba /0", { 0x0f, 0xba, 0x03, 0 }, 4 },
+    { "cmpxchg8b reg", { 0x0f, 0xc7, 0xc8 }, 3 },
+    { "ud2", { 0x0f, 0x0b }, 2 },
+    { "ud1", { 0x0f, 0xb9, 0xc0 }, 3 },
+    { "0f 04", { 0x0f, 0x04 }, 2 },
+    { "0f 0a", { 0x0f, 0x0a }, 2 },
+    { "lidt reg", { 0x0f, 0x01, 0xdb }, 3 },
+    { "sgdt reg", { 0x0f, 0x01, 0xc3 }, 3 },
+    { "0f 00 /6", { 0x0f, 0x00, 0xf3 }, 3 },
+    { "lss reg", { 0x0f, 0xb2, 0xc0 }, 3 },
+    { "d9 d1", { 0xd9, 0xd1 }, 2 },
 };
 
 static void run_undefined(void) {
@@ -333,7 +353,8 @@ static void run_undefined(void) {
         }
 }
 
-// 15 bytes are the most, whatever they are; 16 are #GP even across a page whose second half is missing.
+// 15 bytes are the most, whatever they are; 16 are #GP even across a page whose second half is
+// missing.
 static void run_long(void) {
     rt_reset();
     for (u32 prefixes = 12; prefixes < 20; prefixes++) {
@@ -346,7 +367,8 @@ static void run_long(void) {
         else expect_fault(&o, &s, V_GP, 0, win(1));
     }
     test("sys/length/14 bytes with lock, displacement, immediate");
-    static const u8 full[] = { 0x3e, 0x3e, 0x3e, 0xf0, 0x81, 0x83, 0, 1, 0, 0, 0x78, 0x56, 0x34, 0x12 };
+    static const u8 full[] = { 0x3e, 0x3e, 0x3e, 0xf0, 0x81, 0x83, 0,
+                               1,    0,    0,    0x78, 0x56, 0x34, 0x12 };
     State s, o = run_bytes(full, sizeof full, 3, &s);
     expect_exit(&o);
     test("sys/length/prefixes up to a missing page");
@@ -362,8 +384,10 @@ static void run_long(void) {
     map(2, PTE_ALL);
 }
 
-// ---- flags that identify the processor --------------------------------------------------------------------
-CODE(toggle, "pushf; pop %eax; mov %eax, %edx; xor $0x240000, %eax; push %eax; popf; pushf; pop %eax; push %edx; popf");
+// ---- flags that identify the processor ----------------------------------------------------------
+CODE(
+    toggle,
+    "pushf; pop %eax; mov %eax, %edx; xor $0x240000, %eax; push %eax; popf; pushf; pop %eax; push %edx; popf");
 CODE(reserved_flags, "push %eax; popf; pushf; pop %eax");
 static void run_flags(void) {
     rt_reset();

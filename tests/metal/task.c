@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Tasks: switches by jump, call, interrupt, exception and IRET, to 32- and 16-bit TSSs; what is saved
-// and loaded; busy bits, NT, the link, CR0.TS, CR3, LDT, the T bit; each refusal, before and after the
-// switch; LTR and LLDT.
-// SDM 3A 7.2, 7.3 (tables 7-1 and 7-2), 7.4, 7.6; SDM 2 LTR, LLDT.
+// Tasks: switches by jump, call, interrupt, exception and IRET, to 32- and 16-bit TSSs; what is
+// saved and loaded; busy bits, NT, the link, CR0.TS, CR3, LDT, the T bit; each refusal, before and
+// after the switch; LTR and LLDT. SDM 3A 7.2, 7.3 (tables 7-1 and 7-2), 7.4, 7.6; SDM 2 LTR, LLDT.
 //   T=task tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -14,7 +13,8 @@
 #define BUSY 2u
 
 typedef struct Tss16 {
-    u16 link, sp0, ss0, sp1, ss1, sp2, ss2, ip, flags, ax, cx, dx, bx, sp, bp, si, di, es, cs, ss, ds, ldt;
+    u16 link, sp0, ss0, sp1, ss1, sp2, ss2, ip, flags, ax, cx, dx, bx, sp, bp, si, di, es, cs, ss,
+        ds, ldt;
 } Tss16;
 static Tss other;
 static Tss16 small;
@@ -76,8 +76,9 @@ static void expect_incoming(const State *o, u32 flags, u32 pushed) {
 }
 
 static void expect_saved(const State *s, u32 eip, u32 eflags) {
-    State got = { tss.eax, tss.ecx, tss.edx, tss.ebx, tss.esp, tss.ebp, tss.esi, tss.edi, tss.eip, tss.eflags,
-                  tss.cs, tss.ss, tss.ds, tss.es, tss.fs, tss.gs, 0, 0, 0, 0, 0 };
+    State got = { tss.eax, tss.ecx, tss.edx,    tss.ebx, tss.esp, tss.ebp, tss.esi,
+                  tss.edi, tss.eip, tss.eflags, tss.cs,  tss.ss,  tss.ds,  tss.es,
+                  tss.fs,  tss.gs,  0,          0,       0,       0,       0 };
     State want = *s;
     want.eip = eip;
     want.eflags = eflags;
@@ -132,7 +133,7 @@ static void run_return(void) {
         expect_same(&o, &want, ALL);
         expect("old descriptor", access_of(TSS_SEL), D_TSS32 | BUSY);
         expect("other descriptor", access_of(OTHER), D_TSS32 | DPL(3));
-        expect("other's eflags", other.eflags, F_ONE | F_CF | F_DF | F_AC);    // NT cleared when saved
+        expect("other's eflags", other.eflags, F_ONE | F_CF | F_DF | F_AC); // NT cleared when saved
         expect("other's eip", other.eip, ADDR(return_task) + 1);
         expect("TR", ({ u32 tr; __asm__ volatile("str %0" : "=r"(tr)); tr & 0xffff; }), TSS_SEL);
     }
@@ -144,9 +145,23 @@ static void run_16(void) {
         prepare();
         u32 base = ADDR(landing16) & ~0xfffu;
         gdt_set(X, descriptor(base, 0xfffff, D_CODE | D_32 | D_G));
-        small = (Tss16){ .ip = (u16)(ADDR(landing16) - base), .flags = F_ONE | F_CF, .ax = 1, .cx = 2, .dx = 3,
-                         .bx = 4, .sp = 0x300, .bp = 6, .si = 7, .di = 8, .es = KDS, .cs = X, .ss = 0x60,
-                         .ds = KDS, .sp0 = 0x300, .ss0 = 0x60, .link = 0x77 };
+        small = (Tss16){ .ip = (u16)(ADDR(landing16) - base),
+                         .flags = F_ONE | F_CF,
+                         .ax = 1,
+                         .cx = 2,
+                         .dx = 3,
+                         .bx = 4,
+                         .sp = 0x300,
+                         .bp = 6,
+                         .si = 7,
+                         .di = 8,
+                         .es = KDS,
+                         .cs = X,
+                         .ss = 0x60,
+                         .ds = KDS,
+                         .sp0 = 0x300,
+                         .ss0 = 0x60,
+                         .link = 0x77 };
         gdt_set(0x60, descriptor(ADDR(other_stack), 0x3ff, D_DATA | D_32));
         gdt_set(OTHER, descriptor(ADDR(&small), 43, D_TSS16));
         State s = kernel_state(call ? call_task : jump_task);
@@ -200,9 +215,9 @@ static void run_trap_bit(void) {
     expect("eax", o.eax, other.eax);
 }
 
-// ---- refusals -------------------------------------------------------------------------------------------
-static void run_refused(const char *name, u32 ring, const u8 *code, const u8 *at, u32 limit, u32 access,
-                        u32 vector, u32 error) {
+// ---- refusals -----------------------------------------------------------------------------------
+static void run_refused(const char *name, u32 ring, const u8 *code, const u8 *at, u32 limit,
+                        u32 access, u32 vector, u32 error) {
     test("task/refused/%s/ring%u", name, ring);
     prepare();
     gdt_set(OTHER, descriptor(ADDR(&other), limit, access));
@@ -222,7 +237,8 @@ static void run_refusals(void) {
     run_refused("jump, too short", 0, jump_task, jump_task_at, 102, D_TSS32, V_TS, OTHER);
     run_refused("call, 16 bit too short", 0, call_task, call_task_at, 42, D_TSS16, V_TS, OTHER);
     run_refused("gate, busy", 0, call_gate, call_gate_at, 103, D_TSS32 | BUSY, V_GP, OTHER);
-    run_refused("gate, not present TSS", 0, call_gate, call_gate_at, 103, D_TSS32 & ~0x80, V_NP, OTHER);
+    run_refused("gate, not present TSS", 0, call_gate, call_gate_at, 103, D_TSS32 & ~0x80, V_NP,
+                OTHER);
     run_refused("gate, not a TSS", 0, jump_gate, jump_gate_at, 103, D_LDT, V_GP, OTHER);
     run_refused("INT, busy", 3, int_33, int_33_at, 103, D_TSS32 | BUSY, V_GP, OTHER);
     run_refused("INT, not present TSS", 3, int_33, int_33_at, 103, D_TSS32 & ~0x80, V_NP, OTHER);
@@ -278,7 +294,11 @@ CODE(set_nt, "pushf; orw $0x4000, (%esp); popf" AT(set_nt_iret) "iret");
 
 // After the switch has been made, faults belong to the new task, at its first instruction.
 static void run_late(void) {
-    static const struct { const char *name; u32 *field; u32 value, access, vector, error; } bad[] = {
+    static const struct {
+        const char *name;
+        u32 *field;
+        u32 value, access, vector, error;
+    } bad[] = {
         { "cs null", &other.cs, 0, 0, V_TS, 0 },
         { "cs is data", &other.cs, X, D_DATA | D_32 | D_G, V_TS, X },
         { "cs not present", &other.cs, X, (D_CODE | D_32 | D_G) & ~0x80, V_NP, X },
@@ -295,7 +315,8 @@ static void run_late(void) {
         { "LDT is data", &other.ldt, X, D_DATA, V_TS, X },
         { "eip beyond the limit of cs", &other.cs, X, D_CODE | D_32, V_GP, 0 },
     };
-    // The handler must not depend on the new task's segments: #TS and the others through a task gate.
+    // The handler must not depend on the new task's segments: #TS and the others through a task
+    // gate.
     static Tss handler;
     static u8 handler_stack[512] __attribute__((aligned(16)));
     for (u32 i = 0; i < COUNT(bad); i++) {
@@ -323,12 +344,15 @@ static void run_late(void) {
     }
 }
 
-// ---- LTR and LLDT ---------------------------------------------------------------------------------------
+// ---- LTR and LLDT -------------------------------------------------------------------------------
 ICODE(ltr_cx, "", "ltr %cx");
 ICODE(lldt_cx, "", "lldt %cx");
 CODE(ltr_str, "ltr %cx; str %eax");
 static void run_registers(void) {
-    static const struct { const char *name; u32 ldt, selector, access, ring, vector, error; } rows[] = {
+    static const struct {
+        const char *name;
+        u32 ldt, selector, access, ring, vector, error;
+    } rows[] = {
         { "ltr null", 0, 0, 0, 0, V_GP, 0 },
         { "ltr beyond the GDT", 0, 0x200, 0, 0, V_GP, 0x200 },
         { "ltr in the LDT", 0, X | 4, D_TSS32, 0, V_GP, X | 4 },
@@ -357,7 +381,9 @@ static void run_registers(void) {
         State o = run(&s);
         u32 busy = rows[i].vector == V_EXIT && !rows[i].ldt ? BUSY : 0;
         if (rows[i].vector == V_EXIT) expect_exit(&o);
-        else expect_fault(&o, &s, rows[i].vector, rows[i].error, ADDR(rows[i].ldt ? lldt_cx_at : ltr_cx_at));
+        else
+            expect_fault(&o, &s, rows[i].vector, rows[i].error,
+                         ADDR(rows[i].ldt ? lldt_cx_at : ltr_cx_at));
         expect("descriptor", access_of(X), (rows[i].access & 0xff) | busy);
         __asm__ volatile("lldt %w0" :: "r"(0));
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Triple faults: a contributory exception or page fault while #DF is delivered shuts the processor down,
-// and the board answers with a reset. The image boots again after each and goes on with the next.
-// SDM 3A 6.15 (interrupt 8).
+// Triple faults: a contributory exception or page fault while #DF is delivered shuts the processor
+// down, and the board answers with a reset. The image boots again after each and goes on with the
+// next. SDM 3A 6.15 (interrupt 8).
 //   T=triple tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 //   (under -no-reboot glassbox ends with status 70 at the first one: run.sh looks at that too)
 #include "rt.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Virtual-8086 mode: the frame that an interrupt leaves, IOPL-sensitive instructions, what goes to the
-// monitor, what is undefined, real-mode segments with their limit, the I/O bitmap, page faults.
+// Virtual-8086 mode: the frame that an interrupt leaves, IOPL-sensitive instructions, what goes to
+// the monitor, what is undefined, real-mode segments with their limit, the I/O bitmap, page faults.
 // SDM 3B 20.2 (20.2.7, 20.2.8), 20.3; SDM 2 INT n, IRET, PUSHF, POPF.
 //   T=v86 tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
@@ -57,8 +57,10 @@ static void expect_monitor(const State *o, const State *s, u32 vector, u32 error
     expect_same(o, &want, ALL);
 }
 
-// ---- the frame ------------------------------------------------------------------------------------------
-CODE(look_inside, "mov %ds, %eax; mov %es, %ecx; mov %fs, %edx; mov %gs, %ebx; pushf; pop %esi; push %cs; pop %edi");
+// ---- the frame ----------------------------------------------------------------------------------
+CODE(
+    look_inside,
+    "mov %ds, %eax; mov %es, %ecx; mov %fs, %edx; mov %gs, %ebx; pushf; pop %esi; push %cs; pop %edi");
 static void run_frame(void) {
     test("v86/frame/interrupt gate");
     prepare();
@@ -119,11 +121,11 @@ static void run_gates(void) {
     expect_monitor(&o, &s, V_OF, 0, v_into_next);
 }
 
-// ---- sensitive to IOPL ---------------------------------------------------------------------------------
+// ---- sensitive to IOPL --------------------------------------------------------------------------
 typedef struct Sensitive { const char *name; const u8 *code, *at; } Sensitive;
 #define S(name) { #name, v_##name, v_##name##_at }
-static const Sensitive sensitive[] = { S(int_30), S(cli), S(sti), S(pushf), S(pushfl), S(popf_first),
-                                      S(iret), S(iretl) };
+static const Sensitive sensitive[] = { S(int_30), S(cli),        S(sti),  S(pushf),
+                                       S(pushfl), S(popf_first), S(iret), S(iretl) };
 
 static void run_sensitive(void) {
     for (u32 i = 0; i < COUNT(sensitive); i++)
@@ -184,12 +186,14 @@ static void run_sensitive(void) {
 }
 CODE16(v_after, "");
 
-// ---- #GP and #UD to the monitor ---------------------------------------------------------------------------
-static const struct { const char *name; const u8 *code, *at; u32 vector; } forbidden[] = {
+// ---- #GP and #UD to the monitor -----------------------------------------------------------------
+static const struct { const char *name; const u8 *code, *at; u32 vector;
+} forbidden[] = {
 #define F(name, vector) { #name, v_##name, v_##name##_at, vector }
-    F(hlt, V_GP), F(lmsw, V_GP), F(mov_cr0, V_GP), F(mov_dr0, V_GP), F(clts, V_GP), F(lgdt, V_GP),
-    F(lock_nop, V_UD), F(lldt, V_UD), F(sldt, V_UD), F(str, V_UD), F(ltr, V_UD), F(verr, V_UD), F(lar, V_UD),
-    F(lsl, V_UD), F(arpl, V_UD), F(smsw, V_EXIT), F(sgdt, V_EXIT),
+    F(hlt, V_GP),    F(lmsw, V_GP),     F(mov_cr0, V_GP), F(mov_dr0, V_GP), F(clts, V_GP),
+    F(lgdt, V_GP),   F(lock_nop, V_UD), F(lldt, V_UD),    F(sldt, V_UD),    F(str, V_UD),
+    F(ltr, V_UD),    F(verr, V_UD),     F(lar, V_UD),     F(lsl, V_UD),     F(arpl, V_UD),
+    F(smsw, V_EXIT), F(sgdt, V_EXIT),
 };
 
 static void run_forbidden(void) {
@@ -204,7 +208,7 @@ static void run_forbidden(void) {
     }
 }
 
-// ---- ports: the bitmap decides, whatever IOPL is -------------------------------------------------------
+// ---- ports: the bitmap decides, whatever IOPL is ------------------------------------------------
 static void run_ports(void) {
     for (u32 i = 0; i < 8; i++) {
         const u8 *code = i & 1 ? v_out : v_in, *at = i & 1 ? v_out_at : v_in_at;
@@ -224,7 +228,7 @@ static void run_ports(void) {
     }
 }
 
-// ---- segments ------------------------------------------------------------------------------------------------
+// ---- segments -----------------------------------------------------------------------------------
 static void run_segments(void) {
     prepare();
     static const struct { const char *name; const u8 *code, *at; u32 vector; } rows[] = {
@@ -264,7 +268,7 @@ static void run_segments(void) {
     expect("ds", o.ds, 0x9777);
 }
 
-// ---- paging -------------------------------------------------------------------------------------------------
+// ---- paging -------------------------------------------------------------------------------------
 C(load_page, "movw 0x1234, %ax");
 C(store_page, "movw %ax, 0x1234");
 static void run_paging(void) {
@@ -272,7 +276,8 @@ static void run_paging(void) {
         static const char *const how[] = { "missing", "supervisor", "read-only" };
         test("v86/page fault/%s", how[i]);
         prepare();
-        const u8 *code = i == 2 ? v_store_page : v_load_page, *at = i == 2 ? v_store_page_at : v_load_page_at;
+        const u8 *code = i == 2 ? v_store_page : v_load_page,
+                 *at = i == 2 ? v_store_page_at : v_load_page_at;
         page_low[0x91] = 0x91000 | (i == 0 ? 0 : i == 1 ? PTE_P | PTE_W : PTE_P | PTE_U);
         flush_tlb();
         State s = v86_state(code);

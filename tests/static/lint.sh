@@ -87,6 +87,7 @@ lint_analysis() {
         '-Dpanic(...)=__builtin_abort()' --suppress=missingIncludeSystem --suppress=comparePointers \
         --suppress=shiftTooManyBitsSigned --suppress=integerOverflow --suppress=internalAstError \
         --suppress=nullPointerRedundantCheck --suppress=ctunullpointer --suppress=negativeIndex \
+        --suppress=invalidPrintfArgType_uint \
         --template='{file}:{line}: {id}: {message}' src 2>&1
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The CD drive on its channel, programmed as drivers do: packets by PIO and DMA, every command, discs
-// that come and go, raw sectors. The disc is made here. Run: make test T=unit/test_cd
+// The CD drive on its channel, programmed as drivers do: packets by PIO and DMA, every command,
+// discs that come and go, raw sectors. The disc is made here. Run: make test T=unit/test_cd
 #include "dev/idedma.h"
 #include "fuzz.h"
 #include "testbus.h"
@@ -210,7 +210,8 @@ static void test_device_reset(void **state) {
 static void test_byte_count_limits(void **state) {
     World *w = *state;
     static const struct { u32 limit, blocks; } rows[] = {
-        { 2048, 20 }, { 4096, 10 }, { 0, 5 }, { 0xffff, 5 }, { 512, 80 }, { 2049, 20 }, { 6000, 10 },
+        { 2048, 20 }, { 4096, 10 }, { 0, 5 }, { 0xffff, 5 }, { 512, 80 }, { 2049, 20 },
+        { 6000, 10 },
     };
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         send_packet(w, false, rows[i].limit, (u8[12]){ 0x28, [5] = 30, [8] = 20 });
@@ -573,8 +574,8 @@ static void test_snapshot(void **state) {
 static void test_random(void **state) {
     World *w = *state;
     u64 seed = fuzz_state(4711);
-    static const u8 ops[] = { 0x28, 0xbe, 0x43, 0x5a, 0x46, 0x4a, 0xa8, 0x55, 0x1b, 0x12, 0x03, 0x42,
-                              0x51, 0x52, 0xb9, 0xad };
+    static const u8 ops[] = { 0x28, 0xbe, 0x43, 0x5a, 0x46, 0x4a, 0xa8, 0x55,
+                              0x1b, 0x12, 0x03, 0x42, 0x51, 0x52, 0xb9, 0xad };
     for (u64 i = 0, n = fuzz_count(150000); i < n; i++) {
         seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
         u32 r = (u32)(seed >> 16);

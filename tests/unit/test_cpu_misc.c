@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "testcpu.h"
 
+#include "cpu/model.h"
+
 #include <sys/mman.h>
 
 // ---- stack --------------------------------------------------------------------------------------
@@ -208,6 +210,124 @@ static void test_cpuid_tsc_msr(void **state) {
     assert_fault(c, VEC_GP, 0);
 }
 
+static u64 rdmsr(TestCpu *c, u32 msr) {
+    c->cpu->regs[CPU_ECX] = msr;
+    cpu_h_rdmsr(c->cpu);
+    return c->cpu->regs[CPU_EAX] | (u64)c->cpu->regs[CPU_EDX] << 32;
+}
+
+static void wrmsr(TestCpu *c, u32 msr, u64 value) {
+    c->cpu->regs[CPU_ECX] = msr;
+    c->cpu->regs[CPU_EAX] = (u32)value;
+    c->cpu->regs[CPU_EDX] = (u32)(value >> 32);
+    cpu_h_wrmsr(c->cpu);
+}
+
+static void test_msrs(void **state) {
+    TestCpu *c = *state;
+    assert_true(rdmsr(c, 0x277) == 0x0007040600070406);     // PAT
+    wrmsr(c, 0x277, 0x0506070001040506);
+    assert_true(rdmsr(c, 0x277) == 0x0506070001040506);
+    assert_no_fault(c);
+    wrmsr(c, 0x277, 2);                                     // no such type
+    assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0x250, 0x0707070707070707);                    // UC- is the PAT's only
+    assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0x200, 0xc0000006);                            // MTRR 0: base, mask
+    wrmsr(c, 0x201, 0xf0000800);
+    assert_true(rdmsr(c, 0x200) == 0xc0000006 && rdmsr(c, 0x201) == 0xf0000800);
+    assert_no_fault(c);
+    wrmsr(c, 0x201, 0x100000800);                           // beyond 32 bits
+    assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0xfe, 0);                                      // MTRRCAP is read only
+    assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0xc0000080, 1);                                // EFER.SCE does not exist
+    assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0xc0000080, 0x800);
+    assert_int_equal(c->cpu->efer, 0x800);
+    wrmsr(c, 0x1b, 0xfee00000);                             // the APIC goes, and CPUID says so
+    c->cpu->regs[CPU_EAX] = 1;
+    cpu_h_cpuid(c->cpu);
+    assert_false(c->cpu->regs[CPU_EDX] & CPU_HAS_APIC);
+    testcpu_ring3(c, 2);
+    rdmsr(c, 0x277);
+    assert_fault(c, VEC_GP, 0);
+}
+
+static void set_model(TestCpu *c, const char *text) {
+    CpuModel model;
+    char *err = NULL;
+    assert_true(cpu_model_parse(text, &model, &err));
+    cpu_set_model(c->cpu, &model);
+}
+
+static void test_models(void **state) {
+    TestCpu *c = *state;
+    CpuModel model;
+    char *err = NULL;
+    assert_false(cpu_model_parse("pentium9", &model, &err));
+    assert_string_equal(err, "unknown model 'pentium9' (see -cpu help)");
+    free(err);
+    assert_false(cpu_model_parse("pentium2,+quantum", &model, &err));
+    assert_string_equal(err, "unknown feature 'quantum' (see -cpu help)");
+    free(err);
+    assert_true(cpu_model_parse("pentium2,-apic,+nx,pge=off", &model, &err));
+    assert_int_equal(model.features & (CPU_HAS_APIC | CPU_HAS_NX | CPU_HAS_PGE), CPU_HAS_NX);
+    assert_int_equal(model.signature, 0x652);
+    set_model(c, "386");
+    cpu_h_read_cr(c->cpu, 4);                               // CR4 came with the first of its bits
+    assert_fault(c, VEC_UD, -1);
+    cpu_h_write_cr(c->cpu, 0, 0x10011);                     // no WP
+    assert_int_equal(c->cpu->cr0, 0x11);
+    cpu_h_popf(c->cpu, FLAG_AC | FLAG_ID | 2, 4);
+    assert_int_equal(c->cpu->eflags & (FLAG_AC | FLAG_ID), 0);
+    set_model(c, "486");
+    cpu_h_popf(c->cpu, FLAG_AC | FLAG_ID | 2, 4);
+    assert_int_equal(c->cpu->eflags & (FLAG_AC | FLAG_ID), FLAG_AC | FLAG_ID);
+    cpu_h_write_cr(c->cpu, 4, 0x10);                        // no PSE
+    assert_fault(c, VEC_GP, 0);
+    rdmsr(c, 0x277);
+    assert_fault(c, VEC_GP, 0);
+    set_model(c, "pentium3");
+    c->cpu->regs[CPU_EAX] = 0x80000000;                     // does not exist: the highest basic leaf
+    cpu_h_cpuid(c->cpu);
+    assert_int_equal(c->cpu->regs[CPU_EAX], 0x03020101);
+    assert_int_equal(c->cpu->phys_bits, 36);
+    assert_int_equal(cpu_cr4_bits(c->cpu), 0x6ff);
+}
+
+static void test_sysenter(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    testcpu_ring3(c, 2 | FLAG_IF);
+    cpu_h_sysenter(cpu);
+    assert_fault(c, VEC_GP, 0);                             // no selector yet
+    cpu->msr_sysenter_cs = SEL_CODE0 | 3;
+    cpu->msr_sysenter_eip = 0x12345;
+    cpu->msr_sysenter_esp = 0x7ff0;
+    cpu->regs[CPU_ECX] = 0x8800;
+    cpu->regs[CPU_EDX] = 0x7654;
+    cpu_h_sysenter(cpu);
+    assert_no_fault(c);
+    assert_int_equal(cpu->cpl, 0);
+    assert_int_equal(cpu->eip, 0x12345);
+    assert_int_equal(cpu->regs[CPU_ESP], 0x7ff0);
+    assert_int_equal(cpu->seg[CPU_CS].selector, SEL_CODE0);
+    assert_int_equal(cpu->seg[CPU_SS].selector, SEL_CODE0 + 8);
+    assert_int_equal(cpu->eflags & FLAG_IF, 0);
+    assert_int_equal(cpu->mode & 3, 0);
+    cpu_h_sysexit(cpu);
+    assert_no_fault(c);
+    assert_int_equal(cpu->cpl, 3);
+    assert_int_equal(cpu->eip, 0x7654);
+    assert_int_equal(cpu->regs[CPU_ESP], 0x8800);
+    assert_int_equal(cpu->seg[CPU_CS].selector, SEL_CODE0 + 16 + 3);
+    assert_int_equal(cpu->seg[CPU_SS].selector, SEL_CODE0 + 24 + 3);
+    assert_int_equal(cpu->seg[CPU_SS].limit, 0xffffffff);
+    cpu_h_sysexit(cpu);                                     // from CPL 3
+    assert_fault(c, VEC_GP, 0);
+}
+
 // ---- x87 ----------------------------------------------------------------------------------------
 static void test_x87_images(void **state) {
     TestCpu *c = *state;
@@ -308,7 +428,8 @@ static void test_dump_fpu(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST_PROTECTED(test_pusha_popa), TEST_PROTECTED(test_enter_leave), TEST_REAL(test_decimal),
-        TEST_PROTECTED(test_cmpxchg8b), TEST_PROTECTED(test_cpuid_tsc_msr),
+        TEST_PROTECTED(test_cmpxchg8b), TEST_PROTECTED(test_cpuid_tsc_msr), TEST_PROTECTED(test_msrs),
+        TEST_PROTECTED(test_models), TEST_PROTECTED(test_sysenter),
         TEST_PROTECTED(test_x87_images), TEST_REAL(test_x87_real), TEST_REAL(test_dump_fpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -353,7 +353,7 @@ static bool left_out_everywhere(const Insn *in) {
         row->sub != ISA_SUB_STI) return true;
     if (row->lifter == ISA_LIFT_FPU_ENV || row->lifter == ISA_LIFT_POPF) return true;
     if (row->sub == ISA_SUB_FLDCW || row->sub == ISA_SUB_RDTSC || row->sub == ISA_SUB_RDPMC) return true;
-    if (row->sub == ISA_SUB_FXRSTOR) return true;
+    if (row->sub == ISA_SUB_FXSAVE || row->sub == ISA_SUB_FXRSTOR) return true;           // x87 pointers
     return row->lifter == ISA_LIFT_SYSTEM || row->lifter > ISA_LIFT_SIMD_CTL;
 }
 

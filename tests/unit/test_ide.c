@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The ATA channel, programmed as drivers do: detection, all addressing modes, PIO in and out, DMA
-// through the bus master, errors of the guest and of the host; CD drives: test_cd.c. Build and run (one line):
+// through the bus master, errors of the guest and of the host; CD drives: test_cd.c. Build and run
+// (one line):
 //   gcc -std=gnu11 -Wall -Wextra -g -fsanitize=address,undefined -Isrc -Itests/unit
 //       tests/unit/test_ide.c src/dev/{ide*,cd*,pci,disk}.c src/base/*.c src/bus/*.c -lcmocka
 //       -lpthread -o /tmp/test_ide && /tmp/test_ide

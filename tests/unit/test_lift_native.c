@@ -134,7 +134,8 @@ __attribute__((noinline, no_sanitize("address"))) static void host_run(void) {
            [far] "i"(ABS(entry_offset)), [sel] "i"(SELECTOR_DATA), [fx_in] "i"(ABS(fx_in)),
            [fx_out] "i"(ABS(fx_out)), [mxcsr] "i"(ABS(mxcsr_of_c))
         : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
+          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "rax", "rcx", "rdx", "rsi", "rdi",
+          "r8", "r9", "r10", "r11", "memory", "cc");
 }
 
 static bool host_can_run_32(void) {

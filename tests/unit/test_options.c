@@ -126,13 +126,37 @@ static void test_drive(void **state) {
     done(&f);
 }
 
+static void test_cdrom(void **state) {
+    (void)state;
+    Fix f = parse("-cdrom|x.iso|-hda|disk");
+    good(&f);
+    const PcDrive *ide = f.o.machine.pc.ide;
+    assert_string_equal(ide[2].path, "x.iso");
+    assert_true(ide[2].cd && !ide[0].cd);
+    done(&f);
+    f = parse("-hda|disk|-drive|file=x.iso,media=cdrom|-drive|if=none,id=c,file=y.iso|"
+              "-device|ide-cd,drive=c,bus=ide.1,unit=1|-device|ide-cd,bus=ide.1");
+    good(&f);
+    assert_true(f.o.machine.pc.ide[1].cd && f.o.machine.pc.ide[3].cd && f.o.machine.pc.ide[2].cd);
+    assert_string_equal(f.o.machine.pc.ide[3].path, "y.iso");
+    assert_null(f.o.machine.pc.ide[2].path);           // an empty drive
+    done(&f);
+    f = parse("-vga|isa");
+    good(&f);
+    assert_true(f.o.machine.pc.isa_vga && !f.o.machine.pc.no_vga);
+    done(&f);
+}
+
 static void test_drive_wrong(void **state) {
     (void)state;
     bad("-hda|x|disk.img", "-hda is given twice");
     bad("-drive|file=x,index=4", "from 0 to 3");
     bad("-drive|file=x,if=floppy,index=2", "from 0 to 1");
     bad("-drive|file=x,if=virtio", "if=virtio");
-    bad("-drive|file=x,media=cdrom", "media=cdrom");
+    bad("-drive|file=x,media=tape", "media=tape");
+    bad("-drive|file=x,if=floppy,media=cdrom", "media=cdrom");
+    bad("-hdc|x|-cdrom|y", "-hdc is given twice");
+    bad("-cdrom|x|-cdrom|y", "-hdc is given twice");
     bad("-drive|file=x,format=qcow2", "qemu-img convert");
     bad("-drive|fil=x", "unknown key 'fil'");
     bad("-drive|index=0", "file=FILE is missing");
@@ -171,7 +195,6 @@ static void test_unknown(void **state) {
     bad("-append|x", "-append: only with -kernel");
     bad("-m|1|-initrd|x", "-initrd: only with -kernel");
     bad("-daemonize", "setsid");
-    bad("-cdrom|x", "CD");
     bad("-device|isa-debug-exti", "did you mean isa-debug-exit?");
     bad("-restore|both", "table, retranslate, check");
     bad("-d|in_asm,bogus", "unknown item 'bogus'");
@@ -309,7 +332,8 @@ static void test_help_width(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_article), cmocka_unit_test(test_drive),
-        cmocka_unit_test(test_drive_wrong), cmocka_unit_test(test_sizes), cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_cdrom), cmocka_unit_test(test_drive_wrong), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_ignored), cmocka_unit_test(test_character_devices),
         cmocka_unit_test(test_debug_devices), cmocka_unit_test(test_running), cmocka_unit_test(test_help),
         cmocka_unit_test(test_help_width),

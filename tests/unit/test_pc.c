@@ -57,7 +57,7 @@ static void test_memory_map(void **state) {
     Fix *f = *state;
     Bus *bus = f->t.bus;
     Pc *pc = build(f, &(PcConfig){ 0 });
-    Firmware bios = firmware_bios(), vgabios = firmware_vgabios();
+    Firmware bios = firmware_bios(), vgabios = firmware_stdvga();
     assert_int_equal(bus_page(bus, 0x9f)->kind, BUS_PAGE_RAM);
     assert_int_not_equal(bus_page(bus, 0xa0)->kind, BUS_PAGE_RAM);
     assert_int_equal(bus_page(bus, 0x100)->kind, BUS_PAGE_RAM);
@@ -138,6 +138,7 @@ static void test_errors(void **state) {
     Fix *f = *state;
     expect_error(f, &(PcConfig){ .floppy[0].path = "/nowhere/x" }, "-fda: ");
     expect_error(f, &(PcConfig){ .ide[3].path = "/nowhere/x" }, "-hdd: ");
+    expect_error(f, &(PcConfig){ .ide[2] = { .cd = true, .path = "/nowhere/x" } }, "-cdrom: ");
     expect_error(f, &(PcConfig){ .bios_path = "/none" }, "-bios: cannot open '/none': No such");
     expect_error(f, &(PcConfig){ .bios_path = f->disk }, "-bios: '/tmp");
     expect_error(f, &(PcConfig){ .boot = "ax" }, "-boot: ");
@@ -177,14 +178,65 @@ static void test_firmware_files(void **state) {
         for (unsigned i = 0; i < 60; i++) name[i] = (char)bus_in(f->t.bus, 0x511, 1);
         name[60] = 0;
         if (!strcmp(name + 4, "etc/e820")) seen |= bytes == 20 ? 1 : 0;
-        if (!strcmp(name + 4, "vgaroms/vgabios.bin"))
-            seen |= bytes == firmware_vgabios().bytes ? 2 : 0;
+        if (!strcmp(name + 4, "pci1234,1111.rom"))
+            seen |= bytes == firmware_stdvga().bytes ? 2 : 0;
         if (!strcmp(name + 4, "etc/boot-fail-wait")) seen |= 4;
         if (!strcmp(name + 4, "genroms/test.bin")) seen |= 8;
     }
     assert_int_equal(seen, 15);
     bus_out(f->t.bus, 0x510, 2, FWCFG_BOOT_MENU);
     assert_int_equal(bus_in(f->t.bus, 0x511, 1), 1);
+    pc_free(pc);
+}
+
+static void config_out(Fix *f, u32 address, unsigned size_bytes, u32 value) {
+    bus_out(f->t.bus, 0xcf8, 4, address & ~3u);
+    bus_out(f->t.bus, (u16)(0xcfc + (address & 3)), size_bytes, value);
+}
+
+static u8 pic_requests(Fix *f) {
+    bus_out(f->t.bus, 0xa0, 1, 0x0a);
+    return (u8)bus_in(f->t.bus, 0xa0, 1);
+}
+
+// A PCI interrupt that is routed to IRQ9 shares it with the power management's SCI.
+static void test_shared_pci_irq(void **state) {
+    static const PciId id = { .vendor = 0x1af4, .device = 0x9999, .intx = 1 };
+    Fix *f = *state;
+    Pc *pc = build(f, &(PcConfig){ 0 });
+    PciFn *a = pci_add(pc->pci, "card-a", 5, 0, &id), *b = pci_add(pc->pci, "card-b", 9, 0, &id);
+    config_out(f, 0x80000860, 4, 0x09090909);          // PIRQA..D to IRQ9
+    bus_out(f->t.bus, 0x4d1, 1, 0x02);                 // level
+    config_out(f, 0x80000b40, 4, 0xb001);
+    config_out(f, 0x80000b80, 1, 1);
+    bus_out(f->t.bus, 0xb002, 2, 0x100);
+    bus_out(f->t.bus, 0xb2, 1, 0xf1);
+    acpipm_press_power(pc->pm);
+    assert_int_equal(pic_requests(f), 0x02);
+    pci_set_irq(a, true);
+    pci_set_irq(b, true);
+    bus_out(f->t.bus, 0xb000, 2, 0x100);
+    assert_int_equal(pic_requests(f), 0x02);           // the SCI has gone, the cards have not
+    pci_set_irq(a, false);
+    assert_int_equal(pic_requests(f), 0x02);
+    pci_set_irq(b, false);
+    assert_int_equal(pic_requests(f), 0);
+    pci_set_irq(b, true);
+    pc_reset(pc);                                      // routes and cards are forgotten
+    assert_int_equal(pic_requests(f), 0);
+    pc_free(pc);
+}
+
+static void test_cd_drives(void **state) {
+    Fix *f = *state;
+    PcConfig config = { .ide[0] = { .cd = true, .path = f->disk }, .ide[2].cd = true };
+    Pc *pc = build(f, &config);
+    assert_ptr_equal(ide_cd(pc->ide[0], 0), pc->cd[0]);
+    assert_ptr_equal(ide_cd(pc->ide[1], 0), pc->cd[2]);
+    assert_null(pc->cd[1]);
+    assert_true(disk_is_readonly(cd_disc(pc->cd[0])));
+    assert_null(cd_disc(pc->cd[2]));
+    assert_int_equal(cmos(f, 0x12), 0);                // no hard disk
     pc_free(pc);
 }
 
@@ -232,6 +284,8 @@ int main(void) {
         TEST(test_errors),
         TEST(test_small_bios),
         TEST(test_firmware_files),
+        TEST(test_shared_pci_irq),
+        TEST(test_cd_drives),
         TEST(test_shared_serial_irq),
         TEST(test_fpu_error),
     };

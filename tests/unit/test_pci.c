@@ -144,6 +144,40 @@ static void test_bars(void **state) {
     assert_int_equal(cfg(f, 3, 0, 0x14, 4), 1);
 }
 
+// Where RAM is, a BAR decodes nothing: what would the RAM be after it has gone?
+static void test_bar_over_ram(void **state) {
+    Fix *f = *state;
+    set_cfg(f, 3, 0, 4, 2, 3);
+    set_cfg(f, 3, 0, 0x10, 4, 0x00f00000);
+    assert_int_equal(f->bar_base[0], 0);
+    set_cfg(f, 3, 0, 0x10, 4, 0x01000000);
+    assert_int_equal(f->bar_base[0], 0x01000000);
+}
+
+static void test_info(void **state) {
+    static const char want[] =
+        "  Bus  0, device   3, function 0:\n"
+        "    VGA controller: PCI device 1234:1111\n"
+        "      PCI subsystem 1af4:1100\n"
+        "      IRQ 11, pin A\n"
+        "      BAR0: 32 bit prefetchable memory at 0xe0000000 [0xe00fffff], not decoded.\n"
+        "      BAR1: I/O at 0xc000 [0xc01f].\n"
+        "      id \"card\"\n";
+    Fix *f = *state;
+    char *text;
+    size_t bytes;
+    set_cfg(f, 3, 0, 0x10, 4, 0xe0000000);
+    set_cfg(f, 3, 0, 0x14, 4, 0xc000);
+    set_cfg(f, 3, 0, 0x3c, 1, 11);
+    set_cfg(f, 3, 0, 4, 2, 1);
+    FILE *out = open_memstream(&text, &bytes);
+    pci_info(f->pci, out);
+    fclose(out);
+    assert_non_null(strstr(text, want));
+    assert_non_null(strstr(text, "    Host bridge: PCI device 8086:1237\n"));
+    free(text);
+}
+
 static void test_pirq_routing(void **state) {
     Fix *f = *state;
     pci_set_irq(f->card, true);                          // slot 3, INTA#: PIRQC#
@@ -161,6 +195,28 @@ static void test_pirq_routing(void **state) {
     set_cfg(f, 1, 0, 0x62, 1, 8);                        // not a PCI interrupt
     pci_set_irq(f->card, true);
     assert_false(f->irq[8].level);
+    set_cfg(f, 1, 0, 0x62, 1, 11);
+    assert_true(f->irq[11].level);
+    device_reset_all(f->t.bus);
+    assert_false(f->irq[11].level);
+}
+
+// Two cards on one line, and two lines on one input.
+static void test_shared_pirq(void **state) {
+    static const PciId id = { .vendor = 1, .device = 2, .intx = 1 };
+    Fix *f = *state;
+    PciFn *same = pci_add(f->pci, "same", 7, 0, &id), *next = pci_add(f->pci, "next", 4, 0, &id);
+    set_cfg(f, 1, 0, 0x60, 4, 0x0b0b8080);
+    pci_set_irq(f->card, true);
+    pci_set_irq(same, true);
+    pci_set_irq(next, true);
+    assert_true(f->irq[11].level);
+    pci_set_irq(f->card, false);
+    pci_set_irq(next, false);
+    assert_true(f->irq[11].level);
+    pci_set_irq(same, false);
+    assert_false(f->irq[11].level);
+    assert_int_equal(f->irq[11].rises, 1);
 }
 
 static void test_shadow(void **state) {
@@ -320,7 +376,10 @@ int main(void) {
         TEST(test_identity),
         TEST(test_address_register),
         TEST(test_bars),
+        TEST(test_bar_over_ram),
+        TEST(test_info),
         TEST(test_pirq_routing),
+        TEST(test_shared_pirq),
         TEST(test_shadow),
         TEST(test_reset_port),
         TEST(test_pm_base_moves),

@@ -632,6 +632,120 @@ static void test_lfb_moves(void **state) {
     assert_int_equal(bus_read(f->t.bus, phy(0xf1000000), 4), 0xffffffff);
 }
 
+// ---- as a PCI function --------------------------------------------------------------------------
+
+typedef struct PciFix {
+    TestBus t;
+    PciBus *pci;
+    Vga *vga;
+    VgaFrame frame;
+} PciFix;
+
+static void pci_config(PciFix *f, unsigned reg, unsigned bytes, u32 value) {
+    bus_out(f->t.bus, 0xcf8, 4, 0x80001000u | reg);
+    bus_out(f->t.bus, 0xcfc, bytes, value);
+}
+
+static void pci_open(PciFix *f) {
+    memset(f, 0, sizeof(*f));
+    testbus_open(&f->t, 2 << 20);
+    f->pci = pci_new(f->t.bus);
+    f->vga = vga_new_pci(f->t.bus, f->pci, 2);
+    device_reset_all(f->t.bus);
+}
+
+static void pci_close(PciFix *f) {
+    vga_frame_free(&f->frame);
+    vga_free(f->vga);
+    pci_free(f->pci);
+    testbus_close(&f->t);
+}
+
+static u32 mm(PciFix *f, u32 offset, unsigned size_bytes) {
+    return bus_read(f->t.bus, phy(0xfebf0000 + offset), size_bytes);
+}
+
+static void set_mm(PciFix *f, u32 offset, unsigned size_bytes, u32 value) {
+    bus_write(f->t.bus, phy(0xfebf0000 + offset), size_bytes, value);
+}
+
+// A driver that knows BAR 2 alone sets 640x480 in true colour and draws through BAR 0.
+static void test_pci_function(void **state) {
+    (void)state;
+    PciFix f;
+    pci_open(&f);
+    Bus *bus = f.t.bus;
+    assert_int_equal(bus_page(bus, LFB >> 12)->kind, BUS_PAGE_NONE);
+    bus_out(bus, 0xcf8, 4, 0x80001000u);
+    assert_int_equal(bus_in(bus, 0xcfc, 4), 0x11111234);
+    pci_config(&f, 0x10, 4, 0xffffffff);
+    assert_int_equal(bus_in(bus, 0xcfc, 4), 0xff000008);       // 16 MiB, prefetchable
+    pci_config(&f, 0x10, 4, 0xfd000000);
+    pci_config(&f, 0x18, 4, 0xfebf0000);
+    assert_int_equal(bus_page(bus, 0xfd000)->kind, BUS_PAGE_NONE);
+    pci_config(&f, 4, 2, 3);
+    assert_int_equal(bus_page(bus, 0xfd000)->kind, BUS_PAGE_RAM);
+    assert_int_equal(mm(&f, 0x500, 2), 0xb0c5);
+    assert_int_equal(mm(&f, 0x514, 2), 16 * 16);
+    assert_int_equal(mm(&f, 0x600, 4), 8);
+    assert_int_equal(mm(&f, 0x604, 4), 0x1e1e1e1e);
+    assert_int_equal(mm(&f, 0x000, 4), 0xffffffff);            // no EDID
+    set_mm(&f, 0x402, 1, 0x67);
+    assert_int_equal(bus_in(bus, 0x3cc, 1), 0x67);
+    set_mm(&f, 0x404, 2, 0x0f02);                              // index and data in one
+    assert_int_equal(bus_in(bus, 0x3c5, 1), 0x0f);
+    assert_int_equal(mm(&f, 0x40c, 1), 0x67);
+    set_mm(&f, 0x502, 4, 480u << 16 | 640);                    // two registers in one
+    set_mm(&f, 0x506, 2, 32);
+    set_mm(&f, 0x508, 2, 0x41);
+    bus_write(bus, phy(0xfd000000 + 4 * (3 * 640 + 5)), 4, 0x123456);
+    assert_true(vga_render(f.vga, &f.frame));
+    assert_int_equal(f.frame.width, 640);
+    assert_int_equal(f.frame.height, 480);
+    assert_int_equal(f.frame.pixels[3 * 640 + 5], 0x123456);
+    assert_int_equal(mm(&f, 0x504, 2), 480);
+    assert_int_equal(mm(&f, 0x504, 1) | mm(&f, 0x505, 1) << 8, 480);
+    pci_config(&f, 0x10, 4, 0xf0000000);                       // the frame buffer moves
+    assert_int_equal(bus_page(bus, 0xfd000)->kind, BUS_PAGE_NONE);
+    bus_write(bus, phy(0xf0000000), 4, 0x654321);
+    assert_true(vga_render(f.vga, &f.frame));
+    assert_int_equal(f.frame.pixels[0], 0x654321);
+    pci_close(&f);
+}
+
+static void test_pci_reset_and_snapshot(void **state) {
+    (void)state;
+    PciFix f;
+    char *err = NULL;
+    pci_open(&f);
+    Bus *bus = f.t.bus;
+    pci_config(&f, 0x10, 4, 0xfd000000);
+    pci_config(&f, 0x18, 4, 0xfebf0000);
+    pci_config(&f, 4, 2, 2);
+    FILE *file = tmpfile();
+    assert_true(device_save(bus, file, &err));
+    device_reset_all(bus);
+    assert_int_equal(bus_page(bus, 0xfd000)->kind, BUS_PAGE_NONE);
+    assert_int_equal(bus_page(bus, 0xfebf0)->kind, BUS_PAGE_NONE);
+    assert_int_equal(bus_page(bus, LFB >> 12)->kind, BUS_PAGE_NONE);
+    rewind(file);
+    assert_true(device_load(bus, file, &err));
+    fclose(file);
+    assert_int_equal(bus_page(bus, 0xfd000)->kind, BUS_PAGE_RAM);
+    assert_int_equal(mm(&f, 0x500, 2), 0xb0c5);
+    u32 seed = 5;
+    for (unsigned i = 0; i < 100000; i++) {                    // nonsense, seen by the sanitisers
+        seed = seed * 1664525 + 1013904223;
+        u32 r = seed >> 8;
+        if (r % 64 == 0) pci_config(&f, r >> 6 & 0x1c, 4, seed * 77);
+        if (r % 64 == 1) pci_config(&f, 0x18, 4, 0xfebf0000), pci_config(&f, 4, 2, 3);
+        else if (r & 1) set_mm(&f, r >> 4 & 0xfff, 1u << r % 3, seed * 31);
+        else mm(&f, r >> 4 & 0xfff, 1u << r % 3);
+        if (r % 4096 == 2) vga_render(f.vga, &f.frame);
+    }
+    pci_close(&f);
+}
+
 // ---- viewers, snapshots, nonsense ---------------------------------------------------------------
 
 static void test_two_viewers(void **state) {
@@ -733,6 +847,8 @@ int main(void) {
         TEST(test_vbe_direct_colour),
         TEST(test_vbe_palette_and_planes),
         TEST(test_lfb_moves),
+        TEST(test_pci_function),
+        TEST(test_pci_reset_and_snapshot),
         TEST(test_two_viewers),
         TEST(test_snapshot),
         TEST(test_reset),
