@@ -7,9 +7,14 @@
 #include "cpu/cpu_int.h"
 #include "cpu/model.h"
 
+// -d int, as far as -dfilter lets this pc through.
+static bool exc_is_logged(const Cpu *cpu) {
+    return log_on(cpu->log, LOG(INT)) && log_pc_chosen(cpu->log, cpu->eip);
+}
+
 // ---- log ----------------------------------------------------------------------------------------
 static void exc_log_entry(Cpu *cpu, unsigned vector, ExcSource source, u32 error) {
-    if (!log_on(cpu->log, LOG(INT)) || !(cpu->cr0 & CR0_PE)) return;
+    if (!exc_is_logged(cpu) || !(cpu->cr0 & CR0_PE)) return;
     const CpuSeg *cs = &cpu->seg[CPU_CS], *ss = &cpu->seg[CPU_SS];
     log_printf(cpu->log, "%6d: v=%02x e=%04x i=%d cpl=%d IP=%04x:%08x pc=%08x SP=%04x:%08x",
                (int)cpu->int_count++, vector, error, source == EXC_SOFT, cpu->cpl, cs->selector,
@@ -264,7 +269,7 @@ static void exc_deliver_from(Cpu *cpu, u32 old) {
     while (cpu->fault.pending) {
         CpuFault f = cpu->fault;
         cpu->fault = (CpuFault){ 0 };
-        if (log_on(cpu->log, LOG(INT)))
+        if (exc_is_logged(cpu))
             log_printf(cpu->log, "check_exception old: 0x%x new 0x%x\n", old, f.vector);
         if (old == VEC_DF) {
             exc_shut_down(cpu);
@@ -313,7 +318,7 @@ bool cpu_take_interrupt(Cpu *cpu) {
     }
     if (!cpu_can_interrupt(cpu) || !bus_intr(cpu->bus)) return false;
     u8 vector = bus_int_ack(cpu->bus);
-    if (log_on(cpu->log, LOG(INT)))
+    if (exc_is_logged(cpu))
         log_printf(cpu->log, "Servicing hardware INT=0x%02x\n", vector);
     exc_interrupt(cpu, vector);
     return true;

@@ -14,8 +14,10 @@ enum { BY_EBX, BY_ESI, BY_EDI, PUSH, POP };
     R(rmw32, "addl %eax, (%ebx)", 4, BY_EBX) R(xchg, "xchg %eax, (%ebx)", 4, BY_EBX) \
     R(cmpxchg, "cmpxchg %eax, (%ebx)", 4, BY_EBX) R(movzx, "movzwl (%ebx), %eax", 2, BY_EBX) \
     R(push32, "push %eax", 4, PUSH) R(push16, "pushw %ax", 2, PUSH) R(pop32, "pop %eax", 4, POP) \
-    R(pop16, "popw %ax", 2, POP) R(pusha, "pusha", 4, PUSH) R(popa, "popa", 4, POP) R(pushf, "pushf", 4, PUSH) \
-    R(call, "call 1f; 1:", 4, PUSH) R(enter, "enter $8, $0", 4, PUSH) R(movs_from, "movsl", 4, BY_ESI) \
+    R(pop16, "popw %ax", 2, POP) R(pusha, "pusha", 4, PUSH) R(popa, "popa", 4, POP) \
+    R(pushf, "pushf", 4, PUSH) \
+    R(call, "call 1f; 1:", 4, PUSH) R(enter, "enter $8, $0", 4, PUSH) \
+    R(movs_from, "movsl", 4, BY_ESI) \
     R(movs_to, "movsl", 4, BY_EDI) R(stosw, "stosw", 2, BY_EDI) R(lodsl, "lodsl", 4, BY_ESI) \
     R(cmpsw, "cmpsw", 2, BY_ESI) R(scasl, "scasl", 4, BY_EDI) R(single, "flds (%ebx)", 4, BY_EBX) \
     R(double_, "fldl (%ebx)", 8, BY_EBX) R(extended, "fldt (%ebx)", 8, BY_EBX) \

@@ -43,35 +43,50 @@ typedef enum Kind {
 
 // EAX op EDX; counts in CL
 #define OPS(O) \
-    O(add8, "add %dl, %al", ADD, 1) O(add16, "add %dx, %ax", ADD, 2) O(add32, "add %edx, %eax", ADD, 4) \
-    O(adc8, "adc %dl, %al", ADC, 1) O(adc16, "adc %dx, %ax", ADC, 2) O(adc32, "adc %edx, %eax", ADC, 4) \
-    O(sub8, "sub %dl, %al", SUB, 1) O(sub16, "sub %dx, %ax", SUB, 2) O(sub32, "sub %edx, %eax", SUB, 4) \
-    O(sbb8, "sbb %dl, %al", SBB, 1) O(sbb16, "sbb %dx, %ax", SBB, 2) O(sbb32, "sbb %edx, %eax", SBB, 4) \
+    O(add8, "add %dl, %al", ADD, 1) O(add16, "add %dx, %ax", ADD, 2) \
+    O(add32, "add %edx, %eax", ADD, 4) \
+    O(adc8, "adc %dl, %al", ADC, 1) O(adc16, "adc %dx, %ax", ADC, 2) \
+    O(adc32, "adc %edx, %eax", ADC, 4) \
+    O(sub8, "sub %dl, %al", SUB, 1) O(sub16, "sub %dx, %ax", SUB, 2) \
+    O(sub32, "sub %edx, %eax", SUB, 4) \
+    O(sbb8, "sbb %dl, %al", SBB, 1) O(sbb16, "sbb %dx, %ax", SBB, 2) \
+    O(sbb32, "sbb %edx, %eax", SBB, 4) \
     O(cmp8, "cmp %dl, %al", SUB, 1) O(cmp32, "cmp %edx, %eax", SUB, 4) \
     O(and32, "and %edx, %eax", LOGIC_AND, 4) O(test16, "test %dx, %ax", LOGIC_AND, 2) \
     O(or32, "or %edx, %eax", LOGIC_OR, 4) O(xor8, "xor %dl, %al", LOGIC_XOR, 1) \
-    O(xor32, "xor %edx, %eax", LOGIC_XOR, 4) O(inc8, "inc %al", INC, 1) O(inc32, "inc %eax", INC, 4) \
+    O(xor32, "xor %edx, %eax", LOGIC_XOR, 4) O(inc8, "inc %al", INC, 1) \
+    O(inc32, "inc %eax", INC, 4) \
     O(dec16, "dec %ax", DEC, 2) O(dec32, "dec %eax", DEC, 4) O(neg8, "neg %al", NEG, 1) \
     O(neg32, "neg %eax", NEG, 4) O(not32, "not %eax", NONE, 4) O(mov32, "mov %edx, %eax", NONE, 4) \
     O(lea32, "lea 5(%eax,%edx,4), %eax", NONE, 4) O(bswap, "bswap %eax", NONE, 4) \
-    O(shl8, "shl %cl, %al", SHL, 1) O(shl16, "shl %cl, %ax", SHL, 2) O(shl32, "shl %cl, %eax", SHL, 4) \
-    O(shl32_1, "shl %eax", SHL, 4) O(shr8, "shr %cl, %al", SHR, 1) O(shr32, "shr %cl, %eax", SHR, 4) \
-    O(shr32_1, "shr %eax", SHR, 4) O(sar16, "sar %cl, %ax", SAR, 2) O(sar32, "sar %cl, %eax", SAR, 4) \
-    O(rol8, "rol %cl, %al", ROL, 1) O(rol32, "rol %cl, %eax", ROL, 4) O(ror32, "ror %cl, %eax", ROR, 4) \
-    O(rcl8, "rcl %cl, %al", RCL, 1) O(rcl32, "rcl %cl, %eax", RCL, 4) O(rcr16, "rcr %cl, %ax", RCR, 2) \
+    O(shl8, "shl %cl, %al", SHL, 1) O(shl16, "shl %cl, %ax", SHL, 2) \
+    O(shl32, "shl %cl, %eax", SHL, 4) \
+    O(shl32_1, "shl %eax", SHL, 4) O(shr8, "shr %cl, %al", SHR, 1) \
+    O(shr32, "shr %cl, %eax", SHR, 4) \
+    O(shr32_1, "shr %eax", SHR, 4) O(sar16, "sar %cl, %ax", SAR, 2) \
+    O(sar32, "sar %cl, %eax", SAR, 4) \
+    O(rol8, "rol %cl, %al", ROL, 1) O(rol32, "rol %cl, %eax", ROL, 4) \
+    O(ror32, "ror %cl, %eax", ROR, 4) \
+    O(rcl8, "rcl %cl, %al", RCL, 1) O(rcl32, "rcl %cl, %eax", RCL, 4) \
+    O(rcr16, "rcr %cl, %ax", RCR, 2) \
     O(rcr32, "rcr %cl, %eax", RCR, 4) O(shld32, "shld %cl, %edx, %eax", SHLD, 4) \
-    O(shrd32, "shrd %cl, %edx, %eax", SHRD, 4) O(mul8, "mul %dl", MUL, 1) O(mul32, "mul %edx", MUL, 4) \
+    O(shrd32, "shrd %cl, %edx, %eax", SHRD, 4) O(mul8, "mul %dl", MUL, 1) \
+    O(mul32, "mul %edx", MUL, 4) \
     O(imul32, "imul %edx, %eax", IMUL, 4) O(imul16, "imul %dx, %ax", IMUL, 2) \
-    O(imul1_32, "imul %edx", IMUL, 4) O(bt32, "bt %edx, %eax", BT, 4) O(bts32, "bts %edx, %eax", BT, 4) \
-    O(bsf32, "bsf %edx, %eax", BSF, 4) O(bsr32, "bsr %edx, %eax", BSF, 4) O(xadd32, "xadd %eax, %edx", ADD, 4) \
+    O(imul1_32, "imul %edx", IMUL, 4) O(bt32, "bt %edx, %eax", BT, 4) \
+    O(bts32, "bts %edx, %eax", BT, 4) \
+    O(bsf32, "bsf %edx, %eax", BSF, 4) O(bsr32, "bsr %edx, %eax", BSF, 4) \
+    O(xadd32, "xadd %eax, %edx", ADD, 4) \
     O(cmpxchg32, "cmpxchg %esi, %edx", SUB, 4) O(cmc, "cmc", CMC, 4) O(stc, "stc", STC, 4) \
-    O(clc, "clc", CLC, 4) O(sahf, "sahf", SAHF, 4) O(add_inc, "add %edx, %eax; inc %eax", ADD_INC, 4) \
+    O(clc, "clc", CLC, 4) O(sahf, "sahf", SAHF, 4) \
+    O(add_inc, "add %edx, %eax; inc %eax", ADD_INC, 4) \
     O(sub_dec, "sub %edx, %eax; dec %eax", SUB_DEC, 4) \
     O(add_adc, "add %edx, %eax; adc %edx, %eax", ADD_ADC, 4)
 
 #define WAYS(W, name, text) \
     W(name, text, load, "mov (%ebx), %ecx") W(name, text, store, "mov %esi, (%ebx)") \
-    W(name, text, rmw, "add %esi, (%ebx)") W(name, text, divide, "div %ebp") W(name, text, undefined, "ud2") \
+    W(name, text, rmw, "add %esi, (%ebx)") W(name, text, divide, "div %ebp") \
+    W(name, text, undefined, "ud2") \
     W(name, text, int3, "int3") W(name, text, jump, "jmp *%ebx") W(name, text, call, "call *%edi")
 #define WAY_CODE(name, text, way, leave) ICODE(c_##name##_##way, text, leave);
 #define WAY_ROW(name, text, way, leave) c_##name##_##way,

@@ -180,9 +180,12 @@ static void run_popf(void) {
 
 // ---- ring 0 only --------------------------------------------------------------------------------
 #define PRIVILEGED(P) \
-    P(hlt, "hlt") P(clts, "clts") P(lgdt, "lgdt (%ebx)") P(lidt, "lidt (%ebx)") P(lldt, "lldt %ax") \
-    P(ltr, "ltr %ax") P(lmsw, "lmsw %ax") P(mov_to_cr0, "mov %eax, %cr0") P(mov_from_cr0, "mov %cr0, %eax") \
-    P(mov_from_cr2, "mov %cr2, %eax") P(mov_to_cr3, "mov %eax, %cr3") P(mov_from_cr4, "mov %cr4, %eax") \
+    P(hlt, "hlt") P(clts, "clts") P(lgdt, "lgdt (%ebx)") P(lidt, "lidt (%ebx)") \
+    P(lldt, "lldt %ax") \
+    P(ltr, "ltr %ax") P(lmsw, "lmsw %ax") P(mov_to_cr0, "mov %eax, %cr0") \
+    P(mov_from_cr0, "mov %cr0, %eax") \
+    P(mov_from_cr2, "mov %cr2, %eax") P(mov_to_cr3, "mov %eax, %cr3") \
+    P(mov_from_cr4, "mov %cr4, %eax") \
     P(mov_to_dr7, "mov %eax, %dr7") P(mov_from_dr0, "mov %dr0, %eax") P(invlpg, "invlpg (%ebx)") \
     P(invd, "invd") P(wbinvd, "wbinvd") P(rdmsr, "rdmsr") P(wrmsr, "wrmsr")
 #define P(name, text) ICODE(p_##name, "", text);

@@ -18,8 +18,8 @@ LABEL(next_target);
 CODE(next, "movb $0x22, next_target - next + 1(%ebx)" AT(next_target) "mov $0x11, %al");
 LABEL(later_target);
 CODE(later,
-     "xor %eax, %eax; movb $0x22, later_target - later + 1(%ebx); inc %ecx; add %ecx, %edx; nop" AT(
-         later_target) "mov $0x11, %al; movzbl %al, %eax");
+     "xor %eax, %eax; movb $0x22, later_target - later + 1(%ebx); inc %ecx; add %ecx, %edx; nop"
+     AT(later_target) "mov $0x11, %al; movzbl %al, %eax");
 LABEL(before_target);
 CODE(before, "xor %eax, %eax; mov $5, %ecx; 1:" AT(before_target) "add $1, %eax;"
              "incb before_target - before + 2(%ebx); loop 1b");
@@ -28,39 +28,40 @@ CODE(opcode, "movb $0x48, opcode_target - opcode(%ebx)" AT(opcode_target) "inc %
 LABEL(string_target);
 CODE(
     string,
-    "lea string_target - string(%ebx), %edi; mov $0x48, %al; mov $4, %ecx; rep stosb; mov $10, %eax" AT(
-        string_target) "inc %eax; inc %eax; inc %eax; inc %eax");
+    "lea string_target - string(%ebx), %edi; mov $0x48, %al; mov $4, %ecx;"
+     "rep stosb; mov $10, %eax"
+     AT(string_target) "inc %eax; inc %eax; inc %eax; inc %eax");
 LABEL(movs_target);
 CODE(movs, "lea movs_target - movs(%ebx), %edi; movsb; movsb" AT(movs_target) "inc %eax; inc %eax");
 LABEL(push_target);
-CODE(push, "mov %esp, %ebp; lea push_target - push + 5(%ebx), %esp; push $0x55667788" AT(
-               push_target) "mov $0x11223344, %eax; mov %ebp, %esp");
+CODE(push, "mov %esp, %ebp; lea push_target - push + 5(%ebx), %esp; push $0x55667788"
+     AT(push_target) "mov $0x11223344, %eax; mov %ebp, %esp");
 LABEL(fpu_target);
 CODE(fpu, "fildl (%esi); fistpl fpu_target - fpu + 1(%ebx)" AT(fpu_target) "mov $0x11223344, %eax");
 LABEL(rmw_target);
 CODE(rmw, "addl $1, rmw_target - rmw + 1(%ebx)" AT(rmw_target) "mov $0x11223344, %eax");
 LABEL(xchg_target);
-CODE(xchg, "mov $0x77, %ecx; xchg %ecx, xchg_target - xchg + 1(%ebx)" AT(
-               xchg_target) "mov $0x11223344, %eax");
+CODE(xchg, "mov $0x77, %ecx; xchg %ecx, xchg_target - xchg + 1(%ebx)"
+     AT(xchg_target) "mov $0x11223344, %eax");
 LABEL(cmpxchg_target);
 CODE(cmpxchg,
-     "mov $0x11223344, %eax; mov $0x99, %ecx; cmpxchg %ecx, cmpxchg_target - cmpxchg + 1(%ebx)" AT(
-         cmpxchg_target) "mov $0x11223344, %eax");
+     "mov $0x11223344, %eax; mov $0x99, %ecx; cmpxchg %ecx, cmpxchg_target - cmpxchg + 1(%ebx)"
+     AT(cmpxchg_target) "mov $0x11223344, %eax");
 LABEL(alias_target);
-CODE(alias, "movl $0x77, alias_target - alias + 1(%esi); jmp 1f; 1:" AT(
-                alias_target) "mov $0x11223344, %eax");
+CODE(alias, "movl $0x77, alias_target - alias + 1(%esi); jmp 1f; 1:"
+     AT(alias_target) "mov $0x11223344, %eax");
 CODE(jump_over,
      "movb $0x90, jump_over_end - jump_over - 4(%ebx); nop; jmp 1f; 1: nop; nop; hlt; nop");
 LABEL(data_loop_data);
 CODE(data_loop, "mov $2000, %ecx; xor %eax, %eax; 1: incl data_loop_data - data_loop(%ebx);"
-                "add data_loop_data - data_loop(%ebx), %eax; loop 1b; jmp 2f" AT(
-                    data_loop_data) ".long 0; 2:");
+                "add data_loop_data - data_loop(%ebx), %eax; loop 1b; jmp 2f"
+     AT(data_loop_data) ".long 0; 2:");
 LABEL(many_target);
-CODE(many, "mov $3000, %ecx; xor %eax, %eax; 1: mov %ecx, many_target - many + 1(%ebx)" AT(
-               many_target) "mov $0, %edx; add %edx, %eax; loop 1b");
+CODE(many, "mov $3000, %ecx; xor %eax, %eax; 1: mov %ecx, many_target - many + 1(%ebx)"
+     AT(many_target) "mov $0, %edx; add %edx, %eax; loop 1b");
 LABEL(flags_target);
-CODE(flags, "mov $0x7fffffff, %eax; add $1, %eax; movb $0x22, flags_target - flags + 1(%ebx)" AT(
-                flags_target) "mov $0x11, %cl; pushf; pop %edx");
+CODE(flags, "mov $0x7fffffff, %eax; add $1, %eax; movb $0x22, flags_target - flags + 1(%ebx)"
+     AT(flags_target) "mov $0x11, %cl; pushf; pop %edx");
 
 typedef struct Case {
     const char *name;

@@ -56,20 +56,20 @@ typedef struct Case {
 #define S6(n) S5(n), n##_6
 
 L4(alu);
-CODE(alu, "mov $1, %eax" AT(alu_1) "imul %eax, %edx" AT(alu_2) "shl %cl, %eax" AT(
-              alu_3) "add $2, %eax" AT(alu_4));
+CODE(alu, "mov $1, %eax" AT(alu_1) "imul %eax, %edx" AT(alu_2) "shl %cl, %eax"
+     AT(alu_3) "add $2, %eax" AT(alu_4));
 L4(mem);
-CODE(mem, "mov (%ebx), %eax" AT(mem_1) "mov %eax, 4(%ebx)" AT(mem_2) "addl $1, 4(%ebx)" AT(
-              mem_3) "xchg %ecx, (%ebx)" AT(mem_4));
+CODE(mem, "mov (%ebx), %eax" AT(mem_1) "mov %eax, 4(%ebx)" AT(mem_2) "addl $1, 4(%ebx)"
+     AT(mem_3) "xchg %ecx, (%ebx)" AT(mem_4));
 L4(stack);
 CODE(stack,
      "push %eax" AT(stack_1) "pushf" AT(stack_2) "pop %ecx" AT(stack_3) "pop %edx" AT(stack_4));
 L4(jumps);
-CODE(jumps, "xor %eax, %eax" AT(jumps_1) "jz 1f; nop; 1:" AT(jumps_2) "jnz 1b" AT(
-                jumps_3) "jmp 2f; nop; 2:" AT(jumps_4));
+CODE(jumps, "xor %eax, %eax" AT(jumps_1) "jz 1f; nop; 1:" AT(jumps_2) "jnz 1b"
+     AT(jumps_3) "jmp 2f; nop; 2:" AT(jumps_4));
 L5(calls);
-CODE(calls, "call 1f" AT(calls_3) "jmp 2f; nop; 1:" AT(calls_1) "nop" AT(calls_2) "ret; 2:" AT(
-                calls_4) "nop" AT(calls_5));
+CODE(calls, "call 1f" AT(calls_3) "jmp 2f; nop; 1:" AT(calls_1) "nop" AT(calls_2) "ret; 2:"
+     AT(calls_4) "nop" AT(calls_5));
 L4(loops);
 CODE(loops,
      "mov $2, %ecx; 1:" AT(loops_1) "nop" AT(loops_2) "loop 1b" AT(loops_3) "nop" AT(loops_4));
@@ -86,8 +86,8 @@ L2(mov_ss); CODE(mov_ss, "mov %ss, %eax" AT(mov_ss_1) "mov %eax, %ss; nop" AT(mo
 L3(pop_ss);
 CODE(pop_ss, "push %ss" AT(pop_ss_1) "pop %ss; inc %eax" AT(pop_ss_2) "nop" AT(pop_ss_3));
 L4(mov_ds);
-CODE(mov_ds, "mov %ds, %eax" AT(mov_ds_1) "mov %eax, %ds" AT(mov_ds_2) "push %ds" AT(
-                 mov_ds_3) "pop %ds" AT(mov_ds_4));
+CODE(mov_ds, "mov %ds, %eax" AT(mov_ds_1) "mov %eax, %ds" AT(mov_ds_2) "push %ds"
+     AT(mov_ds_3) "pop %ds" AT(mov_ds_4));
 L3(lss);
 CODE(lss,
      "mov %esp, (%ebx)" AT(lss_1) "mov %ss, 4(%ebx)" AT(lss_2) "lss (%ebx), %esp" AT(lss_3) "nop");
@@ -101,8 +101,8 @@ L3(flags); CODE(flags, "cld" AT(flags_1) "stc" AT(flags_2) "lahf" AT(flags_3));
 L3(into); CODE(into, "xor %eax, %eax" AT(into_1) "into" AT(into_2) "nop" AT(into_3));
 L2(far); CODE(far, "ljmp $0x08, $1f; 1:" AT(far_1) "nop" AT(far_2));
 L3(farcall);
-CODE(farcall, "lcall $0x08, $1f" AT(farcall_2) "jmp 2f; nop; 1:" AT(farcall_1) "lret; 2:" AT(
-                  farcall_3) "nop");
+CODE(farcall, "lcall $0x08, $1f" AT(farcall_2) "jmp 2f; nop; 1:" AT(farcall_1) "lret; 2:"
+     AT(farcall_3) "nop");
 L3(system);
 CODE(system, "mov %cr0, %eax" AT(system_1) "mov %eax, %cr0" AT(system_2) "clts" AT(system_3));
 L3(sti); CODE(sti, "cli" AT(sti_1) "sti" AT(sti_2) "cli" AT(sti_3));

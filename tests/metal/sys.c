@@ -387,7 +387,8 @@ static void run_long(void) {
 // ---- flags that identify the processor ----------------------------------------------------------
 CODE(
     toggle,
-    "pushf; pop %eax; mov %eax, %edx; xor $0x240000, %eax; push %eax; popf; pushf; pop %eax; push %edx; popf");
+    "pushf; pop %eax; mov %eax, %edx; xor $0x240000, %eax; push %eax;"
+    "popf; pushf; pop %eax; push %edx; popf");
 CODE(reserved_flags, "push %eax; popf; pushf; pop %eax");
 static void run_flags(void) {
     rt_reset();

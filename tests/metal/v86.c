@@ -60,7 +60,8 @@ static void expect_monitor(const State *o, const State *s, u32 vector, u32 error
 // ---- the frame ----------------------------------------------------------------------------------
 CODE(
     look_inside,
-    "mov %ds, %eax; mov %es, %ecx; mov %fs, %edx; mov %gs, %ebx; pushf; pop %esi; push %cs; pop %edi");
+    "mov %ds, %eax; mov %es, %ecx; mov %fs, %edx; mov %gs, %ebx; pushf; pop %esi;"
+     "push %cs; pop %edi");
 static void run_frame(void) {
     test("v86/frame/interrupt gate");
     prepare();
