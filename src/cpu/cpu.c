@@ -193,7 +193,7 @@ void cpu_update_privilege(Cpu *cpu) {
     else if (cpu->eflags & FLAG_VM) cpu->cpl = 3;
     u32 m = mode_of_privilege(cpu), old = cpu->mode;
     if (cpu->eflags & FLAG_TF) m |= MODE_TF;
-    if (cpu->cr0 & (CR0_EM | CR0_TS)) m |= MODE_FPU_NM;
+    if ((cpu->cr0 & (CR0_EM | CR0_TS)) || !cpu_has(cpu, CPU_HAS_FPU)) m |= MODE_FPU_NM;
     if ((cpu->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) m |= MODE_WAIT_NM;
     if (cpu->dr[7] & 0xff || cpu->watch_count) m |= MODE_DEBUG;
     bool sse = (cpu->cr4 & CR4_OSFXSR) && !(cpu->cr0 & CR0_EM) && cpu_has(cpu, CPU_HAS_SSE);

@@ -177,7 +177,7 @@ typedef struct Cpu {
     u8 fpu_image[512] __attribute__((aligned(16)));  // FXSAVE image while the host FPU is somebody else's
     u32 fpu_ip, fpu_dp;  // x87 instruction and data pointers (guest's), with selectors and opcode
     u16 fpu_cs, fpu_ds, fpu_op;
-    u16 cs_of_cpl[4];    // selector last entered per privilege: the one an x87 pointer goes with
+    struct { u16 cs; u32 base[6]; } seg_of_cpl[4];  // when the privilege was left: for x87 pointers
     u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
     u64 tsc_last;        // highest value RDTSC has given
     CpuWatch watch[CPU_WATCHES];       // cpu_watch()

@@ -7,9 +7,15 @@
 #include "cpu/cpu_int.h"
 
 // ---- entering code ------------------------------------------------------------------------------
+// The privilege is left: what the pointers of an x87 instruction that ran there refer to.
+static void far_note_segments(Cpu *cpu) {
+    cpu->seg_of_cpl[cpu->cpl].cs = cpu->seg[CPU_CS].selector;
+    for (unsigned s = 0; s < 6; s++) cpu->seg_of_cpl[cpu->cpl].base[s] = cpu->seg[s].base;
+}
+
 void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip) {
+    if (cpu->cpl != cpl) far_note_segments(cpu);
     seg_fill(&cpu->seg[CPU_CS], (selector & 0xfffc) | cpl, d);
-    cpu->cs_of_cpl[cpl] = cpu->seg[CPU_CS].selector;
     cpu->eip = eip;
     if (cpu->cpl != cpl) {
         cpu->cpl = (u8)cpl;
@@ -308,9 +314,9 @@ static void fast_segment(Cpu *cpu, unsigned s, u32 selector, u32 access) {
 
 static void fast_enter(Cpu *cpu, u32 selector, u32 cpl, u32 eip, u32 esp) {
     u32 dpl = cpl << SEG_ACC_DPL_SHIFT;
+    far_note_segments(cpu);
     fast_segment(cpu, CPU_CS, (selector & 0xfffc) | cpl, 0x9b | dpl);
     fast_segment(cpu, CPU_SS, ((selector + 8) & 0xfffc) | cpl, 0x93 | dpl);
-    cpu->cs_of_cpl[cpl] = cpu->seg[CPU_CS].selector;
     cpu->cpl = (u8)cpl;
     cpu->regs[CPU_ESP] = esp;
     cpu->eip = eip;

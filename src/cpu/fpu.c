@@ -12,8 +12,10 @@
 //     FIP_KEPT            they are in Cpu: put there when state was loaded from memory
 // A host whose kernel loses the pointers at its own task switches (AMD before Zen 2, unless an
 // exception is pending) gives other values: then Cpu's older ones stay. FCS is the selector of the
-// instruction's privilege; FDP is found while its page still has a direct entry in the soft MMU, but
-// by FXSAVE, which must be quick, only with an exception pending, as AMD's processors store it.
+// instruction's privilege; FDS reads as 0, as on processors since Haswell, because no one notes which
+// selector a segment register held. FDP is found by the soft MMU's direct entries, so both are worked
+// out before the guest drops its TLB; FXSAVE, which must be quick, looks for FDP only with an exception
+// pending, as AMD's processors store it.
 #include "cpu/cpu_int.h"
 #include "cpu/helpers.h"
 #include "cpu/model.h"
@@ -52,17 +54,18 @@ static void fx_put_sse(const Cpu *cpu, FxImage *image) {
 static void env_store(FpuEnv *env) { __asm__ volatile("fnstenv %0" : "=m"(*env)); }
 static void env_load(const FpuEnv *env) { __asm__ volatile("fldenv %0" : : "m"(*env)); }
 
+static bool fpu_is_protected(const Cpu *cpu) { return cpu_is_protected(cpu); }
+
 static void pointers_clear(Cpu *cpu) {
     cpu->fpu_ip = cpu->fpu_dp = 0;
     cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
 }
 
 static void pointers_put(Cpu *cpu, const CpuFpuPlace *p) {
-    bool now = p->cpl == cpu->cpl;
     cpu->fpu_ip = p->ip;
     cpu->fpu_op = p->op;
-    cpu->fpu_cs = now ? cpu->seg[CPU_CS].selector : cpu->cs_of_cpl[p->cpl];
-    if (p->memory) cpu->fpu_ds = cpu->seg[p->seg].selector;
+    cpu->fpu_cs = p->cpl == cpu->cpl ? cpu->seg[CPU_CS].selector : cpu->seg_of_cpl[p->cpl].cs;
+    if (p->memory) cpu->fpu_ds = 0;
 }
 
 static void pointers_take(Cpu *cpu, const FpuEnv *env, bool data) {
@@ -72,8 +75,10 @@ static void pointers_take(Cpu *cpu, const FpuEnv *env, bool data) {
     if (!env->fip) pointers_clear(cpu);
     if (!cpu->fpu_place || !cpu->fpu_place(cpu->jit, env->fip, &p)) return;
     pointers_put(cpu, &p);
-    if (p.memory && data && mmu_find_linear(cpu, p.cpl == 3, env->fdp, &addr))
-        cpu->fpu_dp = addr - cpu->seg[p.seg].base;
+    if (!p.memory || !data || !mmu_find_linear(cpu, p.cpl == 3, env->fdp, &addr)) return;
+    bool here = p.cpl == cpu->cpl, linear = !fpu_is_protected(cpu);
+    if (!linear) addr -= here ? cpu->seg[p.seg].base : cpu->seg_of_cpl[p.cpl].base[p.seg];
+    cpu->fpu_dp = addr;
 }
 
 static void pointers_mark_kept(FpuEnv *env) {
@@ -84,6 +89,10 @@ static void pointers_mark_kept(FpuEnv *env) {
 void cpu_fpu_keep_pointers(Cpu *cpu) {
     FpuEnv env;
     env_store(&env);
+    if (env.fip == FIP_KEPT) {
+        __asm__ volatile("fldcw %0" : : "m"(env.cw));    // FNSTENV has masked the exceptions
+        return;
+    }
     pointers_take(cpu, &env, true);
     pointers_mark_kept(&env);
     env_load(&env);
@@ -93,7 +102,8 @@ void cpu_fpu_set_pointers(Cpu *cpu, const CpuFpuPlace *place, u32 data_offset) {
     FpuEnv env;
     env_store(&env);
     pointers_put(cpu, place);
-    if (place->memory) cpu->fpu_dp = data_offset;
+    u32 base = fpu_is_protected(cpu) ? 0 : cpu->seg[place->seg].base;
+    if (place->memory) cpu->fpu_dp = base + data_offset;
     pointers_mark_kept(&env);
     env_load(&env);
 }
@@ -126,8 +136,6 @@ void fpu_peek(Cpu *cpu, u8 *image512) {
 }
 
 // ---- environment formats ------------------------------------------------------------------------
-static bool fpu_is_protected(const Cpu *cpu) { return cpu_is_protected(cpu); }
-
 // Words of the guest's image: 14 or 28 bytes (SDM Vol. 1, 8.1.10).
 static u32 env_write(const Cpu *cpu, const FpuEnv *e, u32 opsize, u8 *out) {
     u32 ones = opsize == 4 ? 0xffff0000 : 0, ip = cpu->fpu_ip, dp = cpu->fpu_dp;

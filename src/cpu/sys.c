@@ -49,7 +49,10 @@ static void write_cr0(Cpu *cpu, u32 value) {
     value = (value & (CR0_ALWAYS | (new_bits ? CR0_OF_486 : 0))) | CR0_ET;
     if (((old ^ value) & CR0_OF_PDPTE) && !load_pdptes(cpu, value, cpu->cr3, cpu->cr4)) return;
     cpu->cr0 = value;
-    if ((old ^ cpu->cr0) & CR0_OF_MMU) mmu_flush(cpu, false);
+    if ((old ^ cpu->cr0) & CR0_OF_MMU) {
+        cpu_fpu_keep_pointers(cpu);
+        mmu_flush(cpu, false);
+    }
     if ((old ^ cpu->cr0) & CR0_PE) cpu_update_mode(cpu);
     else cpu_update_privilege(cpu);
 }
@@ -62,7 +65,10 @@ static void write_cr4(Cpu *cpu, u32 value) {
     }
     if ((changed & CR4_OF_MMU) && !load_pdptes(cpu, cpu->cr0, cpu->cr3, value)) return;
     cpu->cr4 = value;
-    if (changed & CR4_OF_MMU) mmu_flush(cpu, false);
+    if (changed & CR4_OF_MMU) {
+        cpu_fpu_keep_pointers(cpu);
+        mmu_flush(cpu, false);
+    }
     cpu_update_privilege(cpu);
 }
 
@@ -70,6 +76,7 @@ bool cpu_load_cr3(Cpu *cpu, u32 value) {
     u32 table = cpu->cr4 & CR4_PAE ? ~31u : PAGE_MASK;
     if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !walk_load_pdptes(cpu, value)) return false;
     cpu->cr3 = value & (table | CR3_PCD_PWT);
+    cpu_fpu_keep_pointers(cpu);
     mmu_flush(cpu, true);
     return true;
 }
@@ -231,7 +238,9 @@ u32 cpu_h_arpl(Cpu *cpu, u32 to, u32 from) {
 }
 
 void cpu_h_invlpg(Cpu *cpu, u32 offset, u32 mem) {
-    if (sys_need_cpl0(cpu)) mmu_drop_page(cpu, lin(cpu->seg[mem & 7].base + offset));
+    if (!sys_need_cpl0(cpu)) return;
+    cpu_fpu_keep_pointers(cpu);
+    mmu_drop_page(cpu, lin(cpu->seg[mem & 7].base + offset));
 }
 
 // ---- HLT, caches --------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ CODE(plain, "fninit; fld1; fldz; nop" AT(add_at) "faddp; nop; mov %eax, %edx; fn
 LABEL(memory_at);
 CODE(memory, "fninit; fld1" AT(memory_at) "fadds 4(%esi,%ecx,4); fnstenv (%ebx)");
 LABEL(control_at);
-CODE(control, "fninit" AT(control_at) "fld1; fwait; fnstcw (%edi); fldcw (%edi); fnstsw %ax; fnclex; fwait; fnstenv (%ebx)");
+CODE(control, "fninit" AT(control_at) "fld1; fwait; fnstcw (%edi); fldcw (%edi); fnstsw %ax; fnclex; fwait;"
+              "fnstenv (%ebx)");
 CODE(init, "fld1; flds (%esi); fninit; fnstenv (%ebx)");
 LABEL(save_at);
 CODE(save, "fninit" AT(save_at) "flds (%esi); fnsave (%ebx)");

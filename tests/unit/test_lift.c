@@ -495,7 +495,7 @@ static void test_shape_fpu(void **state) {
     SHAPE("\xdf\xf1", M_FLAT, "fpu.4 #f1df !; jmp.4 #1002");
     SHAPE("\xd9\x2b", M_FLAT, "fpuld.4 3: _,r3 *2 #5d9; jmp.4 #1002");
     SHAPE("\xdf\xe0", M_FLAT, "fpu.4 #e0df; jmp.4 #1002");
-    SHAPE("\x9b", M_FLAT, "fpu.4 #d0d9; jmp.4 #1001");
+    SHAPE("\x9b", M_FLAT, "fpu.4 #909b; jmp.4 #1001");
     SHAPE("\xdd\x33", M_FLAT, "call.4.fnsave _,r3,13; jmp.4 #1002");
 }
 
