@@ -134,6 +134,8 @@ void test(const char *format, ...) {
     va_start(args, format);
     text_format(rt.name, sizeof rt.name, format, args);
     va_end(args);
+    for (char *c = rt.name; *c; c++)
+        if (*c == ':') *c = ',';                         // a colon ends the name in `FAIL name: why`
     rt.open = true;
     rt.skipped = false;
     rt.used = 0;

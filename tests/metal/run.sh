@@ -66,15 +66,17 @@ for emulator in "$@"; do
         esac
         grep -q '^done: ' "$OUT/$n/$t" || echo "FAIL $t image: did not come to its end" >> "$OUT/$n/$t"
     done
-    (cd "$OUT/$n" && cat $T) > "$OUT/$n.all"
+    for t in $T; do echo "= $t"; cat "$OUT/$n/$t"; done > "$OUT/$n.all"
 done
 
 awk -v show="${SHOW:-first}" -v names="$*" '
 FNR == 1 { column++ }
+/^= / { image = $2 }
 /^(ok|FAIL|skip) / {
     state = $1; sub(/^[^ ]* /, "")
     if (state != "ok") { text = $0; sub(/^[^:]*:/, "", text); sub(/:.*/, "") }
-    if (!($0 in row)) { row[$0] = 1; order[++rows] = $0 }
+    if (index($0, image) != 1) $0 = image "/" $0
+    if (!($0 in row)) { of[$0] = image; row[$0] = 1; order[++rows] = $0 }
     if (got[$0, column] == "FAIL") next
     got[$0, column] = state
     if (state == "FAIL") { why[$0, column] = text; bad[column]++ }
@@ -96,11 +98,11 @@ END {
             if (got[order[r], c] == "FAIL" && (c == 1 || show != "first")) print "    " name[c] ":" why[order[r], c]
     }
     for (r = 1; r <= rows; r++) {
-        image = order[r]; sub("/.*", "", image); if (image ~ / image$/) continue
+        image = of[order[r]]
         if (!(image in seen)) { seen[image] = 1; images[++kinds] = image }
         for (c = 1; c <= count; c++) {
             if (got[order[r], c] == "ok") { good[c]++; right[image, c]++ }
-            if (got[order[r], c] != "skip" && order[r] ~ "/") { total[c]++; asked[image, c]++ }
+            if (got[order[r], c] != "skip" && order[r] != image " image") { total[c]++; asked[image, c]++ }
         }
     }
     for (k = 1; k <= kinds; k++) {

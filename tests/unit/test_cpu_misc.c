@@ -328,6 +328,28 @@ static void test_sysenter(void **state) {
     assert_fault(c, VEC_GP, 0);
 }
 
+// Breakpoint 1 on two ports from 0x60 on; breakpoint 0 on writes of PUSHA's frame.
+static void test_breakpoints(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    cpu_h_write_dr(cpu, 0, TOP0 - 20);
+    cpu_h_write_dr(cpu, 1, 0x60);
+    cpu_h_write_dr(cpu, 7, 0x400 | 1 | 4 | 0xd << 16 | 6 << 20);
+    cpu_h_in(cpu, 0x61, 1);
+    assert_int_equal(cpu->debug_hits, 0);                   // without CR4.DE they do not exist
+    cpu_h_write_cr(cpu, 4, 8);
+    cpu_h_in(cpu, 0x62, 1);
+    cpu_h_out(cpu, 0x5f, 1, 0);
+    assert_int_equal(cpu->debug_hits, 0);
+    cpu_h_out(cpu, 0x5e, 4, 0);                             // 5e..61
+    assert_int_equal(cpu->debug_hits, 2);
+    cpu_h_pusha(cpu, 4);
+    assert_int_equal(cpu->debug_hits, 3);
+    cpu_h_step_trap(cpu, false);
+    assert_fault(c, VEC_DB, -1);
+    assert_int_equal(cpu->dr[6] & 15, 3);
+}
+
 // ---- x87 ----------------------------------------------------------------------------------------
 static void test_x87_images(void **state) {
     TestCpu *c = *state;
@@ -429,7 +451,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST_PROTECTED(test_pusha_popa), TEST_PROTECTED(test_enter_leave), TEST_REAL(test_decimal),
         TEST_PROTECTED(test_cmpxchg8b), TEST_PROTECTED(test_cpuid_tsc_msr), TEST_PROTECTED(test_msrs),
-        TEST_PROTECTED(test_models), TEST_PROTECTED(test_sysenter),
+        TEST_PROTECTED(test_models), TEST_PROTECTED(test_sysenter), TEST_PROTECTED(test_breakpoints),
         TEST_PROTECTED(test_x87_images), TEST_REAL(test_x87_real), TEST_REAL(test_dump_fpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

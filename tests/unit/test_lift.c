@@ -6,6 +6,7 @@
 //       && build/test_lift        (one line)
 #define _GNU_SOURCE
 #include "fuzz.h"
+#include "cpu/model.h"
 #include "lift/lift_int.h"
 
 #include <setjmp.h>
@@ -47,7 +48,13 @@ static const u32 modes[] = { M_REAL, M_FLAT, M_USER, M_PM16, M_MIXED, M_VM86, M_
 
 enum { EIP = 0x1000 };
 
-typedef struct Fixture { Arena *arena; Insn in; IrBlock *b; bool ended; } Fixture;
+typedef struct Fixture {
+    Arena *arena;
+    Insn in;
+    IrBlock *b;
+    bool ended;
+    u32 without;               // features that the processor lacks
+} Fixture;
 
 // Decodes and lifts; false when the bytes are no instruction (then that was lifted).
 static bool fixture_lift(Fixture *f, const u8 *bytes, unsigned count, u32 mode) {
@@ -56,6 +63,7 @@ static bool fixture_lift(Fixture *f, const u8 *bytes, unsigned count, u32 mode) 
     IsaStatus status = isa_decode(padded, sizeof padded, mode & MODE_CODE32, &f->in);
     arena_reset(f->arena);
     f->b = ir_block_new(f->arena, lift_helpers(), EIP, mode, mode & MODE_CODE32);
+    f->b->features = ~f->without;
     if (status != ISA_OK) {
         lift_undefined(f->b, &f->in, EIP, status);
         return false;
@@ -310,6 +318,30 @@ static void test_fpu_available(void **state) {
     assert_int_equal(RAISED("\xd9\xe8", M_FLAT | MODE_WAIT_NM), (u32)NOT_RAISED);
     assert_int_equal(RAISED("\x9b", M_FLAT | MODE_FPU_NM), (u32)NOT_RAISED);     // fwait
     assert_int_equal(RAISED("\x9b", M_FLAT | MODE_WAIT_NM), VEC_NM);
+}
+
+// What a model lacks is #UD; its neighbours stay.
+static void test_features(void **state) {
+    static const struct { const char *bytes; unsigned count; u32 needs; } insns[] = {
+        { "\x0f\xc8", 2, CPU_HAS_I486 }, { "\x0f\xc1\xc1", 3, CPU_HAS_I486 },
+        { "\x0f\x01\x38", 3, CPU_HAS_I486 }, { "\x0f\x09", 2, CPU_HAS_I486 },
+        { "\x0f\xa2", 2, CPU_HAS_CPUID }, { "\x0f\x31", 2, CPU_HAS_TSC },
+        { "\x0f\x32", 2, CPU_HAS_MSR }, { "\x0f\xc7\x08", 3, CPU_HAS_CX8 },
+        { "\x0f\x44\xc1", 3, CPU_HAS_CMOV }, { "\xdb\xf1", 2, CPU_HAS_CMOV },
+        { "\x0f\x1f\xc0", 3, CPU_HAS_CMOV }, { "\x0f\x34", 2, CPU_HAS_SEP },
+        { "\x0f\x77", 2, CPU_HAS_MMX }, { "\x0f\xae\x00", 3, CPU_HAS_FXSR },
+        { "\x0f\x58\xc1", 3, CPU_HAS_SSE }, { "\x66\x0f\x58\xc1", 4, CPU_HAS_SSE2 },
+    };
+    Fixture *f = *state;
+    for (unsigned i = 0; i < ARRAY_LEN(insns); i++) {
+        f->without = insns[i].needs;
+        assert_int_equal(raised(f, insns[i].bytes, insns[i].count, M_FLAT | MODE_SSE), VEC_UD);
+        f->without = ~insns[i].needs & ~(u32)(CPU_HAS_FPU | CPU_HAS_SSE);
+        assert_int_equal(raised(f, insns[i].bytes, insns[i].count, M_FLAT | MODE_SSE), (u32)NOT_RAISED);
+    }
+    f->without = CPU_HAS_I486 | CPU_HAS_CMOV | CPU_HAS_CPUID;
+    assert_int_equal(RAISED("\x90", M_FLAT), (u32)NOT_RAISED);
+    f->without = 0;
 }
 
 static void test_no_instruction(void **state) {
@@ -597,6 +629,7 @@ int main(void) {
         cmocka_unit_test(test_every_row),
         cmocka_unit_test(test_privilege),
         cmocka_unit_test(test_fpu_available),
+        cmocka_unit_test(test_features),
         cmocka_unit_test(test_no_instruction),
         cmocka_unit_test(test_shape_alu),
         cmocka_unit_test(test_shape_bits),
