@@ -19,7 +19,6 @@ typedef struct JitOptions {
     u32 max_insns;             // per block; 0: default, 1: single-instruction blocks (-singlestep)
     bool no_chain;             // never link blocks
     JitRestore restore;        // how the guest's state is found for a host pc
-    u32 check_every;           // -check: every n-th block runs in eval beside generated code; 0: off
     u32 icount_shift;          // with icount: guest ns per instruction = 1 << shift
     bool icount;
     bool no_reboot;            // triple fault ends the emulator with status 70

@@ -112,7 +112,6 @@ struct Jit {
 
     // the running block
     bool stepping;                             // an instruction runs in eval
-    u32 check_count;
 
     // debugger
     u32 *breaks;                               // linear addresses
@@ -224,6 +223,5 @@ void fpu_place_stepped(Jit *jit, const u8 *bytes, u32 eip, u32 mode);
 // ---- step.c ----------------------------------------------------------------------------------------------
 // Runs the instruction at cpu->eip through eval. False: a fault is pending (eip is exact).
 bool step_one(Jit *jit);
-bool step_checked(Jit *jit, Block *b);         // -check
 
 #endif

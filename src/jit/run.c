@@ -424,10 +424,8 @@ JitEnd jit_run(Jit *jit) {
         run_quantum(jit);
         if (jit->at_break) { end = JIT_END_BREAK; break; }
         if (run_is_hung(jit)) { end = JIT_END_HUNG; break; }
-        if (jit->cpu->halted && !cpu_can_interrupt(jit->cpu) && !bus_has_attention(jit->bus))
-            run_wait(jit);
-        else if (jit->cpu->halted && !bus_has_attention(jit->bus) && !bus_intr(jit->bus))
-            run_wait(jit);
+        bool takes = cpu_can_interrupt(jit->cpu) && bus_intr(jit->bus);
+        if (jit->cpu->halted && !takes && !bus_has_attention(jit->bus)) run_wait(jit);
     }
     jit->at_break = false;
     run_give_budget(jit, 0);

@@ -201,11 +201,11 @@ static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 size, u32 cls) {
     enc_patch32(crosses, b->p);
 }
 
-// r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
 static u32 stub_slow_info(u32 kind, u32 seg, u32 size) {
     return X64_SLOW_INFO(kind, seg, stub_bytes[size]) | (size == X64_SIZE_16A ? X64_SLOW_ALIGN16 : 0);
 }
 
+// r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
 static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
                                  u32 cls, const u8 *tail) {
     const u8 *at = b->p;

@@ -1000,6 +1000,26 @@ static void ex_poll(Emit *e, const IrOp *op) {
 }
 
 // ---- the walk -------------------------------------------------------------------------------------------
+static void em_bswap(Emit *e, const IrOp *op) {
+    Opd a = st_read(e, op->a);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_mov(e, 4, reg, a);
+    if (reg >= 8) enc_u8(e->b, 0x41);
+    enc_u16(e->b, 0xc80f | (reg & 7) << 8);
+    st_defined(e, op->d, reg);
+}
+
+// PROBE: a write check of any length: the helper-like slow path does it.
+static void em_probe(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
+    fl_reset_host(e);
+    op_mov(e, 4, R8, st_read(e, op->a));
+    enc_mov_imm(e->b, R9, X64_SLOW_INFO(X64_SLOW_STORE, op->seg, op->imm));
+    enc_patch32(enc_call32(e->b), e->t->probe);
+    st_record(e, e->b, e->b->p - 1);
+}
+
 static void em_op(Emit *e, const IrOp *op) {
     switch (op->code) {
     case IR_INSN: break;
@@ -1020,6 +1040,8 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_IMUL: op_imul(e, op, st_read(e, op->a), st_read(e, op->b)); break;
     case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: op_bit_test(e, op); break;
     case IR_BSF: case IR_BSR: op_bit_scan(e, op); break;
+    case IR_BSWAP: em_bswap(e, op); break;
+    case IR_PROBE: em_probe(e, op); break;
     case IR_SEL: op_select(e, op); break;
     case IR_SETCC: op_setcc(e, op); break;
     case IR_GETF: op_get_flags(e, op); break;
@@ -1045,26 +1067,6 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_POLL: ex_poll(e, op); break;
     default: panic("no code for IR op %s", ir_info[op->code].name);
     }
-}
-
-static void em_bswap(Emit *e, const IrOp *op) {
-    Opd a = st_read(e, op->a);
-    op_before_write_ref(e, op, op->d);
-    unsigned reg = st_define(e, op->d);
-    op_mov(e, 4, reg, a);
-    if (reg >= 8) enc_u8(e->b, 0x41);
-    enc_u16(e->b, 0xc80f | (reg & 7) << 8);
-    st_defined(e, op->d, reg);
-}
-
-// PROBE: a write check of any length: the helper-like slow path does it.
-static void em_probe(Emit *e, const IrOp *op) {
-    fl_prepare_clobber(e, true);
-    fl_reset_host(e);
-    op_mov(e, 4, R8, st_read(e, op->a));
-    enc_mov_imm(e->b, R9, X64_SLOW_INFO(X64_SLOW_STORE, op->seg, op->imm));
-    enc_patch32(enc_call32(e->b), e->t->probe);
-    st_record(e, e->b, e->b->p - 1);
 }
 
 // Counts uses of temporaries and finds the last.
@@ -1142,9 +1144,7 @@ static bool em_body(Emit *e) {
         e->out->op_host[e->i] = (u32)(e->hot.p - e->hot.start);
         e->skip = 0;
         if (op->code == IR_INSN) { if (began) e->insn++; began = true; }
-        if (op->code == IR_BSWAP) em_bswap(e, op);
-        else if (op->code == IR_PROBE) em_probe(e, op);
-        else em_op(e, op);
+        em_op(e, op);
         st_release(e);
         for (u32 k = 1; k <= e->skip; k++) e->out->op_host[e->i + k] = (u32)(e->hot.p - e->hot.start);
     }
