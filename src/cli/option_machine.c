@@ -277,6 +277,12 @@ HANDLER(icount) {
     return OPTION_OK;
 }
 
+HANDLER(perfmap) {
+    (void)arg, (void)err;
+    o->machine.jit.perfmap = true;
+    return OPTION_OK;
+}
+
 HANDLER(restore) {
     static const char *const ways[] = { "table", "retranslate", "check" };     // ORDER: JitRestore
     (void)o;

@@ -241,7 +241,7 @@ void options_help(FILE *out) {
     fprintf(out, "\nExit status: 0 power-off or quit, 1 error at start, 70 triple fault (-no-reboot), "
                  "76 hung,\n78 -restore check found a difference, 80 internal error, 124 -timeout; "
                  "odd: isa-debug-exit.\nCtrl-a h tells the keys of -nographic and mon:stdio. "
-                 "Unknown to QEMU's users are only\n-timeout, -restore, dump and tour.\n");
+                 "Unknown to QEMU's users are only\n-timeout, -restore, -perfmap, dump and tour.\n");
 }
 
 OptionStatus option_help(Options *o, const char *arg, char **err) {

@@ -76,6 +76,7 @@ static void cache_forget_page(Jit *jit, u32 ppn) {
 
 void cache_flush(Jit *jit) {
     if (jit->cpu) cpu_fpu_keep_pointers(jit->cpu);      // the code they name goes
+    names_forget(jit);
     for (u32 i = 0; i < jit->block_count; i++) {
         Block *b = jit->block[i];
         cache_forget_page(jit, b->phys >> PAGE_SHIFT);

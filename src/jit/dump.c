@@ -137,13 +137,3 @@ bool jit_dump_at(Jit *jit, u32 eip, FILE *out) {
     if (!cpu_debug_read(cpu, lin(base + eip), bytes, count)) return false;
     return jit_dump_bytes(bytes, count, eip, cpu->mode, out);
 }
-
-void jit_write_perfmap(const Jit *jit, FILE *out) {
-    fprintf(out, "%" PRIxPTR " %" PRIxPTR " glassbox_stubs\n", (uintptr_t)jit->code,
-            (uintptr_t)(jit->hot_start - jit->code));
-    for (u32 i = 0; i < jit->block_count; i++) {
-        const Block *b = jit->block[i];
-        fprintf(out, "%" PRIxPTR " %x guest_%08x\n", (uintptr_t)b->hot, b->hot_bytes, b->eip);
-        fprintf(out, "%" PRIxPTR " %x guest_%08x_cold\n", (uintptr_t)b->cold, b->cold_bytes, b->eip);
-    }
-}

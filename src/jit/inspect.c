@@ -12,8 +12,8 @@
 static JitBlockInfo inspect_info(const Jit *jit, const Block *b) {
     JitBlockInfo info = { .eip = b->eip, .phys = b->phys, .bytes = b->bytes, .insns = b->insns,
         .hot = b->hot, .cold = b->cold, .hot_bytes = b->hot_bytes, .cold_bytes = b->cold_bytes,
-        .blocks = jit->block_count, .records = b->restore_count };
-    while (info.index < jit->block_count && jit->block[info.index] != b) info.index++;
+        .blocks = jit->block_count, .index = jit->block_count, .records = b->restore_count };
+    while (info.index && jit->block[--info.index] != b) {}
     return info;
 }
 

@@ -18,6 +18,7 @@ typedef struct JitOptions {
     u32 cache_mib;             // code cache; 0: default
     u32 max_insns;             // per block; 0: default, 1: single-instruction blocks (-singlestep)
     bool no_chain;             // never link blocks
+    bool perfmap;              // names for perf and gdb: names.c
     JitRestore restore;        // how the guest's state is found for a host pc
     u32 icount_shift;          // with icount: guest ns per instruction = 1 << shift
     bool icount;
@@ -44,8 +45,6 @@ void jit_set_reset(Jit *jit, void (*reset)(void *self), void *self);
 void jit_flush(Jit *jit);                      // forgets all translations
 u64 jit_insns(const Jit *jit);                 // guest instructions executed so far
 void jit_info(const Jit *jit, FILE *out);      // `info jit`
-// The translated blocks as a perf map ("start size name" lines, hexadecimal): for /tmp/perf-PID.map.
-void jit_write_perfmap(const Jit *jit, FILE *out);
 
 // ---- the glass box: every stage of a translation -------------------------------------------------------
 // Prints disassembly, IR, optimised IR, host code and restore records of the block that starts with

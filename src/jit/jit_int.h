@@ -8,6 +8,7 @@
 //   step.c       one instruction through ir/eval
 //   dump.c       every stage as text
 //   fpuplace.c   the x87 pointers
+//   names.c      names of blocks for perf and gdb
 //   inspect.c    what is known about a block, for those outside
 #ifndef JIT_JIT_INT_H
 #define JIT_JIT_INT_H
@@ -44,6 +45,7 @@ typedef enum JitExit {
 typedef struct JumpEntry { u32 eip, pad; const u8 *code; } JumpEntry;     // 16 bytes: generated code knows
 
 typedef struct Block Block;
+typedef struct Names Names;
 typedef struct Edge {
     Block *from, *to;          // to: NULL while not linked
     u32 target;                // guest eip
@@ -125,6 +127,7 @@ struct Jit {
     void *reset_self;
     void (*on_fault)(void *self, const JitFaultInfo *info);
     void *on_fault_self;
+    Names *names;                              // -perfmap; or NULL
     void (*on_block)(void *self, const JitBlockInfo *info);
     void *on_block_self;
     stack_t old_stack;
@@ -133,7 +136,7 @@ struct Jit {
 
     struct {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
-        u64 links, unlinks, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
+        u64 links, unlinks, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
         u64 invalidations, flushes, restores_table, restores_retranslated;
     } stats;
 };
@@ -214,6 +217,12 @@ void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *host_
 
 // ---- inspect.c -------------------------------------------------------------------------------------------
 void inspect_tell_block(Jit *jit, const Block *b);
+
+// ---- names.c ---------------------------------------------------------------------------------------------
+bool names_new(Jit *jit, char **error);        // false: the map cannot be written, *error (malloc'ed) says why
+void names_free(Jit *jit);
+void names_add_block(Jit *jit);                // the newest
+void names_forget(Jit *jit);                   // before code memory is used again
 
 // ---- fpuplace.c ------------------------------------------------------------------------------------------
 bool fpu_place_of_host(void *jit, u32 host_ip, CpuFpuPlace *place);     // for Cpu.fpu_place

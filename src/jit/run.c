@@ -113,7 +113,7 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
     jit->arena = arena_new(1 << 16);
     jit->step_arena = arena_new(1 << 14);
     jit->signal_stack = mem_new(RUN_SIGNAL_STACK_BYTES);
-    if (!cache_new(jit, error)) {
+    if (!cache_new(jit, error) || (options->perfmap && !names_new(jit, error))) {
         jit_free(jit);
         return NULL;
     }
@@ -123,6 +123,7 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
 }
 
 void jit_free(Jit *jit) {
+    names_free(jit);
     cache_free(jit);
     arena_free(jit->arena);
     arena_free(jit->step_arena);
@@ -214,6 +215,7 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     Block *to;
     switch (exit) {
     case EXIT_LINK: {
+        jit->stats.unchained++;
         const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
         u32 number = cache_edge_at(jit, pc);
         restore_edge_flags(jit, jit->edge[number].from, pc);
@@ -453,7 +455,8 @@ void jit_info(const Jit *jit, FILE *out) {
     fprintf(out, "host size avg    %.1f bytes hot, %.1f cold (expansion ratio: %.2f hot, %.2f all)\n",
             hot / n, cold / n, hot / guest, (hot + cold) / guest);
 #define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)jit->stats.name);
-    ROW(links, "links") ROW(unlinks, "unlinks") ROW(lookups, "lookups") ROW(misses, "lookup misses")
+    ROW(links, "links") ROW(unlinks, "unlinks") ROW(unchained, "unchained exits")
+    ROW(lookups, "lookups") ROW(misses, "lookup misses")
     ROW(leaves, "leaves") ROW(ungroups, "ungroups") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
     ROW(steps, "single steps") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")

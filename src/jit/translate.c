@@ -318,6 +318,7 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
     b->second_ppn = second_ppn;
     b->grouped = grouped;
     cache_insert(jit, b);
+    names_add_block(jit);
     if (jit->on_block) inspect_tell_block(jit, b);
     return b;
 }
