@@ -10,6 +10,10 @@
 //    wrong is named in a line of its own and makes the exit status 1; an emulator that is not
 //    there at all is named too, but is no failure.
 // 4. A child that is over its time is killed with its process group, and nothing else is.
+// 5. There are three suites (-s): `programs` runs on bare metal from a floppy, and natively; `events` is bare metal
+//    only; `system` is Linux programs, under a Linux kernel in the emulators. Their lists are the .def files.
+// 6. A native system program's CPU time is what it says itself, its children's with it. Where a guest's own clock
+//    disagrees with the host's, a line says so.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,12 +36,40 @@
 
 enum { ROUNDS_MAX = 99, ARGS_MAX = 24, LINE_MAX_BYTES = 256 };
 
-static const char *const program_names[] = {
-#define PROGRAM(name, iterations, what) #name,
+typedef struct {
+    const char *name;
+    uint32_t iterations;
+} Program;
+
+#define PROGRAM(name, iterations, what) {#name, iterations},
+static const Program suite_programs[] = {
 #include "programs.def"
-#undef PROGRAM
 };
-enum { PROGRAMS = sizeof program_names / sizeof program_names[0] };
+static const Program suite_events[] = {
+#include "events/events.def"
+};
+static const Program suite_system[] = {
+    {"boot", 1}, // from the emulator's start to the first words of init
+#include "system/system.def"
+};
+#undef PROGRAM
+
+typedef struct {
+    const char *name;
+    const Program *programs;
+    int count;
+    bool native;    // runs on the bare host, too
+    bool per_event; // the table has nanoseconds per iteration in place of seconds
+    int arguments;  // of the command line: what is to be run
+} Suite;
+
+#define SUITE_LIST(list) list, sizeof list / sizeof list[0]
+static const Suite suites[] = {
+    {"programs", SUITE_LIST(suite_programs), true, false, 2},
+    {"events", SUITE_LIST(suite_events), false, true, 1},
+    {"system", SUITE_LIST(suite_system), true, false, 3},
+};
+enum { SUITES = sizeof suites / sizeof suites[0], PROGRAMS_MAX = 64 };
 
 typedef enum { CLOCK_WALL, CLOCK_CPU, CLOCKS } Clock;
 typedef enum { PLACE_NATIVE, PLACE_GLASSBOX, PLACE_QEMU, PLACES } Place;
@@ -52,7 +84,7 @@ typedef struct {
     const char *path;
     bool present;
     int good_status; // exit status of a run that went well
-    Samples samples[PROGRAMS];
+    Samples samples[PROGRAMS_MAX];
 } Runner;
 
 typedef struct {
@@ -60,15 +92,16 @@ typedef struct {
     double limit_seconds; // of one run of all chosen programs
     Clock clock;
     char wanted[LAYOUT_SECTOR_BYTES]; // the programs' names, blanks between; empty: all
-    const char *native, *image;
+    const Suite *suite;
+    const char *native, *image, *kernel; // as the suite has them; with a kernel, image is its initial RAM disk
     char image_copy[512]; // the image with `wanted` in it; removed at the end
 } Options;
 
 typedef struct {
     Options options;
     Runner runners[PLACES];
-    uint32_t sums[PROGRAMS]; // the bare host's
-    bool summed[PROGRAMS];
+    uint32_t sums[PROGRAMS_MAX]; // the bare host's; where it has none, the first that was seen
+    bool summed[PROGRAMS_MAX];
     int problems;
 } Bench;
 
@@ -103,10 +136,10 @@ static double clock_seconds(clockid_t clock)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int program_find(const char *name, size_t bytes)
+static int program_find(const Suite *suite, const char *name, size_t bytes)
 {
-    for (int i = 0; i < PROGRAMS; i++)
-        if (strlen(program_names[i]) == bytes && memcmp(program_names[i], name, bytes) == 0)
+    for (int i = 0; i < suite->count; i++)
+        if (strlen(suite->programs[i].name) == bytes && memcmp(suite->programs[i].name, name, bytes) == 0)
             return i;
     return -1;
 }
@@ -115,20 +148,29 @@ static int program_find(const char *name, size_t bytes)
 
 static void line_start(Bench *bench, const Runner *runner, Run *run, const double *now)
 {
-    run->program = program_find(run->line + 6, strlen(run->line + 6));
+    run->program = program_find(bench->options.suite, run->line + 6, strlen(run->line + 6));
     if (run->program < 0)
         bench_problem(bench, "%s: unexpected line: %s", runner->title, run->line);
     memcpy(run->started, now, sizeof run->started);
     run->started_read = run->reads;
 }
 
+static void line_check_clock(const Runner *runner, const char *name, double own, double seen)
+{
+    if (own < 0.85 * seen - 0.03 || own > 1.15 * seen + 0.03)
+        printf("%s: %s took %.3f s, but %.3f s by the guest's clock\n", runner->title, name, seen, own);
+}
+
 static void line_end(Bench *bench, Runner *runner, Run *run, const double *now)
 {
     char name[32] = "";
     unsigned sum = 0;
-    int fields = sscanf(run->line, "END %31s 0x%x", name, &sum), program = run->program;
+    double own_ns[CLOCKS] = {0, 0};
+    int fields = sscanf(run->line, "END %31s 0x%x %lf %lf", name, &sum, &own_ns[CLOCK_WALL], &own_ns[CLOCK_CPU]);
+    int program = run->program;
+    bool native = runner == &bench->runners[PLACE_NATIVE];
     run->program = -1;
-    if (fields != 2 || program < 0 || strcmp(program_names[program], name) != 0) {
+    if (fields < 2 || program < 0 || strcmp(bench->options.suite->programs[program].name, name) != 0) {
         bench_problem(bench, "%s: unexpected line: %s", runner->title, run->line);
         return;
     }
@@ -137,18 +179,21 @@ static void line_end(Bench *bench, Runner *runner, Run *run, const double *now)
                       runner->title, name);
         return;
     }
-    if (runner == &bench->runners[PLACE_NATIVE] && !bench->summed[program]) {
+    if ((native || !bench->options.suite->native) && !bench->summed[program]) {
         bench->sums[program] = sum;
         bench->summed[program] = true;
     }
     if (bench->summed[program] && bench->sums[program] != sum) {
-        bench_problem(bench, "%s: %s: checksum 0x%08x, but the bare host has 0x%08x",
-                      runner->title, name, sum, bench->sums[program]);
+        bench_problem(bench, "%s: %s: checksum 0x%08x, not 0x%08x", runner->title, name, sum, bench->sums[program]);
         return;
     }
     Samples *samples = &runner->samples[program];
     for (int c = 0; c < CLOCKS; c++)
         samples->seconds[c][samples->count] = now[c] - run->started[c];
+    if (native && fields == 4)
+        samples->seconds[CLOCK_CPU][samples->count] = own_ns[CLOCK_CPU] * 1e-9;
+    else if (fields == 4)
+        line_check_clock(runner, name, own_ns[CLOCK_WALL] * 1e-9, now[CLOCK_WALL] - run->started[CLOCK_WALL]);
     samples->count++;
 }
 
@@ -233,17 +278,24 @@ static int child_end(pid_t pid, bool kill_now)
 
 static void run_judge(Bench *bench, const Runner *runner, const Run *run, bool in_time, int status)
 {
+    const char *where = run->program >= 0 ? bench->options.suite->programs[run->program].name : "";
     if (!in_time)
-        bench_problem(bench, "%s: killed after %.0f s%s%s", runner->title,
-                      bench->options.limit_seconds, run->program >= 0 ? " in " : "",
-                      run->program >= 0 ? program_names[run->program] : "");
+        bench_problem(bench, "%s: killed after %.0f s%s%s", runner->title, bench->options.limit_seconds,
+                      where[0] ? " in " : "", where);
     else if (!run->done)
-        bench_problem(bench, "%s: ended early%s%s, exit status %d", runner->title,
-                      run->program >= 0 ? " in " : "",
-                      run->program >= 0 ? program_names[run->program] : "", status);
+        bench_problem(bench, "%s: ended early%s%s, exit status %d", runner->title, where[0] ? " in " : "", where,
+                      status);
     else if (status != runner->good_status)
         bench_problem(bench, "%s: exit status %d, expected %d", runner->title, status,
                       runner->good_status);
+}
+
+// The program "boot" has begun; the guest says when it ends.
+static void run_boots(Run *run)
+{
+    run->program = 0;
+    run->started[CLOCK_WALL] = clock_seconds(CLOCK_MONOTONIC);
+    run->started_read = ~0u;
 }
 
 static void runner_run(Bench *bench, Runner *runner, char *const *args)
@@ -261,6 +313,8 @@ static void runner_run(Bench *bench, Runner *runner, char *const *args)
     } else {
         close(ends[1]);
         clock_getcpuclockid(run.pid, &run.cpu_clock);
+        if (bench->options.kernel && runner != &bench->runners[PLACE_NATIVE])
+            run_boots(&run);
         bool in_time = run_read(bench, runner, &run, ends[0]);
         run_judge(bench, runner, &run, in_time, child_end(run.pid, !in_time));
         ends[1] = -1;
@@ -270,19 +324,42 @@ static void runner_run(Bench *bench, Runner *runner, char *const *args)
         close(ends[1]);
 }
 
-static void place_run(Bench *bench, Place place)
+static void place_run_floppy(Bench *bench, Runner *runner, const char *accel)
 {
-    Options *options = &bench->options;
-    Runner *runner = &bench->runners[place];
     char drive[600];
-    snprintf(drive, sizeof drive, "format=raw,if=floppy,file=%s", options->image_copy);
-    const char *native[] = {options->native, options->wanted, NULL};
+    snprintf(drive, sizeof drive, "format=raw,if=floppy,file=%s", bench->options.image_copy);
     const char *guest[ARGS_MAX] = {
         runner->path, "-m", "64", "-display", "none", "-no-reboot", "-drive", drive, "-boot", "a",
-        "-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-        place == PLACE_QEMU ? "-accel" : NULL, "tcg", NULL,
+        "-debugcon", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", accel, "tcg", NULL,
     };
-    runner_run(bench, runner, (char *const *)(place == PLACE_NATIVE ? native : guest));
+    runner_run(bench, runner, (char *const *)guest);
+}
+
+static void place_run_linux(Bench *bench, Runner *runner, const char *accel)
+{
+    const Options *options = &bench->options;
+    char line[LAYOUT_SECTOR_BYTES + 64];
+    snprintf(line, sizeof line, "console=ttyS0 quiet nokaslr wanted=%s", options->wanted);
+    for (char *at = strstr(line, "wanted="); *at; at++)
+        if (*at == ' ')
+            *at = ',';
+    const char *guest[ARGS_MAX] = {
+        runner->path, "-m", "256", "-display", "none", "-no-reboot", "-kernel", options->kernel, "-initrd",
+        options->image, "-append", line, "-serial", "stdio", accel, "tcg", NULL,
+    };
+    runner_run(bench, runner, (char *const *)guest);
+}
+
+static void place_run(Bench *bench, Place place)
+{
+    const char *native[] = {bench->options.native, bench->options.wanted, NULL};
+    const char *accel = place == PLACE_QEMU ? "-accel" : NULL;
+    if (place == PLACE_NATIVE)
+        runner_run(bench, &bench->runners[place], (char *const *)native);
+    else if (bench->options.kernel)
+        place_run_linux(bench, &bench->runners[place], accel);
+    else
+        place_run_floppy(bench, &bench->runners[place], accel);
 }
 
 // --- the table -------------------------------------------------------------------------------
@@ -313,7 +390,7 @@ typedef struct {
 static void cell_print(double value, const char *format, Mean *mean)
 {
     char text[32];
-    if (isnan(value)) {
+    if (isnan(value) || isinf(value) || value <= 0) {
         printf("%13s", "-");
         return;
     }
@@ -327,21 +404,34 @@ enum { COLUMNS = 4 };
 
 static void table_row(const Bench *bench, int program, Mean *means)
 {
+    const Program *row = &bench->options.suite->programs[program];
     double time[PLACES];
     for (int p = 0; p < PLACES; p++)
         time[p] = samples_median(&bench->runners[p].samples[program], bench->options.clock);
-    printf("%-9s", program_names[program]);
-    cell_print(time[PLACE_NATIVE], "%.3f", &means[0]);
-    cell_print(time[PLACE_GLASSBOX] / time[PLACE_NATIVE], "%.2f", &means[1]);
-    cell_print(time[PLACE_QEMU] / time[PLACE_NATIVE], "%.2f", &means[2]);
+    printf("%-9s", row->name);
+    if (bench->options.suite->per_event) {
+        cell_print(time[PLACE_GLASSBOX] / row->iterations * 1e9, "%.1f", &means[1]);
+        cell_print(time[PLACE_QEMU] / row->iterations * 1e9, "%.1f", &means[2]);
+    } else if (isnan(time[PLACE_NATIVE])) {
+        Mean none = {0, 0};
+        printf("%13s", "-");
+        cell_print(time[PLACE_GLASSBOX], "%.3f s", &none);
+        cell_print(time[PLACE_QEMU], "%.3f s", &none);
+    } else {
+        cell_print(time[PLACE_NATIVE], "%.3f", &means[0]);
+        cell_print(time[PLACE_GLASSBOX] / time[PLACE_NATIVE], "%.2f", &means[1]);
+        cell_print(time[PLACE_QEMU] / time[PLACE_NATIVE], "%.2f", &means[2]);
+    }
     cell_print(time[PLACE_QEMU] / time[PLACE_GLASSBOX], "%.2f", &means[3]);
     putchar('\n');
 }
 
 static bool program_chosen(const Options *options, int program)
 {
-    const char *name = program_names[program], *at = options->wanted;
+    const char *name = options->suite->programs[program].name, *at = options->wanted;
     size_t bytes = strlen(name);
+    if (options->kernel && program == 0)
+        return true;
     while (*at && (at = strstr(at, name))) {
         char end = at[bytes];
         if ((at == options->wanted || at[-1] == ' ') && (end == 0 || end == ' ' || end == ':'))
@@ -351,27 +441,35 @@ static bool program_chosen(const Options *options, int program)
     return !options->wanted[0];
 }
 
-static void table_print(const Bench *bench)
+static void table_head(const Suite *suite)
 {
-    Mean means[COLUMNS] = {{0, 0}};
-    int rows = 0;
+    if (suite->per_event) {
+        printf("%-9s%13s%13s%13s\n%-9s%13s%13s%13s\n", "event", "glassbox", "QEMU", "glassbox", "", "ns", "ns",
+               "vs QEMU");
+        return;
+    }
     printf("%-9s%13s%13s%13s%13s\n", "program", "native s", "glassbox", "QEMU", "glassbox");
     printf("%-9s%13s%13s%13s%13s\n", "", "", "x native", "x native", "vs QEMU");
-    for (int i = 0; i < PROGRAMS; i++) {
-        if (!program_chosen(&bench->options, i))
-            continue;
-        table_row(bench, i, means);
-        rows++;
-    }
-    printf("%-9s%13s", "geomean", "");
+}
+
+// A column's mean is that of all rows that have a figure there.
+static void table_print(const Bench *bench)
+{
+    const Options *options = &bench->options;
+    Mean means[COLUMNS] = {{0, 0}};
+    table_head(options->suite);
+    for (int i = 0; i < options->suite->count; i++)
+        if (program_chosen(options, i))
+            table_row(bench, i, means);
+    printf(options->suite->per_event ? "%-9s" : "%-9s%13s", "geomean", "");
     for (int c = 1; c < COLUMNS; c++)
-        if (means[c].count == rows)
-            printf("%13.2f", exp(means[c].log_sum / rows));
+        if (means[c].count)
+            printf("%13.2f", exp(means[c].log_sum / means[c].count));
         else
             printf("%13s", "-");
-    printf("\n%s time, median of %d round%s; x native: the lower the better; vs QEMU: the higher\n",
-           bench->options.clock == CLOCK_CPU ? "CPU" : "Wall", bench->options.rounds,
-           bench->options.rounds == 1 ? "" : "s");
+    printf("\n%s time, median of %d round%s; %svs QEMU: the higher the better\n",
+           options->clock == CLOCK_CPU ? "CPU" : "Wall", options->rounds, options->rounds == 1 ? "" : "s",
+           options->suite->native ? "x native: the lower the better; " : "");
 }
 
 // Says so when other work kept the programs waiting.
@@ -379,7 +477,7 @@ static void table_note_load(const Bench *bench)
 {
     double sum[CLOCKS] = {0, 0};
     for (int p = 0; p < PLACES; p++)
-        for (int i = 0; i < PROGRAMS; i++)
+        for (int i = 0; i < bench->options.suite->count; i++)
             for (int k = 0; k < bench->runners[p].samples[i].count; k++)
                 for (int c = 0; c < CLOCKS; c++)
                     sum[c] += bench->runners[p].samples[i].seconds[c][k];
@@ -439,10 +537,10 @@ static bool wanted_parse(Options *options, const char *list)
     strcpy(options->wanted, list);
     for (char *at = options->wanted; *at;) {
         size_t bytes = strcspn(at, ", ");
-        if (bytes && program_find(at, strcspn(at, ":, ")) < 0) {
+        if (bytes && program_find(options->suite, at, strcspn(at, ":, ")) < 0) {
             fprintf(stderr, "bench: -p: no program is called '%.*s'; there are:", (int)bytes, at);
-            for (int i = 0; i < PROGRAMS; i++)
-                fprintf(stderr, " %s", program_names[i]);
+            for (int i = 0; i < options->suite->count; i++)
+                fprintf(stderr, " %s", options->suite->programs[i].name);
             fputc('\n', stderr);
             return false;
         }
@@ -462,10 +560,24 @@ static bool clock_parse(Options *options, const char *name)
     return false;
 }
 
+static bool suite_parse(Options *options, const char *name)
+{
+    for (int i = 0; i < SUITES; i++) {
+        if (strcmp(suites[i].name, name) != 0)
+            continue;
+        options->suite = &suites[i];
+        return true;
+    }
+    fprintf(stderr, "bench: -s: 'programs', 'events' or 'system', not '%s'\n", name);
+    return false;
+}
+
 static void usage_print(void)
 {
     fputs("usage: bench [-p PROGRAM[:ITERATIONS],...] [-n ROUNDS] [-t SECONDS] [-c wall|cpu]\n"
           "             [-g GLASSBOX] [-q QEMU] NATIVE IMAGE\n"
+          "       bench -s events [OPTIONS] IMAGE\n"
+          "       bench -s system [OPTIONS] NATIVE KERNEL INITRD\n"
           "  -p  these programs only     -n  rounds, 5     -t  limit of one run, 120 s\n"
           "  -c  the clock of the table  -g  glassbox, build/glassbox\n"
           "  -q  qemu-system-i386        '-' as -g or -q leaves that emulator out\n",
@@ -475,11 +587,13 @@ static void usage_print(void)
 static bool options_parse(Bench *bench, int argc, char **argv)
 {
     Options *options = &bench->options;
+    const char *wanted = "";
     int option;
-    while ((option = getopt(argc, argv, "p:n:t:c:g:q:")) != -1) {
+    while ((option = getopt(argc, argv, "s:p:n:t:c:g:q:")) != -1) {
         bool good = true;
         switch (option) {
-        case 'p': good = wanted_parse(options, optarg); break;
+        case 's': good = suite_parse(options, optarg); break;
+        case 'p': wanted = optarg; break;
         case 'n': options->rounds = atoi(optarg); break;
         case 't': options->limit_seconds = atof(optarg); break;
         case 'c': good = clock_parse(options, optarg); break;
@@ -490,21 +604,25 @@ static bool options_parse(Bench *bench, int argc, char **argv)
         if (!good)
             return false;
     }
-    if (argc - optind != 2 || options->rounds < 1 || options->rounds > ROUNDS_MAX ||
+    if (!wanted_parse(options, wanted))
+        return false;
+    if (argc - optind != options->suite->arguments || options->rounds < 1 || options->rounds > ROUNDS_MAX ||
         options->limit_seconds <= 0) {
         usage_print();
         return false;
     }
-    options->native = argv[optind];
-    options->image = argv[optind + 1];
+    options->native = options->suite->native ? argv[optind] : NULL;
+    options->kernel = options->suite->arguments == 3 ? argv[optind + 1] : NULL;
+    options->image = argv[argc - 1];
     return true;
 }
 
 static void runners_find(Bench *bench)
 {
-    bench->runners[PLACE_NATIVE].present = true;
+    bench->runners[PLACE_NATIVE].present = bench->options.suite->native;
     for (int p = PLACE_GLASSBOX; p < PLACES; p++) {
         Runner *runner = &bench->runners[p];
+        runner->good_status = bench->options.kernel ? 0 : 2 * LAYOUT_EXIT_GOOD + 1;
         bool left_out = strcmp(runner->path, "-") == 0;
         runner->present = !left_out && path_runs(runner->path);
         if (!left_out && !runner->present)
@@ -518,19 +636,18 @@ static Bench *bench_new(void)
     Bench *bench = calloc(1, sizeof *bench);
     if (!bench)
         return NULL;
-    bench->options = (Options){.rounds = 5, .limit_seconds = 120};
+    bench->options = (Options){.rounds = 5, .limit_seconds = 120, .suite = &suites[0]};
     bench->runners[PLACE_NATIVE] = (Runner){.title = "native"};
     bench->runners[PLACE_GLASSBOX] = (Runner){.title = "glassbox", .path = "build/glassbox"};
     bench->runners[PLACE_QEMU] = (Runner){.title = "QEMU", .path = "qemu-system-i386"};
-    bench->runners[PLACE_GLASSBOX].good_status = 2 * LAYOUT_EXIT_GOOD + 1;
-    bench->runners[PLACE_QEMU].good_status = 2 * LAYOUT_EXIT_GOOD + 1;
     return bench;
 }
 
 int main(int argc, char **argv)
 {
     Bench *bench = bench_new();
-    if (!bench || !options_parse(bench, argc, argv) || !image_prepare(&bench->options)) {
+    if (!bench || !options_parse(bench, argc, argv) ||
+        (!bench->options.kernel && !image_prepare(&bench->options))) {
         free(bench);
         return 1;
     }
@@ -539,7 +656,8 @@ int main(int argc, char **argv)
         for (int p = 0; p < PLACES; p++)
             if (bench->runners[p].present)
                 place_run(bench, p);
-    unlink(bench->options.image_copy);
+    if (bench->options.image_copy[0])
+        unlink(bench->options.image_copy);
     table_print(bench);
     table_note_load(bench);
     int status = bench->problems != 0;

@@ -6,6 +6,8 @@
 #   make bench P=fib,sieve N=3    these programs, 3 rounds
 #   make bench T=60 C=cpu         60 s for each run, CPU seconds in place of wall-clock seconds
 #   make bench GLASSBOX=path QEMU=path
+#   make bench SYS=1              also the events of bare metal and the system programs under a Linux kernel, which is
+#                                 made from Debian packages (tests/guests/linux.sh); SYS=system, SYS=events: only these
 #   make bench LINUX_IMAGE=Image LINUX_DISK=hd.img    also times Linux 0.11 to its prompt (bench/extra.sh)
 #
 # Both the native process and the guest are linked from the same program objects.
@@ -17,6 +19,7 @@ P ?=
 N ?=
 T ?=
 C ?=
+SYS ?=
 
 BENCH_OUT := $(BUILD)/bench
 BENCH_CC := $(CC) -m32
@@ -26,16 +29,28 @@ BENCH_PROGRAMS := $(shell sed -n 's/^PROGRAM.\([a-z0-9]*\),.*/\1/p' bench/progra
 BENCH_SHARED := $(BENCH_PROGRAMS:%=$(BENCH_OUT)/%.o) $(BENCH_OUT)/mem.o $(BENCH_OUT)/runner.o
 BENCH_HEADERS := bench/program.h bench/programs.def bench/runner.h bench/layout.h bench/bench.mk
 
-.PHONY: bench bench-build
+BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events system,$(SYS)),programs)
+BENCH_RUN = $(BENCH_OUT)/bench $(if $(P),-p $(P)) $(if $(N),-n $(N)) $(if $(T),-t $(T)) $(if $(C),-c $(C)) \
+    -g $(GLASSBOX) -q $(QEMU)
 
-bench: bench-build
-	$(BENCH_OUT)/bench $(if $(P),-p $(P)) $(if $(N),-n $(N)) $(if $(T),-t $(T)) $(if $(C),-c $(C)) \
-	    -g $(GLASSBOX) -q $(QEMU) $(BENCH_OUT)/native $(BENCH_OUT)/bench.img
+.PHONY: bench bench-build bench-programs bench-events bench-system
+
+bench: $(BENCH_SUITES:%=bench-%)
+
+bench-programs: bench-build
+	$(BENCH_RUN) $(BENCH_OUT)/native $(BENCH_OUT)/bench.img
 	@$(if $(P),,sh bench/extra.sh $(GLASSBOX) $(QEMU) $(BUILD)/tests/e2e/mon $(BENCH_OUT))
 
-bench-build: $(BENCH_OUT)/bench $(BENCH_OUT)/native $(BENCH_OUT)/bench.img
+bench-events: $(BENCH_OUT)/bench $(BENCH_OUT)/events.img
+	$(BENCH_RUN) -s events $(BENCH_OUT)/events.img
 
-$(BENCH_OUT)/bench: bench/bench.c bench/layout.h bench/bench.mk
+bench-system: $(BENCH_OUT)/bench $(BENCH_OUT)/linux/system.gz
+	$(BENCH_RUN) -s system $(BENCH_OUT)/linux/disk/bin/system $(BENCH_OUT)/linux/bzImage $(BENCH_OUT)/linux/system.gz
+
+bench-build: $(BENCH_OUT)/bench $(BENCH_OUT)/native $(BENCH_OUT)/bench.img $(BENCH_OUT)/events.img
+
+$(BENCH_OUT)/bench: bench/bench.c bench/layout.h bench/programs.def bench/events/events.def bench/system/system.def \
+    bench/bench.mk
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -o $@ $< -lm
 
@@ -53,19 +68,59 @@ $(BENCH_OUT)/start.o: bench/start.S
 $(BENCH_OUT)/native: $(BENCH_OUT)/native.o $(BENCH_SHARED)
 	$(BENCH_CC) -static -no-pie -nostdlib -Wl,--build-id=none -o $@ $^
 
-$(BENCH_OUT)/guest.elf: bench/guest.ld $(BENCH_OUT)/start.o $(BENCH_OUT)/guest.o $(BENCH_SHARED)
-	$(CC) -E -P -x c -o $(BENCH_OUT)/guest.lds $<
-	$(LD) -m elf_i386 --build-id=none -T $(BENCH_OUT)/guest.lds -o $@ $(filter %.o,$^)
+# The events' guest: the same start, other programs.
+BENCH_EVENTS := bench/events/events.def bench/events/entries.h
+$(BENCH_OUT)/events/%.o: BENCH_CFLAGS += -DPROGRAMS='"events/events.def"' -mgeneral-regs-only
+$(BENCH_OUT)/events/%.o: bench/events/%.c $(BENCH_HEADERS) $(BENCH_EVENTS)
+	@mkdir -p $(@D)
+	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
+$(BENCH_OUT)/events/%.o: bench/events/%.S $(BENCH_EVENTS)
+	@mkdir -p $(@D)
+	$(BENCH_CC) -c -o $@ $<
+$(BENCH_OUT)/events/%.o: bench/%.c $(BENCH_HEADERS) $(BENCH_EVENTS)
+	@mkdir -p $(@D)
+	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
 
-$(BENCH_OUT)/guest.bin: $(BENCH_OUT)/guest.elf
+$(BENCH_OUT)/guest.elf: $(BENCH_OUT)/guest.o $(BENCH_SHARED)
+$(BENCH_OUT)/events.elf: $(patsubst %,$(BENCH_OUT)/events/%.o,events entries guest runner mem)
+$(BENCH_OUT)/%.elf: bench/guest.ld $(BENCH_OUT)/start.o
+	$(CC) -E -P -x c -o $@.lds $<
+	$(LD) -m elf_i386 --build-id=none -T $@.lds -o $@ $(filter %.o,$^)
+
+$(BENCH_OUT)/%.bin: $(BENCH_OUT)/%.elf
 	objcopy -O binary $< $@
 
 # Boot sector, an empty sector of names, the guest; filled up to a floppy of 1.44 MB.
-$(BENCH_OUT)/bench.img: $(BENCH_OUT)/guest.bin bench/boot.S bench/layout.h
-	sectors=$$(( ($$(wc -c < $<) + 511) / 512 )) && \
-	$(BENCH_CC) -DGUEST_SECTORS=$$sectors -c -o $(BENCH_OUT)/boot.o bench/boot.S
-	$(LD) -m elf_i386 -Ttext 0x7c00 -e boot_start --oformat binary -o $(BENCH_OUT)/boot.bin \
-	    $(BENCH_OUT)/boot.o
-	head -c 512 /dev/zero | cat $(BENCH_OUT)/boot.bin - $< > $@.new
+$(BENCH_OUT)/bench.img: $(BENCH_OUT)/guest.bin
+$(BENCH_OUT)/events.img: $(BENCH_OUT)/events.bin
+$(BENCH_OUT)/%.img: bench/boot.S bench/layout.h
+	sectors=$$(( ($$(wc -c < $(filter %.bin,$^)) + 511) / 512 )) && \
+	$(BENCH_CC) -DGUEST_SECTORS=$$sectors -c -o $@.boot.o bench/boot.S
+	$(LD) -m elf_i386 -Ttext 0x7c00 -e boot_start --oformat binary -o $@.boot $@.boot.o
+	head -c 512 /dev/zero | cat $@.boot - $(filter %.bin,$^) > $@.new
 	truncate -s 1474560 $@.new
+	mv $@.new $@
+
+# The system programs: a static 32-bit program beside busybox, in a RAM disk for Debian's kernel.
+BENCH_LINUX := $(BENCH_OUT)/linux
+$(BENCH_LINUX)/bzImage:
+	sh tests/guests/linux.sh $(BENCH_LINUX)
+$(BENCH_LINUX)/disk/bin/busybox: $(BENCH_LINUX)/bzImage
+	@mkdir -p $(@D)
+	dpkg --fsys-tarfile $(BENCH_LINUX)/busybox-static_*_i386.deb | tar -xO ./bin/busybox > $@.new
+	chmod 755 $@.new
+	mv $@.new $@
+$(BENCH_LINUX)/disk/bin/system: $(wildcard bench/system/*.c) bench/runner.c bench/runner.h bench/program.h \
+    bench/system/sys.h bench/system/system.def bench/bench.mk
+	@mkdir -p $(@D)
+	$(BENCH_CC) -std=gnu11 -O2 -march=i686 -fcf-protection=none -Wall -Wextra -static -DRUNNER_ACCOUNTS \
+	    -DPROGRAMS='"system/system.def"' -o $@ $(filter %.c,$^)
+$(BENCH_LINUX)/disk/bin/nothing: bench/system/nothing.S
+	@mkdir -p $(@D)
+	$(BENCH_CC) -static -nostdlib -Wl,--build-id=none -o $@ $<
+$(BENCH_LINUX)/system.gz: bench/system/init.sh $(addprefix $(BENCH_LINUX)/disk/bin/,system nothing busybox)
+	@mkdir -p $(BENCH_LINUX)/disk/proc $(BENCH_LINUX)/disk/dev
+	cp $< $(BENCH_LINUX)/disk/init
+	chmod 755 $(BENCH_LINUX)/disk/init
+	(cd $(BENCH_LINUX)/disk && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -9n > $@.new
 	mv $@.new $@

@@ -28,8 +28,11 @@ static inline uint32_t sum_add(uint32_t sum, uint32_t value)
     return ((sum << 5) | (sum >> 27)) ^ (value * 0x9e3779b1u);
 }
 
+#ifndef PROGRAMS
+#define PROGRAMS "programs.def"
+#endif
 #define PROGRAM(name, iterations, what) uint32_t bench_##name(uint32_t iterations_wanted);
-#include "programs.def"
+#include PROGRAMS
 #undef PROGRAM
 
 #endif

@@ -13,7 +13,7 @@ typedef struct {
 
 static const Program programs[] = {
 #define PROGRAM(name, iterations, what) {#name, iterations, bench_##name},
-#include "programs.def"
+#include PROGRAMS
 #undef PROGRAM
 };
 enum { PROGRAM_COUNT = sizeof programs / sizeof programs[0] };
@@ -44,17 +44,46 @@ static void line_print(Line *line)
     platform_write(line->text, line->bytes);
 }
 
+#ifdef RUNNER_ACCOUNTS
+static void line_decimal(Line *line, uint64_t value)
+{
+    char digits[24];
+    int at = sizeof digits;
+    digits[--at] = 0;
+    do
+        digits[--at] = (char)('0' + value % 10);
+    while (value /= 10);
+    line_text(line, " ");
+    line_text(line, digits + at);
+}
+
+static void runner_measure(const Program *program, uint32_t iterations, Line *end)
+{
+    uint64_t wall[2], cpu[2];
+    platform_account(&wall[0], &cpu[0]);
+    uint32_t sum = program->run(iterations);
+    platform_account(&wall[1], &cpu[1]);
+    line_hex(end, sum);
+    line_decimal(end, wall[1] - wall[0]);
+    line_decimal(end, cpu[1] - cpu[0]);
+}
+#else
+static void runner_measure(const Program *program, uint32_t iterations, Line *end)
+{
+    line_hex(end, program->run(iterations));
+}
+#endif
+
 static void runner_run(const Program *program, uint32_t iterations)
 {
     Line start = {.bytes = 0}, end = {.bytes = 0};
     line_text(&start, "START ");
     line_text(&start, program->name);
     line_print(&start);
-    uint32_t sum = program->run(iterations);
     line_text(&end, "END ");
     line_text(&end, program->name);
     line_text(&end, " ");
-    line_hex(&end, sum);
+    runner_measure(program, iterations, &end);
     line_print(&end);
 }
 
