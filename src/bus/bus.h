@@ -144,6 +144,8 @@ bool bus_is_powered_off(Bus *bus);                   // the pending SHUTDOWN cam
 u64 bus_now_ns(Bus *bus);
 void bus_clock_run(Bus *bus, bool running);          // pause and resume wall time
 void bus_set_clock_source(Bus *bus, u64 (*now_ns)(void *self), void *self);   // NULL: wall
+// Whose time it is: with a processor that counts its instructions guest time has no jumps (flow.h).
+void bus_set_processor(Bus *bus, u64 (*insns)(void *self), void *self);
 
 typedef struct Timer Timer;
 Timer *bus_timer_new(Bus *bus, const char *name, void (*fire)(void *self), void *self);

@@ -136,10 +136,11 @@ void bus_wait(Bus *bus, u64 deadline_ns) {
         u64 wait_ns = UINT64_MAX;
         if (deadline_ns != UINT64_MAX) {
             if (bus->source_now_ns) return;
-            u64 now_ns = bus_now_ns(bus);
+            u64 now_ns = bus_time_idle_ns(bus, deadline_ns);
             if (now_ns >= deadline_ns) return;
             if (bus->running) wait_ns = deadline_ns - now_ns;
         }
         outside_sleep(bus, wait_ns);
     }
+    bus_time_idle_ns(bus, deadline_ns);
 }

@@ -4,6 +4,7 @@
 #define BUS_BUS_INT_H
 
 #include "bus/device.h"
+#include "bus/flow.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -65,6 +66,9 @@ struct Bus {
     u64 stopped_ns;                     // stopped: guest time
     u64 (*source_now_ns)(void *self);   // NULL: the wall
     void *source_self;
+    u64 (*insns)(void *self);           // instructions the processor has done; NULL: there is none
+    void *insns_self;
+    Flow flow;                          // guest time while there is one and it runs
     Timer **heap;                       // binary heap by (deadline, id)
     u32 heap_count, heap_room;
     Timer *timers;                      // all timers, newest first
@@ -88,6 +92,7 @@ bool bus_mem_open(Bus *bus, u64 ram_bytes);     // false: errno is set
 void bus_mem_close(Bus *bus);
 void bus_ports_open(Bus *bus);
 void bus_ports_close(Bus *bus);
+u64 bus_time_idle_ns(Bus *bus, u64 deadline_ns); // guest time of a halted processor
 void bus_time_close(Bus *bus);
 bool bus_outside_open(Bus *bus);                // false: errno is set
 void bus_outside_close(Bus *bus);

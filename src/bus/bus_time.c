@@ -4,7 +4,8 @@
 // Invariants
 //  1. Guest time never goes back. Pausing, resuming and taking a source away keep it continuous; a
 //     source given to bus_set_clock_source must start at the present guest time or later.
-//  2. The heap is ordered by (deadline, creation order): ties fire in the same order in every run.
+//  2. While a processor runs, the wall's jumps are taken out (flow.h).
+//  3. The heap is ordered by (deadline, creation order): ties fire in the same order in every run.
 #include "bus/bus_int.h"
 
 #include <stdlib.h>
@@ -26,22 +27,39 @@ static void time_set_wall(Bus *bus, u64 now_ns) {
 }
 
 u64 bus_now_ns(Bus *bus) {
-    return bus->source_now_ns ? bus->source_now_ns(bus->source_self) : time_wall_ns(bus);
+    if (bus->source_now_ns) return bus->source_now_ns(bus->source_self);
+    if (!bus->insns || !bus->running) return time_wall_ns(bus);
+    return flow_look(&bus->flow, time_wall_ns(bus), bus->insns(bus->insns_self));
+}
+
+u64 bus_time_idle_ns(Bus *bus, u64 deadline_ns) {
+    if (bus->source_now_ns || !bus->insns || !bus->running) return bus_now_ns(bus);
+    return flow_idle(&bus->flow, time_wall_ns(bus), deadline_ns);
+}
+
+void bus_clock_set(Bus *bus, u64 now_ns) {
+    time_set_wall(bus, now_ns);
+    if (bus->insns) flow_start(&bus->flow, now_ns, bus->insns(bus->insns_self));
 }
 
 void bus_clock_run(Bus *bus, bool running) {
     if (bus->running == running) return;
-    u64 now_ns = time_wall_ns(bus);
+    u64 now_ns = bus->source_now_ns ? time_wall_ns(bus) : bus_now_ns(bus);
     bus->running = running;
-    time_set_wall(bus, now_ns);
+    bus_clock_set(bus, now_ns);
 }
 
-void bus_clock_set(Bus *bus, u64 now_ns) { time_set_wall(bus, now_ns); }
-
 void bus_set_clock_source(Bus *bus, u64 (*now_ns)(void *self), void *self) {
-    if (!now_ns && bus->source_now_ns) time_set_wall(bus, bus_now_ns(bus));
+    if (!now_ns && bus->source_now_ns) bus_clock_set(bus, bus_now_ns(bus));
     bus->source_now_ns = now_ns;
     bus->source_self = self;
+}
+
+void bus_set_processor(Bus *bus, u64 (*insns)(void *self), void *self) {
+    u64 now_ns = bus_now_ns(bus);
+    bus->insns = insns;
+    bus->insns_self = self;
+    if (!bus->source_now_ns) bus_clock_set(bus, now_ns);
 }
 
 // ---- the heap -----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@
 #include <ucontext.h>
 
 #define RUN_QUANTUM 16384              // instructions between looks at timers and events
+#define RUN_SLOW_PORT_NS 1000u         // -icount: what an ISA bus cycle takes beside its instruction
 #define RUN_UNGROUPS 24                // failed group checks before a block does without
 #define RUN_SIGNAL_STACK_BYTES (64u << 10)
 
@@ -99,9 +100,13 @@ static void run_set_hooks(Jit *jit) {
     jit->cpu->jit = jit;
 }
 
+static u64 run_insns(void *self) { return jit_insns(self); }
+
+// Programs wait by accesses of slow ports: for the next tick of the PIT, or between bytes to a chip.
 static u64 run_icount_ns(void *self) {
     Jit *jit = self;
-    return (jit_insns(jit) << jit->opt.icount_shift) + jit->skipped_ns;
+    u64 ports_ns = jit->cpu->slow_ports * RUN_SLOW_PORT_NS;
+    return (jit_insns(jit) << jit->opt.icount_shift) + ports_ns + jit->skipped_ns;
 }
 
 Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **error) {
@@ -119,11 +124,13 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
     }
     run_set_hooks(jit);
     if (jit->opt.icount) bus_set_clock_source(bus, run_icount_ns, jit);
+    else bus_set_processor(bus, run_insns, jit);
     return jit;
 }
 
 void jit_free(Jit *jit) {
     names_free(jit);
+    if (jit->bus) bus_set_processor(jit->bus, NULL, NULL);
     cache_free(jit);
     arena_free(jit->arena);
     arena_free(jit->step_arena);

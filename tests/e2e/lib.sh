@@ -28,10 +28,13 @@ stop() {
 trap stop EXIT
 trap 'exit 1' INT TERM
 
-start() {
+start() { launch -display none -no-reboot -serial stdio "$@"; }
+
+# The same with none but the given options, which put the serial port on stdin and stdout.
+launch() {
     rm -f "$TEST_DIR/in" "$TEST_DIR/out" "$TEST_DIR/err"
     mkfifo "$TEST_DIR/in"
-    "$GLASSBOX" -display none -no-reboot -serial stdio "$@" < "$TEST_DIR/in" > "$TEST_DIR/out" 2> "$TEST_DIR/err" &
+    "$GLASSBOX" "$@" < "$TEST_DIR/in" > "$TEST_DIR/out" 2> "$TEST_DIR/err" &
     pid=$!
     exec 3> "$TEST_DIR/in"
     seen=0
