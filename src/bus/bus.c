@@ -36,7 +36,6 @@ Bus *bus_new(u64 ram_bytes, Log *log) {
         return NULL;
     }
     bus_ports_open(bus);
-    bus_clock_run(bus, true);
     device_add(bus, &bus_class, NULL, bus);
     return bus;
 }

@@ -139,8 +139,8 @@ void bus_request_poweroff(Bus *bus);
 bool bus_is_powered_off(Bus *bus);                   // the pending SHUTDOWN came from there
 
 // ---- clock and timers ---------------------------------------------------------------------------
-// Guest time in ns since power-on. Follows the wall while the machine runs (stops while paused), or a
-// source set by the run loop (-icount).
+// Guest time in ns since power-on. Follows the wall while the machine runs (stands before and while paused),
+// or a source set by the run loop (-icount).
 u64 bus_now_ns(Bus *bus);
 void bus_clock_run(Bus *bus, bool running);          // pause and resume wall time
 void bus_set_clock_source(Bus *bus, u64 (*now_ns)(void *self), void *self);   // NULL: wall

@@ -115,6 +115,8 @@ void bus_timer_at(Timer *t, u64 deadline_ns) {
     }
     u32 place = bus->heap_count++;
     heap_settle(bus, place, t);
+    // Counted time: whoever runs instructions until the next deadline must hear of an earlier one.
+    if (t->place == 0 && bus->source_now_ns && bus->hooks.attention) bus->hooks.attention(bus->hooks.opaque);
 }
 
 bool bus_timer_armed(const Timer *t) { return t->place >= 0; }

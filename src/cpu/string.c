@@ -8,15 +8,11 @@
 //
 // Rules
 //  1. (E)CX, (E)SI, (E)DI are committed after each piece, before anything can fault again.
-//  2. A call makes progress by at least one element and leaves after a bounded amount of work or
-//     when the bus wants attention: result 0, eip set back to the instruction itself.
+//  2. An element counts as one instruction. A call makes progress by at least one and leaves when the
+//     budget is used up or the bus wants attention: result 0, eip set back to the instruction itself.
 //  3. REPE/REPNE CMPS and SCAS set the flags only when they leave without a fault (SDM 2B, REP).
 //  General registers only, no libc.
 #include "cpu/cpu_int.h"
-
-#define WORK_BYTES 65536            // per call
-#define WORK_OF_ELEMENT 16          // what an element of the slow path costs of it
-#define WORK_INSNS 2048             // instructions that take about as long as a call
 
 typedef struct Str {
     Cpu *cpu;
@@ -26,7 +22,7 @@ typedef struct Str {
     u32 mask;                       // of offsets and count
     u32 length;                     // of the instruction
     u32 count;                      // elements left
-    i32 work;                       // budget of this call
+    bool moved;                     // an element is done
     bool step;                      // one element only: single step
     bool until_equal;               // REPNE
 } Str;
@@ -37,7 +33,7 @@ static Str str_start(Cpu *cpu, u32 info) {
     return (Str){
         .cpu = cpu, .seg = info & 7, .size_log2 = info >> 3 & 7, .size = 1u << (info >> 3 & 7),
         .mask = mask, .length = info >> 8 & 0xff, .count = cpu->regs[CPU_ECX] & mask,
-        .work = WORK_BYTES, .step = cpu->mode & (MODE_TF | MODE_DEBUG), .until_equal = info & CPU_STR_REPNE,
+        .step = cpu->mode & (MODE_TF | MODE_DEBUG), .until_equal = info & CPU_STR_REPNE,
     };
 }
 
@@ -49,30 +45,32 @@ static inline void str_move(const Str *s, unsigned reg, u32 n) {
     *r = (*r & ~s->mask) | (to & s->mask);
 }
 
-static inline void str_count(Str *s, u32 n, i32 work) {
+// Elements are charged as they are done: who faults has completed n instructions of one element each
+// and not this one.
+static inline void str_count(Str *s, u32 n) {
     u32 *ecx = &s->cpu->regs[CPU_ECX];
     s->count -= n;
+    s->moved = true;
     *ecx = (*ecx & ~s->mask) | s->count;
-    s->work -= work;
+    s->cpu->budget -= (i32)n;
+}
+
+// Leaves without a fault: the last element is the instruction that the block has been charged for.
+static inline u32 str_end(const Str *s, u32 result) {
+    s->cpu->budget += s->moved;
+    return result;
 }
 
 // To be asked after each piece: leave with elements left?
 static inline bool str_must_pause(const Str *s) {
-    return s->count && (s->work <= 0 || s->step || bus_has_attention(s->cpu->bus));
+    return s->count && (s->cpu->budget <= 0 || s->step || bus_has_attention(s->cpu->bus));
 }
 
-// What interrupts or traps here pushes RF set (SDM 3B 17.3.1.1). A full load of work takes as long as
-// many instructions: the run loop is to look at its timers as soon as after those.
+// What interrupts or traps here pushes RF set (SDM 3B 17.3.1.1).
 static u32 str_pause(const Str *s) {
-    Cpu *cpu = s->cpu;
-    cpu->eip -= s->length;
-    cpu->eflags |= FLAG_RF;
-    if (s->work <= 0 && cpu->budget > 0) {
-        i32 taken = cpu->budget < WORK_INSNS ? cpu->budget : WORK_INSNS;
-        cpu->budget -= taken;
-        cpu->budget_given -= taken;
-    }
-    return 0;
+    s->cpu->eip -= s->length;
+    s->cpu->eflags |= FLAG_RF;
+    return str_end(s, 0);
 }
 
 // ---- pieces -------------------------------------------------------------------------------------
@@ -96,8 +94,8 @@ static inline u32 str_piece(const Str *s, unsigned seg, u32 offset, bool write, 
     } else {
         more = min_u32(in_page, offset) >> s->size_log2;
     }
-    u32 n = min_u32(more + 1, s->count);
-    return s->step ? min_u32(n, 1) : n;
+    u32 most = s->step || cpu->budget <= 0 ? 1 : (u32)cpu->budget;
+    return min_u32(min_u32(more + 1, s->count), most);
 }
 
 static bool str_slow_load(const Str *s, unsigned seg, u32 offset, u64 *v) {
@@ -146,7 +144,6 @@ u32 cpu_h_rep_movs(Cpu *cpu, u32 info) {
         u8 *from, *to;
         u32 n = str_piece(s, s->seg, source, false, &from);
         if (n) n = min_u32(n, str_piece(s, CPU_ES, target, true, &to));
-        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
         if (n) {
             host_movs(s, to, from, n);
         } else {
@@ -156,10 +153,10 @@ u32 cpu_h_rep_movs(Cpu *cpu, u32 info) {
         }
         str_move(s, CPU_ESI, n);
         str_move(s, CPU_EDI, n);
-        str_count(s, n, work);
+        str_count(s, n);
         if (str_must_pause(s)) return str_pause(s);
     }
-    return 1;
+    return str_end(s, 1);
 }
 
 // ---- STOS ---------------------------------------------------------------------------------------
@@ -169,15 +166,14 @@ u32 cpu_h_rep_stos(Cpu *cpu, u32 info) {
         u32 target = str_offset(s, CPU_EDI), v = cpu->regs[CPU_EAX];
         u8 *to;
         u32 n = str_piece(s, CPU_ES, target, true, &to);
-        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
         if (n) host_stos(s, to, v, n);
         else if (!str_slow_store(s, target, trunc_size(v, s->size))) return 0;
         n = max_u32(n, 1);
         str_move(s, CPU_EDI, n);
-        str_count(s, n, work);
+        str_count(s, n);
         if (str_must_pause(s)) return str_pause(s);
     }
-    return 1;
+    return str_end(s, 1);
 }
 
 // ---- LODS ---------------------------------------------------------------------------------------
@@ -199,10 +195,10 @@ u32 cpu_h_rep_lods(Cpu *cpu, u32 info) {
         u32 mask = s->size == 4 ? 0xffffffff : (1u << (8 * s->size)) - 1;
         cpu->regs[CPU_EAX] = (cpu->regs[CPU_EAX] & ~mask) | ((u32)v & mask);
         str_move(s, CPU_ESI, n);
-        str_count(s, n, WORK_OF_ELEMENT);
+        str_count(s, n);
         if (str_must_pause(s)) return str_pause(s);
     }
-    return 1;
+    return str_end(s, 1);
 }
 
 // ---- CMPS, SCAS ---------------------------------------------------------------------------------
@@ -249,7 +245,7 @@ static u32 str_compare(const Str *s, u64 a, u64 b) {
 // Ends a comparison: by its condition, by the count, or for a pause.
 static u32 str_compared(const Str *s, u32 flags, bool ended) {
     cpu_set_arith(s->cpu, flags);
-    return ended || !s->count ? 1 : str_pause(s);
+    return ended || !s->count ? str_end(s, 1) : str_pause(s);
 }
 
 u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
@@ -260,7 +256,6 @@ u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
         u8 *a, *b;
         u32 n = str_piece(s, s->seg, source, false, &a);
         if (n) n = min_u32(n, str_piece(s, CPU_ES, target, false, &b));
-        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
         if (n) {
             flags = host_cmps(s, a, b, &n);
         } else {
@@ -272,7 +267,7 @@ u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
         }
         str_move(s, CPU_ESI, n);
         str_move(s, CPU_EDI, n);
-        str_count(s, n, work);
+        str_count(s, n);
         bool ended = ((flags & FLAG_ZF) != 0) == s->until_equal;
         if (ended || !s->count || str_must_pause(s)) return str_compared(s, flags, ended);
     }
@@ -285,7 +280,6 @@ u32 cpu_h_rep_scas(Cpu *cpu, u32 info) {
         u32 target = str_offset(s, CPU_EDI), value = cpu->regs[CPU_EAX], flags;
         u8 *at;
         u32 n = str_piece(s, CPU_ES, target, false, &at);
-        i32 work = n ? (i32)(n << s->size_log2) : WORK_OF_ELEMENT;
         if (n) {
             flags = host_scas(s, at, value, &n);
         } else {
@@ -295,7 +289,7 @@ u32 cpu_h_rep_scas(Cpu *cpu, u32 info) {
             n = 1;
         }
         str_move(s, CPU_EDI, n);
-        str_count(s, n, work);
+        str_count(s, n);
         bool ended = ((flags & FLAG_ZF) != 0) == s->until_equal;
         if (ended || !s->count || str_must_pause(s)) return str_compared(s, flags, ended);
     }
@@ -339,10 +333,10 @@ static u32 str_repeat_port(Cpu *cpu, u32 info, bool (*one)(const Str *s)) {
     if (s->count && !cpu_check_port(cpu, cpu->regs[CPU_EDX], s->size)) return 0;
     while (s->count) {
         if (!one(s)) return 0;
-        str_count(s, 1, WORK_OF_ELEMENT);
+        str_count(s, 1);
         if (str_must_pause(s)) return str_pause(s);
     }
-    return 1;
+    return str_end(s, 1);
 }
 
 static void str_once_port(Cpu *cpu, u32 info, bool (*one)(const Str *s)) {

@@ -114,6 +114,7 @@ struct Jit {
 
     // the running block
     bool stepping;                             // an instruction runs in eval
+    i32 slack;                                 // -icount: instructions withheld from blocks (run.c)
 
     // debugger
     u32 *breaks;                               // linear addresses
@@ -182,6 +183,7 @@ typedef struct Source {        // the guest bytes a block is made of
     u32 count;                 // up to the end of the page
     const u8 *second;          // the following page's bytes, or NULL when not known (yet)
     const Jit *stops;          // whose breakpoints end the block; NULL: none
+    bool counted;              // time is counted: each segment polls
 } Source;
 typedef struct Lifted {
     IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known

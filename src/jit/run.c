@@ -78,12 +78,15 @@ static void run_remove_signals(Jit *jit) {
 }
 
 // ---- life ------------------------------------------------------------------------------------------------
+static void run_take(Cpu *cpu, i32 insns) {
+    cpu->budget -= insns;
+    cpu->budget_given -= insns;
+}
+
 static void run_attention(void *self) {
     Cpu *cpu = self;                       // an interrupt line rose inside a helper or slow access
-    i32 taken = cpu->budget;
-    if (taken <= 0) return;
-    cpu->budget = 0;
-    cpu->budget_given -= taken;
+    ((Jit *)cpu->jit)->slack = 0;
+    if (cpu->budget > 0) run_take(cpu, cpu->budget);
 }
 
 static void run_hook_written(void *self, u32 ppn, u32 offset, u32 bytes) {
@@ -191,14 +194,17 @@ void run_host_exception(Jit *jit, unsigned trap) {
     else wire_set(bus_ferr(jit->bus), true);
 }
 
-// What is pending is delivered; eip is that of the instruction (or after it for traps).
+// What is pending is delivered; eip is that of the instruction (or after it for traps). It counts as an
+// instruction: a handler whose first instruction faults again does not stop time.
 static void run_deliver(Jit *jit) {
     Cpu *cpu = jit->cpu;
     if (cpu->fault.kind == CPU_RESTART) {
         cpu->fault.pending = 0;
         if (step_one(jit)) return;
     }
-    if (cpu->fault.pending) cpu_deliver(cpu);
+    if (!cpu->fault.pending) return;
+    cpu_deliver(cpu);
+    cpu->budget--;
 }
 
 // ---- one stretch of generated code -------------------------------------------------------------------------
@@ -249,7 +255,7 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     case EXIT_POLL:
         jit->stats.polls++;
         run_restore(jit, false);
-        run_attention(cpu);                // what is left is less than this block: end of the quantum
+        if (!jit->opt.icount) run_attention(cpu);      // what is left is less than this block: end of the quantum
         return NULL;
     case EXIT_RAISE: {
         u32 imm = (u32)cpu->jit_word[WORD_EXIT_VALUE];
@@ -407,10 +413,35 @@ static void run_first(Jit *jit) {
     jit->at_break |= (first & FIRST_STOP) != 0;
 }
 
+// Counted time: up to the next deadline and not an instruction further. Blocks may overrun what they are
+// given by the instructions before their poll, so they are given less, and the last ones are stepped.
+static i32 run_quantum_insns(const Jit *jit) {
+    if (!jit->opt.icount) return RUN_QUANTUM;
+    u64 deadline_ns = bus_next_deadline_ns(jit->bus), now_ns = bus_now_ns(jit->bus);
+    if (deadline_ns <= now_ns) return 1;
+    u64 insns = ((deadline_ns - now_ns - 1) >> jit->opt.icount_shift) + 1;
+    return (i32)min_u64(insns, RUN_QUANTUM);
+}
+
+static void run_on(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    if (!jit->opt.icount) {
+        run_blocks(jit);
+    } else if (cpu->budget <= 2 * JIT_MAX_INSNS) {
+        if (!run_at_break(jit)) run_step(jit);
+    } else {
+        jit->slack = JIT_MAX_INSNS;
+        run_take(cpu, jit->slack);
+        run_blocks(jit);
+        run_take(cpu, -jit->slack);
+    }
+}
+
 static void run_quantum(Jit *jit) {
     Cpu *cpu = jit->cpu;
-    run_give_budget(jit, RUN_QUANTUM);
+    run_give_budget(jit, 0);
     bus_run_timers(jit->bus);
+    run_give_budget(jit, run_quantum_insns(jit));
     for (;;) {
         if (cpu->fault.pending) run_deliver(jit);
         if (cpu->shutdown) run_triple_fault(jit);
@@ -418,7 +449,7 @@ static void run_quantum(Jit *jit) {
         if (jit->at_break || (cpu->halted && (jit->first || !cpu_take_interrupt(cpu)))) return;
         if (!run_alone(jit)) {
             cpu_take_interrupt(cpu);
-            if (!cpu->fault.pending && !cpu->shutdown) run_blocks(jit);
+            if (!cpu->fault.pending && !cpu->shutdown) run_on(jit);
         }
         if (cpu->budget <= 0 || jit->at_break || bus_has_attention(jit->bus)) return;
     }

@@ -58,7 +58,8 @@ typedef struct Segment { u32 first, end, insns; bool polls; } Segment;   // ops 
 
 static bool poll_is_exit(const IrOp *op) { return ir_info[op->code].props & IRP_EXIT; }
 
-// A cycle of blocks has a backward or an indirect edge: only segments with one poll, others count.
+// A cycle of blocks has a backward or an indirect edge: only segments with one poll, others count. In counted
+// time all poll, so that none overruns its budget by more than a block.
 static bool poll_needed(const IrBlock *ir, const IrOp *op) {
     bool direct = op->code == IR_JMP || op->code == IR_JCC || op->code == IR_JZ || op->code == IR_JNZ;
     return op->code == IR_JMPI || (direct && op->imm < ir->end_eip);
@@ -83,23 +84,23 @@ static u32 poll_place(const IrBlock *ir, const Segment *s) {
     return found ? best : last;
 }
 
-static u32 poll_segments(const IrBlock *ir, Segment *s) {
+static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
     u32 n = 0;
-    s[0] = (Segment){ 0 };
+    s[0] = (Segment){ .polls = always };
     for (u32 i = 0; i < ir->count; i++) {
         const IrOp *op = &ir->ops[i];
         s[n].insns += op->code == IR_INSN;
         s[n].polls |= poll_needed(ir, op);
         s[n].end = i + 1;
         bool last_of_insn = i + 1 == ir->count || ir->ops[i + 1].code == IR_INSN;
-        if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count) s[++n] = (Segment){ .first = i + 1 };
+        if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count) s[++n] = (Segment){ .first = i + 1, .polls = always };
     }
     return n + 1;
 }
 
-static void poll_add(IrBlock *ir) {
+static void poll_add(IrBlock *ir, bool always) {
     Segment s[LIFT_SIDE_EXITS + 2];
-    u32 n = poll_segments(ir, s);
+    u32 n = poll_segments(ir, always, s);
     while (n-- > 0) {                                      // from the end: indices stay true
         if (s[n].polls) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
         else poll_insert(ir, s[n].first + 1, IR_COUNT, s[n].insns);
@@ -140,7 +141,7 @@ Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
         if (ended && lift_goes_on(l.ir, src->eip + l.bytes, &side_exits)) ended = false;
     }
     if (!ended) lift_end(l.ir);
-    poll_add(l.ir);
+    poll_add(l.ir, src->counted);
     return l;
 }
 
@@ -169,7 +170,7 @@ static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
     return (Source){ .eip = eip, .mode = key & 0x03ffffff, .features = jit->cpu->cpuid_features,
                      .limit = jit->cs_limits[key >> 26 & 31],
                      .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count,
-                     .stops = jit->break_count ? jit : NULL };
+                     .stops = jit->break_count ? jit : NULL, .counted = jit->opt.icount };
 }
 
 static u32 max_insns(const Jit *jit) {

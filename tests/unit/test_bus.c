@@ -51,6 +51,8 @@ static int setup(void **state) {
     log_init(&w->log);
     w->bus = bus_new(RAM_BYTES, &w->log);
     bus_set_hooks(w->bus, &(BusHooks){ w, on_written, on_changed, on_protect, on_attention });
+    assert_int_equal(bus_now_ns(w->bus), 0);                        // it stands until somebody runs
+    bus_clock_run(w->bus, true);
     *state = w;
     return w->bus ? 0 : -1;
 }

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "bus/device.h"
 #include "pc/lab.h"
 #include "pc/machine.h"
 #include "ui/monitor.h"
@@ -40,18 +41,22 @@ static void guest_put(void *self, u8 byte) {
     bus_post(g->m->bus, &g->event);
 }
 
-static void guest_open(Guest *g, bool paused) {
+static void guest_open_with(Guest *g, bool paused, JitOptions jit) {
     char *err = NULL;
     memset(g, 0, sizeof *g);
     log_init(&g->log);
     MachineConfig config = {
-        .ram_bytes = RAM_BYTES, .paused = paused, .jit = { .icount = true, .icount_shift = 3 },
+        .ram_bytes = RAM_BYTES, .paused = paused, .jit = jit,
         .pc = { .floppy = { { .blob = lab_floppy(), .blob_bytes = lab_floppy_bytes() } },
                 .serial = { { true, { guest_put, g } } } },
     };
     g->prompts = 1;
     g->m = machine_new(&config, &g->log, &err);
     if (!g->m) fail_msg("%s", err);
+}
+
+static void guest_open(Guest *g, bool paused) {
+    guest_open_with(g, paused, (JitOptions){ .icount = true, .icount_shift = 3 });
 }
 
 static void guest_close(Guest *g) {
@@ -74,6 +79,28 @@ static void test_two(void **state) {
     assert_int_equal(jit_insns(a.m->jit), jit_insns(b.m->jit));
     guest_close(&a);
     guest_close(&b);
+}
+
+// Counted time is the instructions' and nobody else's: however they are translated, each interrupt comes
+// before the same one.
+static void test_counted(void **state) {
+    (void)state;
+    static const JitOptions ways[] = {
+        { .icount = true, .icount_shift = 3 },
+        { .icount = true, .icount_shift = 3, .max_insns = 1 },
+        { .icount = true, .icount_shift = 3, .max_insns = 5, .no_chain = true },
+        { .icount = true, .icount_shift = 3, .cache_mib = 1, .no_chain = true },
+    };
+    static Guest g;
+    u64 insns = 0, hash = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
+        guest_open_with(&g, false, ways[i]);
+        assert_int_equal(machine_run(g.m), 3);
+        if (!i) insns = jit_insns(g.m->jit), hash = device_hash(g.m->bus);
+        assert_int_equal(jit_insns(g.m->jit), insns);
+        assert_int_equal(device_hash(g.m->bus), hash);
+        guest_close(&g);
+    }
 }
 
 typedef struct Later { BusEvent event; Guest *g; unsigned step; } Later;
@@ -288,7 +315,8 @@ static void test_monitor_changes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two), cmocka_unit_test(test_pause), cmocka_unit_test(test_no_shutdown),
+        cmocka_unit_test(test_two), cmocka_unit_test(test_counted), cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_no_shutdown),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test_setup_teardown(test_monitor_expressions, mon_setup, mon_teardown),
         cmocka_unit_test_setup_teardown(test_monitor_memory, mon_setup, mon_teardown),

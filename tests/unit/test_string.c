@@ -4,7 +4,7 @@
 #include "fuzz.h"
 #include "testcpu.h"
 
-enum { LENGTH = 2 };
+enum { LENGTH = 2, BUDGET = 0x4000 };
 
 static u32 rnd(u32 *seed) {
     *seed ^= *seed << 13;
@@ -15,12 +15,24 @@ static u32 rnd(u32 *seed) {
 
 static void set_df(TestCpu *c, bool down) { cpu_set_eflags(c->cpu, down ? FLAG_DF : 0, FLAG_DF); }
 
+// A call as a block does it, which charges one instruction, and takes it back where that faults.
+static u32 call(TestCpu *c, u32 (*helper)(Cpu *, u32), u32 info) {
+    Cpu *cpu = c->cpu;
+    u32 mask = info & CPU_STR_A32 ? 0xffffffff : 0xffff, count = cpu->regs[CPU_ECX] & mask;
+    cpu->eip = 0x7002;
+    cpu->budget = BUDGET - 1;
+    u32 finished = helper(cpu, info);
+    cpu->budget += cpu->fault.pending;
+    u32 done = count - (cpu->regs[CPU_ECX] & mask), charged = BUDGET - (u32)cpu->budget;
+    assert_int_equal(charged, done || cpu->fault.pending ? done : 1);
+    return finished;
+}
+
 // Runs a helper again until it is finished; eip must come back by the length for each pause.
 static u32 run(TestCpu *c, u32 (*helper)(Cpu *, u32), u32 info) {
     u32 calls = 0;
     for (;;) {
-        c->cpu->eip = 0x7002;
-        u32 finished = helper(c->cpu, info);
+        u32 finished = call(c, helper, info);
         calls++;
         assert_no_fault(c);
         assert_int_equal(c->cpu->eip, finished ? 0x7002 : 0x7000);
@@ -135,7 +147,7 @@ static void test_zero_count(void **state) {
     TestCpu *c = *state;
     c->cpu->regs[CPU_ECX] = 0xffff0000;                     // CX is 0
     cpu_set_arith(c->cpu, FLAG_CF);
-    assert_int_equal(cpu_h_rep_cmps(c->cpu, CPU_STR(CPU_DS, 0, LENGTH)), 1);
+    assert_int_equal(call(c, cpu_h_rep_cmps, CPU_STR(CPU_DS, 0, LENGTH)), 1);
     assert_int_equal(cpu_flags(c->cpu) & FLAG_OSZAPC, FLAG_CF);
     assert_int_equal(c->cpu->regs[CPU_ECX], 0xffff0000);
 }
@@ -149,7 +161,7 @@ static void test_fault_in_the_middle(void **state) {
     cpu->regs[CPU_ESI] = 0x200000;
     cpu->regs[CPU_EDI] = AT_DATA + 1;                       // a dword crosses each border
     cpu->regs[CPU_ECX] = 0x1000;
-    cpu_h_rep_movs(cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    call(c, cpu_h_rep_movs, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
     assert_int_equal(cpu->cr2, AT_DATA + 0x2000);
     assert_fault(c, VEC_PF, 2);
     u32 done = 0x7ff;                                       // the 0x800th would cross into the hole
@@ -165,7 +177,7 @@ static void test_fault_in_the_middle(void **state) {
     cpu->regs[CPU_EDI] = AT_DATA + 0x1ff0;
     cpu->regs[CPU_ECX] = 100;
     cpu_set_arith(cpu, FLAG_CF | FLAG_OF);
-    cpu_h_rep_cmps(cpu, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
+    call(c, cpu_h_rep_cmps, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
     assert_fault(c, VEC_PF, 0);
     assert_int_equal(cpu->regs[CPU_ECX], 84);
     assert_int_equal(cpu_flags(cpu) & FLAG_OSZAPC, FLAG_CF | FLAG_OF);
@@ -177,7 +189,7 @@ static void test_limits(void **state) {
     load_seg(c, CPU_ES, SEL_SMALL);
     c->cpu->regs[CPU_EDI] = 0xff0;
     c->cpu->regs[CPU_ECX] = 100;
-    cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
+    call(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
     assert_fault(c, VEC_GP, 0);
     assert_int_equal(c->cpu->regs[CPU_ECX], 84);
     assert_int_equal(c->cpu->regs[CPU_EDI], 0x1000);
@@ -188,7 +200,7 @@ static void test_bounded(void **state) {
     Cpu *cpu = c->cpu;
     cpu->regs[CPU_EDI] = AT_DATA;
     cpu->regs[CPU_ECX] = 0x40000;
-    assert_true(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32) >= 16);
+    assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32), 0x40000 / BUDGET + 1);
     cpu->regs[CPU_EDI] = AT_DATA;
     cpu->regs[CPU_ECX] = 5;
     cpu_set_eflags(cpu, FLAG_TF, FLAG_TF);                  // single step: one element per call
@@ -209,7 +221,7 @@ static void test_restart(void **state) {
     c->cpu->regs[CPU_EAX] = 0x5a5a5a5a;
     c->cpu->regs[CPU_EDI] = AT_DATA + 0xff0;
     c->cpu->regs[CPU_ECX] = 8;
-    cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    call(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
     assert_int_equal(c->cpu->fault.pending, 1);
     assert_int_equal(c->cpu->fault.kind, CPU_RESTART);
     assert_int_equal(c->cpu->regs[CPU_ECX], 4);
@@ -245,7 +257,7 @@ static void test_ports(void **state) {
     cpu->regs[CPU_EDX] = 0xffff01f0;
     cpu->regs[CPU_EDI] = AT_DATA + 0xff8;
     cpu->regs[CPU_ECX] = 10;
-    cpu_h_rep_ins(cpu, CPU_STR(CPU_DS, 1, LENGTH) | CPU_STR_A32);
+    call(c, cpu_h_rep_ins, CPU_STR(CPU_DS, 1, LENGTH) | CPU_STR_A32);
     assert_fault(c, VEC_PF, 2);
     assert_int_equal(f.next, 4);                            // no datum lost to the fault
     assert_int_equal(cpu->regs[CPU_ECX], 6);
@@ -262,7 +274,7 @@ static void test_ports(void **state) {
     testcpu_ring3(c, 2);
     memset(at(c, AT_TSS_A + 0x68), 0xff, 0x98);
     cpu->regs[CPU_ECX] = 5;
-    cpu_h_rep_outs(cpu, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
+    call(c, cpu_h_rep_outs, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32);
     assert_fault(c, VEC_GP, 0);
     assert_int_equal(f.outs, 6);
 }
