@@ -93,7 +93,8 @@ static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
         s[n].polls |= poll_needed(ir, op);
         s[n].end = i + 1;
         bool last_of_insn = i + 1 == ir->count || ir->ops[i + 1].code == IR_INSN;
-        if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count) s[++n] = (Segment){ .first = i + 1, .polls = always };
+        if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count)
+            s[++n] = (Segment){ .first = i + 1, .polls = always };
     }
     return n + 1;
 }

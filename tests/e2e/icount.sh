@@ -23,5 +23,6 @@ for image in irq io step; do
     [ "$(grep -c 'Servicing hardware INT' "$TEST_DIR/blocks")" -gt 5 ] || die "$image: no interrupts"
     # CCO, CCD, CCS: where the flags are, which is the translation's matter
     for log in blocks single; do sed -i '/^CCS=/d' "$TEST_DIR/$log"; done
-    cmp "$TEST_DIR/blocks" "$TEST_DIR/single" || die "$image: $(diff "$TEST_DIR/blocks" "$TEST_DIR/single" | head -n 20)"
+    cmp "$TEST_DIR/blocks" "$TEST_DIR/single" ||
+        die "$image: $(diff "$TEST_DIR/blocks" "$TEST_DIR/single" | head -n 20)"
 done
