@@ -237,6 +237,15 @@ u32 cpu_h_arpl(Cpu *cpu, u32 to, u32 from) {
     return raise ? (to & ~3u) | (from & 3) : to;
 }
 
+// A destination that stays as it is is only read: it may be in a read-only segment or page.
+void cpu_h_arpl_mem(Cpu *cpu, u32 offset, u32 mem, u32 from) {
+    u64 to;
+    if (!sys_need_protected(cpu) || !cpu_load(cpu, mem & 7, offset, 2, &to)) return;
+    bool raise = (to & 3) < (from & 3);
+    if (raise && !cpu_store(cpu, mem & 7, offset, 2, (to & ~3u) | (from & 3))) return;
+    sys_set_zf(cpu, raise);
+}
+
 void cpu_h_invlpg(Cpu *cpu, u32 offset, u32 mem) {
     if (!sys_need_cpl0(cpu)) return;
     cpu_fpu_keep_pointers(cpu);

@@ -113,45 +113,16 @@ static void system_describe(Lift *l, HelperId helper) {
     lift_write(l, &o[0], lift_call_value(l, helper, selector, IR_REG(o[0].reg), IR_NONE));
 }
 
-// a & b, a - b and so on of rule 4, with a constant.
-static IrRef system_plain(Lift *l, IrCode code, IrRef a, u32 value) {
-    return lift_plain(l, code, a, lift_const(l, value));
-}
-
-// ZF = raise is not 0 (0..3); the other flags stay. (raise + 3) << 4 has bit 6 set from 1 on.
-static void system_set_zf(Lift *l, IrRef raise) {
-    IrRef zf = system_plain(l, IR_ADD, raise, 3);
-    zf = system_plain(l, IR_SHL, zf, 4);
-    zf = system_plain(l, IR_AND, zf, FLAG_ZF);
-    IrRef flags = ir_temp(l->b);
-    ir_emit(l->b, IR_GETF, 4, flags, IR_NONE, IR_NONE);
-    flags = system_plain(l, IR_AND, flags, ~FLAG_ZF);
-    ir_emit(l->b, IR_SETF, 4, IR_NONE, lift_plain(l, IR_OR, flags, zf), IR_NONE);
-}
-
-// How much the RPL of `old` must be raised to reach `wanted` (both RPLs): max(wanted - old, 0).
-static IrRef system_rpl_missing(Lift *l, IrRef old, IrRef wanted) {
-    IrRef missing = lift_plain(l, IR_SUB, wanted, system_plain(l, IR_AND, old, 3));
-    IrRef negative = system_plain(l, IR_SAR, missing, 31), keep = ir_temp(l->b);
-    ir_emit(l->b, IR_NOT, 4, keep, negative, IR_NONE);
-    return lift_plain(l, IR_AND, missing, keep);
-}
-
-// Inline, because no helper may be called between the two halves of a read-modify-write.
+// Memory is written only when the RPL changes, which the helper decides.
 static void system_arpl(Lift *l) {
     const IsaOperand *o = l->in->op;
-    IrRef wanted = system_plain(l, IR_AND, lift_reg(&o[1]), 3);
-    LiftMem m = { 0 };
-    bool in_memory = o[0].kind == ISA_MEM;
-    if (in_memory) m = lift_mem(l, 0);
-    IrRef old = lift_zext(l, 2, in_memory ? lift_load_rmw(l, 2, m) : lift_reg(&o[0]));
-    IrRef missing = system_rpl_missing(l, old, wanted);
-    IrRef new = lift_plain(l, IR_ADD, old, missing);
-    if (in_memory)
-        lift_store_rmw(l, 2, m, new);
-    else
-        lift_write(l, &o[0], new);
-    system_set_zf(l, missing);
+    IrRef wanted = lift_read_zext(l, &o[1]);
+    if (o[0].kind == ISA_MEM) {
+        LiftMem m = lift_mem(l, 0);
+        lift_call(l, HELPER_arpl_mem, m.addr, lift_access(l, m, 1), wanted);
+    } else {
+        lift_write(l, &o[0], lift_call_value(l, HELPER_arpl, lift_read_zext(l, &o[0]), wanted, IR_NONE));
+    }
 }
 
 void lift_insn_desc(Lift *l) {

@@ -261,6 +261,24 @@ static void run_arpl(void) {
             expect_exit(&o);
             expect("memory", *(u32 *)win_phys(0), result);
             expect("eflags", o.eflags, s.eflags | zf);
+            // The operand is written only when it changes.
+            test("sys/ARPL/%u with %u, read-only", a, c);
+            *(u32 *)win_phys(0) = 0x1234abc0 | a;
+            map(0, PTE_P | PTE_U);
+            o = run(&s);
+            if (zf) {
+                expect_fault(&o, &s, V_PF, 7, ADDR(arpl_mem));
+            } else {
+                expect_exit(&o);
+                expect("eflags", o.eflags, s.eflags);
+            }
+            expect("memory", *(u32 *)win_phys(0), 0x1234abc0 | a);
+            map(0, PTE_ALL);
+            s.ds = FREE_SEL | 3;
+            gdt_set(FREE_SEL, descriptor(0, 0xfffff, (D_DATA & ~2u) | D_DPL3 | D_32 | D_G));
+            o = run(&s);
+            if (zf) expect_fault(&o, &s, V_GP, 0, ADDR(arpl_mem));
+            else expect_exit(&o);
         }
 }
 
