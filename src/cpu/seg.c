@@ -152,12 +152,14 @@ void seg_drop_for_outer(Cpu *cpu) {
 }
 
 // ---- helpers ------------------------------------------------------------------------------------
-// MOV SS and POP SS hold interrupts and traps off for the next instruction, so that ESP can follow;
-// LSS, which loads both, does not (SDM 3A 6.8.3).
+// MOV SS and POP SS hold interrupts and traps off for the next instruction, so that ESP can follow; an
+// instruction breakpoint there is passed over as if RF were set (SDM 3B 17.3.1.1). LSS, which loads
+// both, does none of this (SDM 3A 6.8.3).
 static void seg_shadow(Cpu *cpu, u32 s) {
     if (s != CPU_SS) return;
     cpu->inhibit_irq = true;
     cpu->inhibit_trap = cpu->mode & (MODE_TF | MODE_DEBUG);
+    if (cpu->mode & MODE_DEBUG) cpu->eflags |= FLAG_RF;
 }
 
 void cpu_h_load_seg(Cpu *cpu, u32 s, u32 selector) {

@@ -63,6 +63,40 @@ LABEL(body_2);
 LABEL(body_3);
 CODE(body,
      "inc %eax" AT(body_1) "mov $3, %ecx; 1:" AT(body_2) "inc %eax; loop 1b" AT(body_3) "nop");
+LABEL(mov_ss_1);
+CODE(mov_ss, "mov %edx, %ss" AT(mov_ss_1) "inc %eax; nop");
+LABEL(pop_ss_1);
+CODE(pop_ss, "push %ss; pop %ss" AT(pop_ss_1) "inc %eax; nop");
+LABEL(mov_ds_1);
+CODE(mov_ds, "mov %edx, %ds" AT(mov_ds_1) "inc %eax; nop");
+LABEL(sti_1);
+CODE(sti, "sti" AT(sti_1) "cli; inc %eax");
+// After MOV SS and POP SS as if RF were set (SDM 3B 17.3.1.1), not after other loads, nor after STI.
+static void run_shadow(void) {
+    static const struct { const char *name; const u8 *code, *at; u32 hits; } rows[] = {
+        { "mov ss", mov_ss, mov_ss_1, 0 }, { "pop ss", pop_ss, pop_ss_1, 0 },
+        { "mov ds", mov_ds, mov_ds_1, 1 }, { "sti", sti, sti_1, 1 },
+    };
+    for (u32 i = 0; i < COUNT(rows); i++) {
+        test("debug/execute/after %s, %s", rows[i].name, rows[i].hits ? "a hit" : "no hit");
+        rt_reset();
+        off();
+        set_dr(0, ADDR(rows[i].at));
+        State s = kernel_state(rows[i].code);
+        s.edx = KDS;
+        State o = run_with(&s, arm(0, EXECUTE, 1));
+        if (rows[i].hits) {
+            expect("vector", o.vector, V_DB);
+            expect("eip", o.eip, ADDR(rows[i].at));
+        } else {
+            expect_exit(&o);
+            expect("eax", o.eax, s.eax + 1);
+            expect_bits("eflags", o.eflags, 0, F_RF);
+        }
+    }
+    off();
+}
+
 static void run_execute(void) {
     for (u32 ring = 0; ring < 4; ring += 3)
         for (u32 n = 0; n < 4; n++) {
@@ -330,6 +364,7 @@ static void run_registers(void) {
 
 void test_main(void) {
     run_execute();
+    run_shadow();
     run_data();
     run_lengths();
     run_registers();
