@@ -80,6 +80,8 @@ void bus_pulse_nmi(Bus *bus) {
     bus_pin_changed(bus);
 }
 
+bool bus_nmi(Bus *bus) { return bus->nmi; }
+
 bool bus_take_nmi(Bus *bus) {
     bool nmi = bus->nmi;
     bus->nmi = false;

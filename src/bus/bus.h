@@ -117,6 +117,7 @@ bool bus_intr(Bus *bus);
 void bus_connect_int_ack(Bus *bus, u8 (*ack)(void *self), void *self);
 u8 bus_int_ack(Bus *bus);                            // interrupt acknowledge cycle: the vector
 void bus_pulse_nmi(Bus *bus);
+bool bus_nmi(Bus *bus);                              // pulsed and not taken yet
 bool bus_take_nmi(Bus *bus);                         // true once per pulse
 void bus_set_a20(Bus *bus, bool enabled);            // calls map_changed for everything when it changes
 bool bus_a20(Bus *bus);

@@ -221,7 +221,7 @@ bool cpu_raise_error(Cpu *cpu, CpuVector v, u32 error);      // always returns f
 void cpu_deliver(Cpu *cpu);
 // Takes an external interrupt or NMI if one can be taken now (IF, inhibit). True: state changed.
 bool cpu_take_interrupt(Cpu *cpu);
-bool cpu_can_interrupt(const Cpu *cpu);
+bool cpu_interrupt_due(const Cpu *cpu);           // it would take one
 void cpu_end_inhibit(Cpu *cpu);    // after the instruction that followed STI, MOV SS, POP SS
 // With MODE_DEBUG, before each instruction, at cpu->eip. False: an instruction breakpoint's #DB is
 // pending. Uses up RF.

@@ -298,7 +298,10 @@ void cpu_deliver(Cpu *cpu) {
     cpu_end_inhibit(cpu);
 }
 
-bool cpu_can_interrupt(const Cpu *cpu) { return !cpu->inhibit_irq && (cpu->eflags & FLAG_IF); }
+bool cpu_interrupt_due(const Cpu *cpu) {
+    if (cpu->inhibit_irq) return false;
+    return (!cpu->nmi_blocked && bus_nmi(cpu->bus)) || ((cpu->eflags & FLAG_IF) && bus_intr(cpu->bus));
+}
 
 static void exc_interrupt(Cpu *cpu, unsigned vector) {
     cpu->halted = false;
@@ -310,13 +313,12 @@ static void exc_interrupt(Cpu *cpu, unsigned vector) {
 }
 
 bool cpu_take_interrupt(Cpu *cpu) {
-    if (cpu->inhibit_irq) return false;
+    if (!cpu_interrupt_due(cpu)) return false;
     if (!cpu->nmi_blocked && bus_take_nmi(cpu->bus)) {
         cpu->nmi_blocked = true;
         exc_interrupt(cpu, VEC_NMI);
         return true;
     }
-    if (!cpu_can_interrupt(cpu) || !bus_intr(cpu->bus)) return false;
     u8 vector = bus_int_ack(cpu->bus);
     if (exc_is_logged(cpu))
         log_printf(cpu->log, "Servicing hardware INT=0x%02x\n", vector);

@@ -250,7 +250,7 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     case EXIT_LEAVE:
         jit->stats.leaves++;
         if (cpu->budget <= 0 || cpu->halted || cpu->inhibit_irq || cpu->mode & (MODE_TF | MODE_DEBUG)) return NULL;
-        if (bus_intr(jit->bus) && cpu->eflags & FLAG_IF) return NULL;
+        if (cpu_interrupt_due(cpu)) return NULL;    // IRET and POPF may have let one in
         return cache_find(jit, cpu->eip);
     case EXIT_POLL:
         jit->stats.polls++;
@@ -388,7 +388,7 @@ static bool run_alone(Jit *jit) {
     bool shadow = cpu->inhibit_irq;
     if (!trap && !shadow) return false;
     if (trap && !shadow && cpu_take_interrupt(cpu)) return true;
-    if (!trap && !bus_intr(jit->bus)) {
+    if (!trap && !bus_intr(jit->bus) && !bus_nmi(jit->bus)) {
         cpu->inhibit_irq = false;
         return false;
     }
@@ -464,8 +464,7 @@ JitEnd jit_run(Jit *jit) {
         run_quantum(jit);
         if (jit->at_break) { end = JIT_END_BREAK; break; }
         if (run_is_hung(jit)) { end = JIT_END_HUNG; break; }
-        bool takes = cpu_can_interrupt(jit->cpu) && bus_intr(jit->bus);
-        if (jit->cpu->halted && !takes && !bus_has_attention(jit->bus)) run_wait(jit);
+        if (jit->cpu->halted && !cpu_interrupt_due(jit->cpu) && !bus_has_attention(jit->bus)) run_wait(jit);
     }
     jit->at_break = false;
     run_give_budget(jit, 0);

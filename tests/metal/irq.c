@@ -137,6 +137,41 @@ static void run_shadow(void) {
     outb(0x21, 0xfe);
 }
 
+// NMIs from the local APIC to itself. One that arrives while another is served waits for the next IRET,
+// and comes before the instruction that IRET leads to (SDM 3A 6.7.1).
+#define ICR (*(volatile u32 *)0xfee00300)
+static void send_nmi(void) { ICR = 0x4400; }
+
+LABEL(nmi_1);
+CODE(nmi_code, "movl $0x4400, 0xfee00300; 1:" AT(nmi_1) "jmp 1b");
+static void run_nmi(void) {
+    test("irq/NMI by the local APIC, IF clear");
+    if (!(cpu_features() & 0x200)) {
+        skip("no APIC");
+        return;
+    }
+    set_cr4(get_cr4() | CR4_PSE);
+    page_dir[0xfee00000 >> 22] = 0xfec00000 | PTE_P | PTE_W | PTE_PS;
+    flush_tlb();
+    State s = kernel_state(nmi_code), o = run(&s);
+    expect("vector", o.vector, V_NMI);
+    expect("eip", o.eip, ADDR(nmi_1));
+    for (u32 ring = 0; ring < 4; ring += 3) {
+        test("irq/NMI that waited comes with IRET/ring%u", ring);
+        send_nmi();                     // no IRET since the last one
+        s = ring_state(ring, body);
+        o = run(&s);
+        expect("vector", o.vector, V_NMI);
+        expect("eip", o.eip, ADDR(body));
+        expect_same(&o, &s, ALL);
+    }
+    test("irq/NMI that waited comes with IRET/once");
+    s = kernel_state(cli_loop);
+    o = run(&s);
+    expect_exit(&o);
+    rt_reset();
+}
+
 // ---- time ---------------------------------------------------------------------------------------
 CODE(wait_hlt, "sti; 1: hlt; jmp 1b");
 CODE(count_up, "1: inc %eax; adc $0, %edx; jmp 1b");
@@ -262,6 +297,7 @@ void test_main(void) {
     quiet();
     run_places();
     run_shadow();
+    run_nmi();
     run_time();
     run_real_mode();
     run_stepping();

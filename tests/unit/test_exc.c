@@ -203,7 +203,7 @@ static void test_external(void **state) {
     assert_false(cpu->halted);
     assert_int_equal(cpu->eip, HANDLER + 0x20 * 16);
     assert_int_equal(word(c, 0), 0x7400);
-    assert_false(cpu_can_interrupt(cpu));
+    assert_false(cpu_interrupt_due(cpu));
     bus_pulse_nmi(c->bus);
     assert_true(cpu_take_interrupt(cpu));
     assert_int_equal(cpu->eip, HANDLER + 2 * 16);
