@@ -9,7 +9,9 @@
 //     poll command all ask it.
 //  2. Every change of state ends in pic_update(), which carries the second chip's INT to IR2 of the
 //     first and the first's INT to the processor.
-//  3. A request bit is: level mode, the line; edge mode, a latch set by a rising line and cleared
+//  3. Before the first ICW1 a chip asks for nothing: reset masks every line. (The datasheet leaves the state
+//     undefined; code that runs before any firmware may set IF while the timer ticks.)
+//  4. A request bit is: level mode, the line; edge mode, a latch set by a rising line and cleared
 //     by a falling line, by the acknowledgement and by ICW1.
 //
 // As in the PIIX the cascade is hard-wired (ICW3 is accepted and ignored), LTIM of ICW1 is replaced
@@ -48,7 +50,7 @@ struct Pic {
     FIELD(Pic, chip[n].lines, FIELD_UINT, 0), \
     FIELD(Pic, chip[n].latch, FIELD_UINT, 0), \
     FIELD(Pic, chip[n].elcr, FIELD_UINT, elcr_reset), \
-    FIELD(Pic, chip[n].imr, FIELD_UINT, 0), \
+    FIELD(Pic, chip[n].imr, FIELD_UINT, 0xff), \
     FIELD(Pic, chip[n].isr, FIELD_UINT, 0), \
     FIELD(Pic, chip[n].lowest, FIELD_UINT, 7), \
     FIELD(Pic, chip[n].base, FIELD_UINT, 0), \

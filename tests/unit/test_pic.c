@@ -56,6 +56,18 @@ static int teardown(void **state) {
     return 0;
 }
 
+static void test_before_init(void **state) {
+    World *w = *state;
+    device_reset_all(w->bus);
+    edge(w, 0);
+    edge(w, 8);
+    assert_false(bus_intr(w->bus));
+    init_chip(w, 0x20, 0x20, 4, 1);
+    edge(w, 0);
+    assert_true(bus_intr(w->bus));
+    assert_int_equal(pic_int_ack(w->pic), 0x20);
+}
+
 static u8 irr(World *w, u16 port) { return out(w, port, 0x0a), in(w, port); }
 static u8 isr(World *w, u16 port) { return out(w, port, 0x0b), in(w, port); }
 
@@ -400,7 +412,7 @@ static void test_random(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_edge), T(test_withdrawn), T(test_level), T(test_priority), T(test_mask),
+        T(test_before_init), T(test_edge), T(test_withdrawn), T(test_level), T(test_priority), T(test_mask),
         T(test_slave), T(test_slave_spurious), T(test_fully_nested), T(test_slave_auto_eoi),
         T(test_slave_does_not_nest), T(test_auto_eoi), T(test_rotation), T(test_special_mask),
         T(test_poll), T(test_init), T(test_snapshot_and_info), T(test_random),
