@@ -301,7 +301,9 @@ static OptionStatus device_exit(Options *o, Keys *keys, char **err) {
     return OPTION_OK;
 }
 
-static const char *const device_names[] = { "isa-debugcon", "isa-debug-exit", "ide-hd", "ide-cd", NULL };
+static const char *const device_names[] = {
+    "isa-debugcon", "isa-debug-exit", "pc-testdev", "ide-hd", "ide-cd", NULL,
+};
 
 // Devices that a guest can do without.
 static const char *const device_ignored[] = {
@@ -342,6 +344,11 @@ HANDLER(device) {
     } else if (!strcmp(name, "isa-debugcon")) {
         status = device_debugcon(o, &keys, err);
         known = "iobase, chardev";
+    } else if (!strcmp(name, "pc-testdev")) {
+        keys_ignore(&keys, "id");
+        o->machine.pc.testdev = true;
+        status = OPTION_OK;
+        known = "none";
     } else if (!strcmp(name, "ide-hd") || !strcmp(name, "ide-cd")) {
         status = device_disk(o, &keys, !strcmp(name, "ide-cd"), err);
         known = "drive, bus, unit";

@@ -136,6 +136,7 @@ static void pc_add_debug_ports(Pc *pc, const PcConfig *config) {
         pc->debugexit = debugexit_new(pc->bus, config->exit_port,
                                       config->exit_ports ? config->exit_ports : 2);
     pc->bochsoff = bochsoff_new(pc->bus);
+    if (config->testdev) pc->testdev = testdev_new(pc->bus);
 }
 
 static void pc_add_pci(Pc *pc, const PcConfig *config, const I440fxRom *rom) {
@@ -393,6 +394,7 @@ static void pc_free_drives(Pc *pc) {
 void pc_free(Pc *pc) {
     if (!pc) return;
     pc_free_drives(pc);
+    testdev_free(pc->testdev);
     bochsoff_free(pc->bochsoff);
     debugexit_free(pc->debugexit);
     for (unsigned i = 0; i < PC_DEBUGCONS; i++) debugcon_free(pc->debugcon[i]);

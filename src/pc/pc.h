@@ -36,6 +36,7 @@
 #include "dev/piix.h"
 #include "dev/pit.h"
 #include "dev/rtc.h"
+#include "dev/testdev.h"
 #include "dev/uart.h"
 #include "dev/vga.h"
 #include "pc/kernel.h"
@@ -81,6 +82,7 @@ typedef struct PcConfig {      // all zero: no drives, no serial port, a VGA
     PcDebugcon debugcon[PC_DEBUGCONS];
     u16 exit_port;             // isa-debug-exit; 0: none
     unsigned exit_ports;       // how many ports it takes; 0: 2
+    bool testdev;              // pc-testdev
     i64 rtc_epoch;             // seconds since 1970 the clock starts with
     KernelConfig kernel;       // booted before anything else
     const char *bios_path;     // NULL: built in
@@ -119,6 +121,7 @@ typedef struct Pc {            // the chips, for the monitor and the front ends
     Debugcon *debugcon[PC_DEBUGCONS];
     DebugExit *debugexit;
     BochsOff *bochsoff;
+    TestDev *testdev;          // NULL: none
     PcIrqOr irq[16];
     u8 boot_order[3];          // CMOS codes: 1 floppy, 2 hard disk, 3 CD, 4 network, 0 none
     bool no_floppy_signature;

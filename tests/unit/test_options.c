@@ -305,6 +305,7 @@ static void test_help(void **state) {
     static const struct { const char *line, *part; } asks[] = {
         { "-help", "\n-drive file=FILE" }, { "-h", "-nographic" }, { "--version", "glassbox version" },
         { "-d|help", "in_asm" }, { "-d|?", "restore" }, { "-device|help", "isa-debug-exit" },
+        { "-device|help", "pc-testdev" },
         { "-machine|help", "pc" }, { "-display|help", "term" }, { "-vga|help", "std" },
         { "-cpu|help", "Available CPUs" }, { "-accel|help", "tcg" },
     };

@@ -3,6 +3,7 @@
 #include "testbus.h"
 
 #include "dev/debugcon.h"
+#include "dev/testdev.h"
 #include "dev/uart.h"
 #include <string.h>
 
@@ -243,6 +244,28 @@ static void test_debug_exit(void **state) {
     debugexit_free(e);
 }
 
+static void test_testdev(void **state) {
+    Fix *f = *state;
+    Bus *bus = f->t.bus;
+    TestDev *d = testdev_new(bus);
+    device_reset_all(bus);
+    bus_out(bus, 0xe0, 4, 0x44332211);
+    assert_int_equal(bus_in(bus, 0xe0, 4), 0x44332211);
+    assert_int_equal(bus_in(bus, 0xe1, 2), 0x3322);
+    bus_out(bus, 0xe3, 2, 0x9988);                            // the second byte goes nowhere
+    assert_int_equal(bus_in(bus, 0xe2, 2), 0x8833);
+    assert_int_equal(bus_in(bus, 0xe4, 1), 0xff);
+    assert_int_equal(bus_page(bus, 0xff000)->kind, BUS_PAGE_MMIO);
+    bus_write(bus, phy(0xff00fffc), 4, 0xddccbbaa);
+    bus_write(bus, phy(0xff00fffe), 1, 0x77);
+    assert_int_equal(bus_read(bus, phy(0xff00fffc), 4), 0xdd77bbaa);
+    assert_int_equal(bus_read(bus, phy(0xff00fffd), 2), 0x77bb);
+    assert_int_equal(bus_read(bus, phy(0xff000ffc), 4), 0);
+    device_reset_all(bus);
+    assert_int_equal(bus_read(bus, phy(0xff00fffc), 4), 0);
+    testdev_free(d);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -258,6 +281,7 @@ int main(void) {
         TEST(test_priorities),
         TEST(test_debug_ports),
         TEST(test_debug_exit),
+        TEST(test_testdev),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
