@@ -19,6 +19,13 @@ void *mem_new(size_t bytes) {
     return p;
 }
 
+void *mem_new_aligned(size_t alignment, size_t bytes) {
+    bytes = (bytes + alignment - 1) & ~(alignment - 1);
+    void *p = aligned_alloc(alignment, bytes);
+    if (!p) mem_exhausted(bytes);
+    return memset(p, 0, bytes);
+}
+
 void *mem_resize(void *old, size_t bytes) {
     void *p = realloc(old, bytes ? bytes : 1);
     if (!p) mem_exhausted(bytes);

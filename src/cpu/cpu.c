@@ -10,7 +10,7 @@
 
 // ---- life ---------------------------------------------------------------------------------------
 Cpu *cpu_new(Bus *bus, Log *log) {
-    Cpu *cpu = mem_new(sizeof(Cpu));
+    Cpu *cpu = mem_new_aligned(CPU_ALIGNMENT, sizeof(Cpu));
     cpu->bus = bus;
     cpu->log = log;
     cpu_set_model(cpu, cpu_model_default());

@@ -2,7 +2,7 @@
 // The processor: architectural state, and what executes it calls.
 //
 // This struct is the one open struct of the project: generated code addresses its first part from a
-// pinned register (r14), so offsets of hot fields are kept below 128 and asserted by the jit.
+// pinned register (r14); where its fields lie decides how long generated code's instructions are.
 //
 // Rules
 //  1. Guest faults are values: a function that can fault returns false (or leaves cpu->fault.pending
@@ -122,28 +122,31 @@ typedef struct CpuModel {      // see cpu/model.h
 
 #define CPU_MSRS 64            // registers that are only stored: msr.c numbers them
 
+#define CPU_ALIGNMENT 64       // of a Cpu in memory
+
 typedef struct Cpu {
-    // -- hot: addressed by generated code --
-    u32 regs[8];         // in hardware order; live in host registers while generated code runs
-    u32 eip;             // see rule 2
+    // -- hot: addressed by generated code, in the order of heat: the jit asserts who is within a byte's reach --
     u32 flag_op;         // the arithmetic flags as a recipe: base/flags.h
     u32 flag_a;
     u32 flag_b;
     u32 flag_c;
+    u32 eip;             // see rule 2
     u32 eflags;          // all bits but OSZAPC; bit 1 set
     i32 df;              // +1 or -1
     i32 budget;          // instructions left until generated code must leave (r12d while it runs)
     CpuFault fault;
-    u32 mode;            // MODE_*; kept by cpu_update_mode()
     u8 *mmu_base;        // r13: base of the current MMU context's tables (cpu/mmu.h)
-    u64 jit_word[8];     // what generated code and the run loop hand each other (owner: jit)
+    void *jump_cache;    // where indirect jumps look (owner: jit)
+    u32 sse_live;        // not 0: xmm and mxcsr are in the host's registers (owner: jit's stubs)
+    u32 mode;            // MODE_*; kept by cpu_update_mode()
     u32 spill[8];        // displaced values of generated code (owner: jit)
-    u8 bounce[16] __attribute__((aligned(16)));   // data of an access that cannot be direct (owner: jit)
     CpuSeg seg[6];       // in hardware order
+    u32 regs[8];         // in hardware order; live in host registers while generated code runs
+    u64 jit_word[8];     // what generated code and the run loop hand each other (owner: jit)
+    u8 bounce[16] __attribute__((aligned(16)));   // data of an access that cannot be direct (owner: jit)
     u8 xmm[8 * 16] __attribute__((aligned(16)));  // XMM0-7 unless sse_live: C code always finds them here
     u32 mxcsr;           // likewise
     u32 host_mxcsr;      // C code's
-    u32 sse_live;        // not 0: xmm and mxcsr are in the host's registers (owner: jit's stubs)
 
     // -- cold --
     CpuSeg ldtr, tr;

@@ -140,7 +140,7 @@ u32 cache_mode_key(Jit *jit) {
     jit->cur_mode = cache_mode(jit, mode | cache_limit_number(jit, limit) << 26);
     jit->key_mode = mode;
     jit->key_limit = limit;
-    jit->cpu->jit_word[WORD_JUMP_CACHE] = (u64)(uintptr_t)jit->cur_mode->cache;
+    jit->cpu->jump_cache = jit->cur_mode->cache;
     return jit->cur_mode->key;
 }
 

@@ -22,7 +22,14 @@
 #include <signal.h>
 
 // Cpu.jit_word[]: what generated code hands the run loop.
-enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_JUMP_CACHE };
+enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_SLOW_OFFSET, WORD_SLOW_INFO, WORD_SLOW_COMMIT };
+
+// r14 points into the Cpu, so that the fields that generated code uses most have displacements of a byte,
+// and so that its low five bits are 12: a count that shifts an address to its page (x64.h).
+#define JIT_STATE_BIAS 108
+#define JIT_STATE_AT(offset) ((i32)(offset) - JIT_STATE_BIAS)
+_Static_assert(offsetof(Cpu, seg[CPU_DS].base) <= JIT_STATE_BIAS + 127, "hot fields within a byte's reach");
+_Static_assert(JIT_STATE_BIAS % CPU_ALIGNMENT % 32 == 12, "r14 is a shift count as well");
 
 typedef enum JitExit {
     EXIT_LINK = 1,      // pc in an edge's stub

@@ -14,11 +14,10 @@
 
 static const u8 stub_host_reg[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
 
-#define OFF(field) ((i32)offsetof(Cpu, field))
+#define OFF(field) JIT_STATE_AT(offsetof(Cpu, field))
 static Rm stub_reg(unsigned r) { return rm_mem(R14, OFF(regs) + 4 * (i32)r); }
 static Rm stub_word(unsigned n) { return rm_mem(R14, OFF(jit_word) + 8 * (i32)n); }
 
-enum { WORD_SLOW_OFFSET = 4, WORD_SLOW_INFO, WORD_SLOW_COMMIT };
 enum { STUB_ALL = 0xff, STUB_CALLER_SAVED = 0xc7 };   // EAX ECX EDX ESI EDI: what C may change
 
 static void stub_store_regs(Buf *b, unsigned mask) {
@@ -34,6 +33,8 @@ static void stub_load_regs(Buf *b, unsigned mask) {
 static void stub_push(Buf *b, unsigned r) { if (r >= 8) enc_u8(b, 0x41); enc_u8(b, 0x50 | (r & 7)); }
 static void stub_pop(Buf *b, unsigned r) { if (r >= 8) enc_u8(b, 0x41); enc_u8(b, 0x58 | (r & 7)); }
 static void stub_rsp(Buf *b, i32 bytes) { enc_alu_imm(b, ENC_W, 0, rm_reg(RSP), (u32)bytes, 4); }
+
+static void stub_pass_cpu(Buf *b) { enc_rm(b, ENC_W, 0x8d, RDI, rm_mem(R14, -JIT_STATE_BIAS)); }
 
 static void stub_call_c(Buf *b, const void *fn) {
     enc_mov_imm64(b, RAX, (u64)(uintptr_t)fn);
@@ -93,7 +94,7 @@ static const u8 *stub_enter(Buf *b) {
     static const u8 saved[] = { RBP, RBX, R12, R13, R14, R15 };
     for (unsigned i = 0; i < 6; i++) stub_push(b, saved[i]);
     stub_rsp(b, -8);
-    enc_rr(b, ENC_W, 0x89, RDI, R14);
+    enc_rm(b, ENC_W, 0x8d, R14, rm_mem(RDI, JIT_STATE_BIAS));
     enc_rr(b, ENC_W, 0x89, RSI, R8);
     enc_rm(b, ENC_W, 0x89, RSP, stub_word(WORD_HOST_SP));
     enc_rm(b, ENC_W, 0x8b, R13, rm_mem(R14, OFF(mmu_base)));
@@ -139,7 +140,7 @@ static const u8 *stub_slow_tail(const Jit *jit, Buf *b, const void *fn, bool lin
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
-    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_pass_cpu(b);
     enc_rr(b, 0, 0x89, R8, RSI);
     enc_rr(b, 0, 0x89, R9, RDX);
     enc_rm(b, ENC_W, 0x8b, RCX, rm_mem(RSP, 16));          // return address
@@ -265,7 +266,7 @@ static const u8 *stub_commit(const Jit *jit, Buf *b, const void *fn) {
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
-    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_pass_cpu(b);
     stub_call_guarded(jit, b, fn);
     stub_load_regs(b, STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
@@ -323,7 +324,7 @@ static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     stub_push(b, R10);
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
-    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_pass_cpu(b);
     stub_call_guarded(jit, b, fn);
     stub_push(b, RAX);
     enc_u8(b, 0x9d);                                       // popfq
@@ -339,7 +340,7 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, const void *fn, const u8 *e
     const u8 *at = b->p;
     stub_store_regs(b, STUB_ALL);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
-    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_pass_cpu(b);
     enc_rr(b, 0, 0x89, R8, RSI);
     enc_rr(b, 0, 0x89, R9, RDX);
     enc_rr(b, 0, 0x89, R10, RCX);
@@ -369,7 +370,7 @@ static const u8 *stub_group_fix(const Jit *jit, Buf *b, const void *fn, const u8
     stub_push(b, R10);
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
-    enc_rr(b, ENC_W, 0x89, R14, RDI);
+    stub_pass_cpu(b);
     enc_rr(b, 0, 0x89, R8, RSI);
     enc_rr(b, 0, 0x89, R9, RDX);
     stub_rsp(b, -8);
@@ -414,7 +415,7 @@ static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
 }
 
 // ---- the C side of slow accesses ---------------------------------------------------------------------------
-// A slow access in three words: jit_word[4] offset, [5] info, [6] commit wanted.
+// A slow access in three words of jit_word: its offset, its info, whether a commit is wanted.
 static u64 slow_load_part(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 flags) {
     u32 log2 = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3;
     return cpu_slow_load(cpu, offset, CPU_ACCESS(seg, log2) | flags);
@@ -489,6 +490,8 @@ static u64 flags_for_host(Cpu *cpu) {
 }
 
 static void stub_layout(X64Target *t) {
+    t->env = JIT_STATE_AT(0);
+    t->bmi2 = __builtin_cpu_supports("bmi2");
     t->regs = OFF(regs);
     t->flag_op = OFF(flag_op);
     t->flag_a = OFF(flag_a);
@@ -497,11 +500,11 @@ static void stub_layout(X64Target *t) {
     t->spill = OFF(spill);
     t->spill_count = 8;
     t->sse_live = OFF(sse_live);
-    t->jump_cache = OFF(jit_word) + 8 * WORD_JUMP_CACHE;
+    t->jump_cache = OFF(jump_cache);
     for (unsigned s = 0; s < 6; s++) {
-        t->seg_base[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, base));
-        t->seg_read_end[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, read_end));
-        t->seg_write_end[s] = OFF(seg) + (i32)(s * sizeof(CpuSeg) + offsetof(CpuSeg, write_end));
+        t->seg_base[s] = OFF(seg[s].base);
+        t->seg_read_end[s] = OFF(seg[s].read_end);
+        t->seg_write_end[s] = OFF(seg[s].write_end);
     }
     t->read_table = MMU_READ;
     t->write_table = MMU_WRITE;

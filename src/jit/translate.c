@@ -180,9 +180,7 @@ static u32 max_insns(const Jit *jit) {
 
 static X64Entry entry_of(u32 eip, u32 key, u32 phys, const Lifted *l, u32 first_bytes, u32 second_ppn) {
     X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip,
-                   .phys = phys,
-                   .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base), .second = l->second,
-                   .linear = (key & MODE_CPL) != 3 };
+                   .phys = phys, .second = l->second, .linear = (key & MODE_CPL) != 3 };
     if (l->second) {
         e.second_eip = eip + first_bytes;
         e.second_ppn = second_ppn;

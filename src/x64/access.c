@@ -4,8 +4,7 @@
 // Hot path (address in a register or [base + index*scale + disp]; segment flat):
 //
 //     lea   ea, %r8d
-//     mov   %r8d, %r9d
-//     shr   $12, %r9d
+//     shrx  %r14d, %r8d, %r9d               r14's low bits are 12 (without BMI2: mov and shr)
 //     add   table(%r13,%r9,8), %r8          r8 = host address; negative: not in the table
 //     js    cold
 //     test  $size-1, %r8b                   (not for bytes)
@@ -13,7 +12,8 @@
 //   resume:
 //     op    (%r8), ...
 //
-// Linear form (r13 is the expected addend; the access does not wait for the table):
+// Linear form (r13 is the expected addend; the access does not wait for the table). An address that is in a
+// register already stays there: then plain loads have a copy of op on the cold path, as stores do.
 //
 //     cmp   %r13, table(%r13,%r9,8)
 //     jne   cold
@@ -48,12 +48,27 @@ static void ac_address(Emit *e, Buf *b, IrRef a) {
     else enc_rm(b, 0, 0x8b, R8, o.rm);
 }
 
+// The register that holds the offset already and may be the access's index; else R8.
+static unsigned ac_direct_reg(Emit *e, const IrOp *op) {
+    bool lazy = ir_kind(op->a) == IR_KIND_TEMP && e->temp[ir_index(op->a)].kind == TEMP_LAZY;
+    if (lazy || !e->linear || !e->t->bmi2 || op->seg_class != X64_FLAT) return R8;
+    Opd o = st_read(e, op->a);
+    return opd_is_reg(o) ? o.rm.reg : R8;
+}
+
+static void ac_page_index(Emit *e, Buf *b, unsigned reg) {
+    if (e->t->bmi2) { enc_shrx(b, R9, reg, R14); return; }
+    enc_rr(b, 0, 0x89, reg, R9);                             // mov %r8d, %r9d
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                       // shr $12, %r9d
+    enc_u8(b, PAGE_SHIFT);
+}
+
 static unsigned ac_class(const IrOp *op) {
     return op->seg_class == X64_REAL && !op->addr16 ? X64_CHECKED : op->seg_class;
 }
 
 // `limit`, `crosses`: the cold path computes the address again.
-typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; } AcJumps;
+typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; unsigned reg; } AcJumps;
 
 static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     unsigned cls = ac_class(op);
@@ -85,15 +100,13 @@ static bool ac_test_crossing(Emit *e, const IrOp *op, unsigned bytes, AcJumps *j
     return true;
 }
 
-// Emits the hot test; the caller's op follows.
+// Emits the hot test; the caller's op follows. Linear form: j->reg becomes the index of the access.
 static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     Buf *b = e->b;
     bool flat_const = ir_is_const(op->a) && ac_class(op) == X64_FLAT;
-    ac_address(e, b, op->a);
+    if (j->reg == R8) ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
-    enc_rr(b, 0, 0x89, R8, R9);                              // mov %r8d, %r9d
-    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                       // shr $12, %r9d
-    enc_u8(b, 12);
+    ac_page_index(e, b, j->reg);
     i32 table = write ? e->t->write_table : e->t->read_table;
     if (e->linear) {
         enc_rm(b, ENC_W, 0x39, R13, rm_sib(R13, R9, 3, table));
@@ -105,7 +118,7 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
     unsigned mask = ac_align_mask(bytes);
     if (ac_test_crossing(e, op, bytes, j)) mask = 0;
     if (mask && !(flat_const && !(ir_value(e->ir, op->a) & mask))) {
-        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(R8));            // test $mask, %r8b
+        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(j->reg));        // test $mask, %r8b
         enc_u8(b, mask);
         j->unaligned = enc_jcc32(b, 5);
     }
@@ -119,11 +132,12 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
     enc_patch32(j->table, c->p);
     if (j->unaligned) enc_patch32(j->unaligned, c->p);
     if (j->crosses) enc_patch32(j->crosses, c->p);
+    if (j->limit) enc_patch32(j->limit, c->p);
     if (j->limit || j->crosses) {
-        if (j->limit) enc_patch32(j->limit, c->p);
         ac_address(e, c, op->a);
         enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
     } else {
+        if (j->reg != R8) enc_rr(c, 0, 0x89, j->reg, R8);
         enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
     }
     st_record(e, c, c->p - 1);
@@ -134,17 +148,15 @@ static void ac_prepare(Emit *e) {
     e->f.host = 0;
 }
 
-static Rm ac_rm(const Emit *e) { return e->linear ? rm_sib(R13, R8, 0, 0) : rm_mem(R8, 0); }
+static Rm ac_rm(const Emit *e, unsigned reg) { return e->linear ? rm_sib(R13, reg, 0, 0) : rm_mem(R8, 0); }
 
 // ---- groups: one check for several accesses ----------------------------------------------------------
 //     lea   lo, %r11d                       lowest address of the group (plus the segment's base)
-//     mov   %r11d, %r9d
-//     shr   $12, %r9d
+//     shrx  %r14d, %r11d, %r9d
 //     cmp   %r13, table(%r13,%r9,8)         (form 0: add table, %r11; js)
 //     jne   cold
-//     mov   %r11d, %r9d
-//     shl   $20, %r9d                       offset in the page, at the top
-//     cmp   $(0x1000-span)<<20, %r9d
+//     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and shl)
+//     cmp   $(0x1000-span)<<20|0xfffff, %r9d
 //     ja    cold
 //   op      offset(%r13,%r11)               (form 0: offset(%r11))
 // cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
@@ -177,6 +189,21 @@ static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
     return enc_jcc32(e->b, 7);
 }
 
+// Does [reg, reg + span) go over a page's end? The offset in the page, moved to the top, tells.
+static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
+    u32 last = (PAGE_BYTES - span) << (32 - PAGE_SHIFT);
+    if (e->t->bmi2) {
+        enc_rorx(b, R9, reg, PAGE_SHIFT);
+        last |= BIT(32 - PAGE_SHIFT) - 1;                    // the page's number is below it
+    } else {
+        enc_rr(b, 0, 0x89, reg, R9);
+        enc_rm(b, 0, 0xc1, 4, rm_reg(R9));
+        enc_u8(b, 32 - PAGE_SHIFT);
+    }
+    enc_alu_imm(b, 0, 7, rm_reg(R9), last, 4);
+    return enc_jcc32(b, 7);
+}
+
 static void gr_check(Emit *e, const IrOp *op) {
     const IrGroup *g = &e->ir->groups[op->group];
     unsigned reg = gr_reg(g);
@@ -187,17 +214,11 @@ static void gr_check(Emit *e, const IrOp *op) {
     gr_address(e, b, op, reg);
     u8 *limit = gr_limit(e, op, reg);
     if (ac_class(op) != X64_FLAT) enc_rm(b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
-    enc_rr(b, 0, 0x89, reg, R9);
-    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
-    enc_u8(b, 12);
+    ac_page_index(e, b, reg);
     Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
     enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
     u8 *table = enc_jcc32(b, e->linear ? 5 : 8);
-    enc_rr(b, 0, 0x89, reg, R9);
-    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));
-    enc_u8(b, 32 - PAGE_SHIFT);
-    enc_alu_imm(b, 0, 7, rm_reg(R9), (PAGE_BYTES - g->span) << (32 - PAGE_SHIFT), 4);
-    u8 *crosses = enc_jcc32(b, 7);
+    u8 *crosses = gr_crosses(e, b, reg, g->span);
     enc_patch32(table, c->p);
     enc_patch32(crosses, c->p);
     if (limit) enc_patch32(limit, c->p);
@@ -220,41 +241,50 @@ static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
 }
 
 // ---- single accesses ---------------------------------------------------------------------------------
+// A load whose cold path comes back to the point after the check.
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
     Rm rm;
     if (gr_access(e, op, &rm)) return rm;
-    AcJumps j = { 0 };
+    AcJumps j = { .reg = R8 };
     ac_prepare(e);
     ac_hot(e, op, bytes, false, &j);
     ac_cold(e, op, bytes, X64_SLOW_LOAD, &j);
     enc_patch32(enc_jmp32(&e->cold), j.resume);
-    return ac_rm(e);
+    return ac_rm(e, R8);
 }
 
-Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
+static Rm ac_copied(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, bool write) {
     Rm rm;
     if (gr_access(e, op, &rm)) return rm;
     e->cold_copy = true;
-    AcJumps j = { 0 };
+    AcJumps j = { .reg = ac_direct_reg(e, op) };
     ac_prepare(e);
-    ac_hot(e, op, bytes, true, &j);
-    ac_cold(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE, &j);
-    return ac_rm(e);
+    ac_hot(e, op, bytes, write, &j);
+    ac_cold(e, op, bytes, kind, &j);
+    return ac_rm(e, j.reg);
 }
 
-bool ac_store_cold(Emit *e, Rm *rm) {
+Rm ac_load_copied(Emit *e, const IrOp *op, unsigned bytes) {
+    return ac_copied(e, op, bytes, X64_SLOW_LOAD, false);
+}
+
+Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
+    return ac_copied(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE, true);
+}
+
+bool ac_cold_copy(Emit *e, Rm *rm) {
     if (!e->cold_copy) return false;
     e->b = &e->cold;
-    *rm = ac_rm(e);
+    *rm = ac_rm(e, R8);
     return true;
 }
 
-void ac_store_no_copy(Emit *e) {
-    if (e->cold_copy) enc_patch32(enc_jmp32(&e->cold), e->hot.p);
+void ac_load_done(Emit *e) {
+    e->b = &e->hot;
+    enc_patch32(enc_jmp32(&e->cold), e->hot.p);
 }
 
 void ac_store_done(Emit *e) {
     enc_patch32(enc_call32(&e->cold), e->t->commit);
-    e->b = &e->hot;
-    enc_patch32(enc_jmp32(&e->cold), e->hot.p);
+    ac_load_done(e);
 }

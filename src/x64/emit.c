@@ -610,7 +610,7 @@ static void op_carry(Emit *e, const IrOp *op) {
 static void op_load_state(Emit *e, const IrOp *op) {
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
-    Rm rm = rm_state((i32)op->imm);
+    Rm rm = rm_state(e->t->env + (i32)op->imm);
     if (reg & ENC_HIGH || (ir_kind(op->d) == IR_KIND_REG && op->size != 4)) op_rm(e, op->size, 0x8b, reg, rm);
     else if (op->size == 4) enc_rm(e->b, 0, 0x8b, reg, rm);
     else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, reg, rm);
@@ -744,7 +744,7 @@ static void op_rmw(Emit *e, const IrOp *load) {
     e->i++;
     copy(e, op, bref, rm);
     FlagsState after = e->f;
-    if (ac_store_cold(e, &rm)) {
+    if (ac_cold_copy(e, &rm)) {
         e->f = before;
         copy(e, op, bref, rm);
         ac_store_done(e);
@@ -785,29 +785,33 @@ static bool op_fuse_next(Emit *e, const IrOp *load) {
     return true;
 }
 
-static void op_load(Emit *e, const IrOp *op) {
-    if (op_fuses_rmw(e, op)) { op_rmw(e, op); return; }
-    if (op_fuse_next(e, op)) return;
-    Rm rm;
-    if (op->attr & IR_RMW) {                 // probes the write; the pointer is not kept
-        rm = ac_store(e, op, op->size, true);
-        ac_store_no_copy(e);
-    } else {
-        rm = ac_load(e, op, op->size);
-    }
-    op_before_write_ref(e, op, op->d);
-    unsigned reg = st_define(e, op->d);
+static void op_load_copy(Emit *e, const IrOp *op, unsigned reg, Rm rm) {
     if (ir_kind(op->d) == IR_KIND_TEMP && op->size != 4)
         enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, reg, rm);
     else op_mov(e, op->size, reg, (Opd){ .rm = rm });
     st_defined(e, op->d, reg);
 }
 
+static void op_load(Emit *e, const IrOp *op) {
+    if (op_fuses_rmw(e, op)) { op_rmw(e, op); return; }
+    if (op_fuse_next(e, op)) return;
+    // Both copies must find the same state: what has to be rescued is before the check.
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(e, op));
+    // Of a read-modify-write that is not one instruction: probes the write; the pointer is not kept.
+    Rm rm = op->attr & IR_RMW ? ac_store(e, op, op->size, true) : ac_load_copied(e, op, op->size);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    op_load_copy(e, op, reg, rm);
+    if (!ac_cold_copy(e, &rm)) return;
+    op_load_copy(e, op, reg, rm);
+    ac_load_done(e);
+}
+
 static void op_store(Emit *e, const IrOp *op) {
     st_settle(e, op->b);
     Rm rm = ac_store(e, op, op->size, false);
     op_store_value(e, op->size, rm, st_read(e, op->b));
-    if (!ac_store_cold(e, &rm)) return;
+    if (!ac_cold_copy(e, &rm)) return;
     op_store_value(e, op->size, rm, st_read(e, op->b));
     ac_store_done(e);
 }
@@ -838,7 +842,7 @@ static void op_fpu_store(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     op_fpu_mem(e, ac_store(e, op, op->aux, false), op);
     Rm rm;
-    if (!ac_store_cold(e, &rm)) return;
+    if (!ac_cold_copy(e, &rm)) return;
     op_fpu_mem(e, rm, op);
     ac_store_done(e);
 }
@@ -897,7 +901,7 @@ static void op_simd_store(Emit *e, const IrOp *op) {
     if (ir_simd_may_fault(op->imm)) fl_prepare_clobber(e, true);
     Rm rm = ac_store(e, op, op->aux, false);
     op_simd_store_copy(e, op, rm);
-    if (!ac_store_cold(e, &rm)) return;
+    if (!ac_cold_copy(e, &rm)) return;
     op_simd_store_copy(e, op, rm);
     ac_store_done(e);
 }
@@ -1048,7 +1052,7 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_SETF: op_set_flags(e, op); break;
     case IR_CLC: case IR_STC: case IR_CMC: op_carry(e, op); break;
     case IR_LDENV: op_load_state(e, op); break;
-    case IR_STENV: op_store_value(e, op->size, rm_state((i32)op->imm), st_read(e, op->a)); break;
+    case IR_STENV: op_store_value(e, op->size, rm_state(e->t->env + (i32)op->imm), st_read(e, op->a)); break;
     case IR_CALL: op_call(e, op); break;
     case IR_FPU: op_fpu(e, op); break;
     case IR_FPULD: op_fpu_load(e, op); break;

@@ -42,7 +42,7 @@ typedef struct Emit {
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
-    bool cold_copy;        // the store at hand has a cold path
+    bool cold_copy;        // the access at hand has a cold path with a copy of its instruction
     bool linear;           // memory accesses expect r13 as their addend
     u32 edge_capacity, restore_capacity;
 } Emit;
@@ -71,6 +71,8 @@ void st_release(Emit *e);                                // end of an op: frees 
 void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
 // Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.
 void st_before_write(Emit *e, unsigned r, bool flags_wanted);
+// The part of it that makes code, for a load into r whose check is still to come and may see the recipe.
+void st_before_load(Emit *e, unsigned r, bool flags_wanted);
 
 // Old flag bits that must survive the op at hand (wanted after it and not defined by it).
 u16 fl_survivors(const Emit *e, const IrOp *op);
@@ -90,15 +92,15 @@ void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a regi
 // The operand of an access: base and r8 (index or base). Never the CPU state.
 static inline bool ac_is_operand(Opd o) { return !o.is_imm && o.rm.mem && o.rm.reg != R14; }
 // Emits the check for `op` (LOAD STORE FPULD FPUST SIMDLD SIMDST) at address a of `bytes` bytes. Afterwards r8/r9 are
-// taken and rm addresses the data. Loads: the cold path comes back to the point after the check.
+// taken and rm addresses the data. ac_load: the cold path comes back to the point after the check.
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);
-// Stores and read-modify-writes: after ac_store() the caller emits the instruction with rm, then
-// ac_store_cold() gives the operand for the cold copy, which the caller emits again, then
-// ac_store_done(). e->b switches between the two buffers.
+// The others: after them the caller emits the instruction with rm, then ac_cold_copy() gives the operand for the
+// cold copy, which the caller emits again, then ac_load_done() or ac_store_done(). ac_cold_copy() says false where
+// there is no cold path. e->b switches between the two buffers.
+Rm ac_load_copied(Emit *e, const IrOp *op, unsigned bytes);
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw);
-// (no cold copy: ac_store_cold() says false).
-bool ac_store_cold(Emit *e, Rm *rm);
+bool ac_cold_copy(Emit *e, Rm *rm);
+void ac_load_done(Emit *e);
 void ac_store_done(Emit *e);
-void ac_store_no_copy(Emit *e);                          // the cold path comes back like a load's
 
 #endif

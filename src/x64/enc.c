@@ -68,6 +68,22 @@ void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigne
     }
 }
 
+// Three-byte VEX prefix, map 2 or 3, F2: d in ModRM.reg, s in ModRM.rm, v in vvvv (0: none).
+static void enc_vex_f2(Buf *b, unsigned map, unsigned opcode, unsigned d, unsigned s, unsigned v) {
+    enc_u8(b, 0xc4);
+    enc_u8(b, (d < 8) << 7 | 1 << 6 | (s < 8) << 5 | map);
+    enc_u8(b, (~v & 15) << 3 | 3);
+    enc_u8(b, opcode);
+    enc_u8(b, 0xc0 | (d & 7) << 3 | (s & 7));
+}
+
+void enc_shrx(Buf *b, unsigned d, unsigned s, unsigned count) { enc_vex_f2(b, 2, 0xf7, d, s, count); }
+
+void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n) {
+    enc_vex_f2(b, 3, 0xf0, d, s, 0);
+    enc_u8(b, n);
+}
+
 u8 *enc_jmp32(Buf *b) { enc_u8(b, 0xe9); enc_u32(b, 0); return b->p - 4; }
 u8 *enc_jcc32(Buf *b, unsigned cc) { enc_u16(b, 0x800f | cc << 8); enc_u32(b, 0); return b->p - 4; }
 u8 *enc_call32(Buf *b) { enc_u8(b, 0xe8); enc_u32(b, 0); return b->p - 4; }

@@ -51,6 +51,10 @@ void enc_mov_imm64(Buf *b, unsigned reg, u64 imm);
 // ALU group by /digit (0 add 1 or 2 adc 3 sbb 4 and 5 sub 6 xor 7 cmp) with immediate.
 void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigned size_bytes);
 
+// BMI2, no flags touched, 32 bits: d = s >> (count & 31); d = s rotated right by n.
+void enc_shrx(Buf *b, unsigned d, unsigned s, unsigned count);
+void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n);
+
 void enc_nops(Buf *b, unsigned bytes);                            // long NOPs
 
 // Jumps: emit with a zero displacement; the return value is the address of the rel32 to patch.

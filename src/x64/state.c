@@ -161,11 +161,20 @@ static void st_rescue_place(Emit *e, u8 *place, u8 home, i32 offset, unsigned r)
     *place = home;
 }
 
-void st_before_write(Emit *e, unsigned r, bool flags_wanted) {
+static void st_rescue_lazy(Emit *e, unsigned r) {
     for (u32 n = 0; n < e->ir->temp_count; n++) {
         TempState *t = &e->temp[n];
         if (t->kind == TEMP_LAZY && t->last > e->i && st_lazy_uses(e, t, r)) st_materialize(e, t);
     }
+}
+
+void st_before_load(Emit *e, unsigned r, bool flags_wanted) {
+    if (flags_wanted) st_before_write(e, r, true);
+    else st_rescue_lazy(e, r);
+}
+
+void st_before_write(Emit *e, unsigned r, bool flags_wanted) {
+    st_rescue_lazy(e, r);
     if (!e->f.recipe) return;
     if (!flags_wanted) {
         if (e->f.a == r || e->f.b == r || e->f.c == r) e->f.recipe = false;

@@ -5,7 +5,8 @@
 // Register map, the same in every block, stub and helper call:
 //     rax rcx rdx rbx rbp rsi rdi   guest EAX ECX EDX EBX EBP ESI EDI   (upper halves zero)
 //     r15                           guest ESP
-//     r14                           CPU state        r13   base of the MMU context's tables
+//     r14                           CPU state; its low five bits are 12, so that shrx %r14d gives an address's page
+//     r13                           base of the MMU context's tables
 //     r12                           instruction budget (r12d, counts down; negative: leave)
 //     r8                            host pointer or address of the access at hand
 //     r9                            scratch          r10 r11   temporaries
@@ -38,7 +39,9 @@ static inline unsigned x64_size_index(u32 bytes) {
 enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 
 typedef struct X64Target {
-    // offsets in the CPU state (from r14)
+    bool bmi2;                        // the host has SHRX and RORX
+    // offsets in the CPU state, all from r14: of what LDENV and STENV count from, of fields
+    i32 env;
     i32 regs, flag_op, flag_a, flag_b, flag_c, spill, jump_cache;
     i32 sse_live;                     // u32: not 0 while the guest's XMM0-7 and MXCSR are in the host's registers
     u32 spill_count;
@@ -94,7 +97,6 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     bool flat;                 // CS base is 0: compare code_table[page] directly
     u32 eip;                   // of the first byte
     u32 phys;                  // physical address expected there
-    i32 cs_base;               // offset of CS's base in the CPU state
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;
     bool linear;               // memory form: expected addend (r13) instead of a loaded one

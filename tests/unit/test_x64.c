@@ -55,6 +55,7 @@ typedef struct Rig {
     IrGen gen;
     i32 budget;
     bool linear, grouped;                     // form of the code
+    bool host_bmi2;
     bool smc;                                 // the block's own bytes lie in the window
     u32 smc_at, smc_bytes;
     bool smc_hit;                             // eval has written there
@@ -316,6 +317,7 @@ static void arrange_machine(Rig *g) {
         else arrange_segment(g, s, real);
     }
     g->smc = one_in(g, 6);
+    g->jit->target.bmi2 = g->host_bmi2 && !one_in(g, 4);
     arrange_pages(g, !real && !g->smc && one_in(g, 2));
     cpu_update_mode(cpu);
     g->gen.mode = cpu->mode;
@@ -341,7 +343,7 @@ static void arrange_start(Rig *g) {
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
                        .phys = g->cpu->seg[CPU_CS].base + EIP,
-                       .cs_base = (i32)offsetof(Cpu, seg[CPU_CS].base), .linear = g->linear };
+                       .linear = g->linear };
 }
 
 // The same code and records come out at another address (what -restore retranslate relies on).
@@ -594,6 +596,7 @@ static int rig_setup(void **state) {
     testcpu_page(g->c, 7);
     g->jit = jit_new(g->cpu, g->c->bus, &g->c->t.log, &options, &error);
     if (!g->jit) return 1;
+    g->host_bmi2 = g->jit->target.bmi2;
     BusMmio ops = { "test", g, mmio_read, mmio_write };
     g->mmio_region = bus_add_mmio(g->c->bus, &ops);
     g->arena = arena_new(1 << 16);
