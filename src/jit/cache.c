@@ -19,6 +19,9 @@
 #include <sys/mman.h>
 
 #define CACHE_HASH_BITS 16
+#define CACHE_COUNTERS 16384u
+#define CACHE_PASSES 1024          // through a saver before its target is translated for it (default)
+#define CACHE_VARIANTS 8           // blocks for different places of the flags, of one
 
 bool cache_new(Jit *jit, char **error) {
     u32 mib = jit->opt.cache_mib ? jit->opt.cache_mib : 64;
@@ -31,12 +34,15 @@ bool cache_new(Jit *jit, char **error) {
                             mib, strerror(errno));
         return false;
     }
+    // The last piece holds the savers' counters: stores near running code would be slow.
+    jit->counters_end = (i32 *)(void *)(jit->code + jit->code_bytes);
+    jit->counters = jit->counter_next = jit->counters_end - CACHE_COUNTERS;
     jit->hot_next = jit->code;
     jit->hot_end = jit->code + jit->code_bytes / 2;
     stubs_generate(jit);
     jit->hot_start = jit->hot_next;
     jit->cold_start = jit->cold_next = jit->hot_end;
-    jit->cold_end = jit->code + jit->code_bytes;
+    jit->cold_end = (u8 *)jit->counters;
     jit->meta = arena_new(1 << 20);
     jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
@@ -86,6 +92,7 @@ void cache_flush(Jit *jit) {
     jit->edge_count = 0;
     jit->hot_next = jit->hot_start;
     jit->cold_next = jit->cold_start;
+    jit->counter_next = jit->counters;
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
     for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
     jit->cs_limit_count = 0;
@@ -179,13 +186,17 @@ void cache_ungroup(Jit *jit, Block *b) {
     cache_invalidate(jit, b);
 }
 
+static bool cache_is(const Block *b, u32 phys, u32 eip, u32 key) {
+    return b->phys == phys && b->eip == eip && b->key == key;
+}
+
 static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
     u32 ppn;
     if (!cpu_check_cs(jit->cpu, eip, 1)) return NULL;
     if (!cache_fetch(jit, eip, &ppn)) return NULL;
     u32 phys = ppn << PAGE_SHIFT | ((jit->cpu->seg[CPU_CS].base + eip) & ~PAGE_MASK);
     for (Block *b = jit->hash[cache_hash(phys, eip, key)]; b; b = b->hash_next)
-        if (b->phys == phys && b->eip == eip && b->key == key && cache_second_holds(jit, b)) return b;
+        if (cache_is(b, phys, eip, key) && b->flags.op == X64_FLAGS_IN_STATE && cache_second_holds(jit, b)) return b;
     jit->stats.misses++;
     return translate_block(jit, eip, key, phys);
 }
@@ -312,46 +323,89 @@ static void cache_aim_stub(const Edge *e, u8 opcode, const u8 *target) {
     enc_patch32(e->stub_jump, target);
 }
 
-// Leads the edge to the entry by way of code that stores the flags. False: no room for that code.
-static bool cache_aim_saver(Jit *jit, Edge *e, const X64Restore *r, const u8 *entry) {
-    if (!e->saver) {
-        if (jit->cold_end - jit->cold_next < X64_STORE_FLAGS_BYTES + 16) return false;
-        e->saver = jit->cold_next;
-        Buf b = { e->saver, x64_store_flags(&jit->target, r, e->saver), jit->cold_end };
+//     store the flags
+//     subl $1, passes(%rip) ; jns entry      (without a counter: jmp entry)
+//     call promote ; .long edge
+static void cache_make_saver(Jit *jit, Edge *e, const X64Recipe *flags) {
+    e->saver = jit->cold_next;
+    Buf b = { e->saver, x64_store_flags(&jit->target, flags, e->saver), jit->cold_end };
+    if (jit->counter_next < jit->counters_end && e->to->second_ppn == JIT_NO_PAGE) {
+        e->passes = jit->counter_next++;
+        enc_u16(&b, 0x2d83);
+        enc_u32(&b, (u32)((u8 *)e->passes - (b.p + 5)));
+        enc_u8(&b, 1);
+        e->saver_jump = enc_jcc32(&b, 9);
+        enc_patch32(enc_call32(&b), jit->promote);
+        enc_u32(&b, (u32)(e - jit->edge));
+    } else {
         e->saver_jump = enc_jmp32(&b);
-        jit->cold_next = b.p;
-        jit->stats.cold_bytes += (u64)(b.p - e->saver);
     }
+    jit->cold_next = b.p;
+    jit->stats.cold_bytes += (u64)(b.p - e->saver);
+}
+
+// Leads the edge to the entry by way of code that stores the flags. False: no room for that code.
+static bool cache_aim_saver(Jit *jit, Edge *e, const X64Recipe *flags, const u8 *entry) {
+    if (!e->saver) {
+        if (jit->cold_end - jit->cold_next < X64_STORE_FLAGS_BYTES + 32) return false;
+        cache_make_saver(jit, e, flags);
+    }
+    if (e->passes) *e->passes = (i32)(jit->opt.passes ? jit->opt.passes - 1 : CACHE_PASSES);
     enc_patch32(e->saver_jump, entry);
     cache_aim_stub(e, 0xe9, e->saver);
     return true;
 }
 
 // ---- links -------------------------------------------------------------------------------------------------
-void cache_link(Jit *jit, u32 number, Block *to) {
-    Edge *e = &jit->edge[number];
-    if (e->to || !e->from->valid || !to->valid || jit->opt.no_chain) return;
-    if (log_on(jit->log, LOG(NOCHAIN)) || cache_may_break(jit, to->phys)) return;
+static bool cache_same_page(const Jit *jit, const Edge *e, const Block *to) {
     u32 base = jit->cpu->seg[CPU_CS].base;
-    bool same_page = ((e->from->eip + base) ^ (to->eip + base)) >> PAGE_SHIFT == 0 &&
-                     e->from->second_ppn == JIT_NO_PAGE;
+    return ((e->from->eip + base) ^ (to->eip + base)) >> PAGE_SHIFT == 0 && e->from->second_ppn == JIT_NO_PAGE;
+}
+
+static X64Recipe cache_edge_flags(const Jit *jit, const Edge *e) {
+    const X64Restore *r = restore_record(jit, e->from, e->stub_jump + 3);
+    require(r);
+    return r->flags;
+}
+
+// Leads the edge's jump to `to`. False: no room for the code in between.
+static bool cache_aim(Jit *jit, Edge *e, Block *to) {
+    bool same_page = cache_same_page(jit, e, to);
     const u8 *entry = to->hot + (same_page ? to->fast : 0);
     // Flags may be lost on the way only where nothing can come between: no test of a page at the entry.
     bool sure = same_page && to->second_ppn == JIT_NO_PAGE;
-    if (!e->saves_flags || (to->flags_dead && sure)) enc_patch32(e->jump, entry);
-    else {
-        const X64Restore *r = restore_record(jit, e->from, e->stub_jump + 3);
-        require(r);
-        if (r->flag_op == X64_FLAGS_IN_STATE) cache_aim_stub(e, 0xe9, entry);
-        else if (!cache_aim_saver(jit, e, r, entry)) return;
-    }
+    bool variant = to->flags.op != X64_FLAGS_IN_STATE;
     e->to = to;
+    if (variant ? e->bare : !e->saves_flags || (to->flags_dead && sure)) {
+        enc_patch32(e->jump, entry);
+        return true;
+    }
+    X64Recipe flags = cache_edge_flags(jit, e);
+    if (flags.op != X64_FLAGS_IN_STATE && !variant) return cache_aim_saver(jit, e, &flags, entry);
+    enc_patch32(e->jump, e->stub);
+    cache_aim_stub(e, 0xe9, entry);
+    return true;
+}
+
+static void cache_lead(Jit *jit, u32 number, Block *to) {
+    Edge *e = &jit->edge[number];
+    if (!cache_aim(jit, e, to)) {
+        e->to = NULL;
+        return;
+    }
     e->next_incoming = to->incoming;
     to->incoming = number + 1;
     jit->stats.links++;
     if (log_on(jit->log, LOG(CHAIN)))
-        log_printf(jit->log, "Linking blocks %p [%08x] -> %p [%08x]%s\n", (void *)e->from->hot,
-                   e->from->eip, (void *)to->hot, to->eip, same_page ? "" : " checked");
+        log_printf(jit->log, "Linking blocks %p [%08x] -> %p [%08x]%s\n", (void *)e->from->hot, e->from->eip,
+                   (void *)to->hot, to->eip, cache_same_page(jit, e, to) ? "" : " checked");
+}
+
+void cache_link(Jit *jit, u32 number, Block *to) {
+    const Edge *e = &jit->edge[number];
+    if (e->to || !e->from->valid || !to->valid || jit->opt.no_chain) return;
+    if (log_on(jit->log, LOG(NOCHAIN)) || cache_may_break(jit, to->phys)) return;
+    cache_lead(jit, number, to);
 }
 
 static void cache_unlink(Jit *jit, Edge *e) {
@@ -361,15 +415,41 @@ static void cache_unlink(Jit *jit, Edge *e) {
     jit->stats.unlinks++;
 }
 
+static void cache_unlink_out(Jit *jit, u32 number) {
+    Edge *e = &jit->edge[number];
+    if (!e->to) return;
+    u32 *at = &e->to->incoming;
+    while (*at && *at != number + 1) at = &jit->edge[*at - 1].next_incoming;
+    if (*at) *at = e->next_incoming;
+    cache_unlink(jit, e);
+}
+
 static void cache_unlink_outgoing(Jit *jit, Block *b) {
-    for (u32 i = b->first_edge; i < b->first_edge + b->edge_count; i++) {
-        Edge *e = &jit->edge[i];
-        if (!e->to) continue;
-        u32 *at = &e->to->incoming;
-        while (*at && *at != i + 1) at = &jit->edge[*at - 1].next_incoming;
-        if (*at) *at = e->next_incoming;
-        cache_unlink(jit, e);
+    for (u32 i = b->first_edge; i < b->first_edge + b->edge_count; i++) cache_unlink_out(jit, i);
+}
+
+// ---- blocks for flags in other places ------------------------------------------------------------------------
+// The block like b that takes the flags so; made when it is not there. NULL: there are too many, or no room.
+static Block *cache_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
+    u32 count = 0;
+    for (Block *v = jit->hash[cache_hash(b->phys, b->eip, b->key)]; v; v = v->hash_next) {
+        if (!cache_is(v, b->phys, b->eip, b->key)) continue;
+        if (!memcmp(&v->flags, flags, sizeof *flags)) return v;
+        count++;
     }
+    return count <= CACHE_VARIANTS ? translate_variant(jit, b, flags) : NULL;
+}
+
+void cache_promote(Jit *jit, u32 number) {
+    Edge *e = &jit->edge[number];
+    *e->passes = INT32_MAX;
+    X64Recipe flags = cache_edge_flags(jit, e);
+    u64 flushes = jit->stats.flushes;
+    Block *to = cache_variant(jit, e->to, &flags);
+    if (!to || flushes != jit->stats.flushes) return;
+    cache_unlink_out(jit, number);
+    cache_lead(jit, number, to);
+    jit->stats.promotions++;
 }
 
 void cache_invalidate(Jit *jit, Block *b) {

@@ -28,7 +28,7 @@ void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address) {
     cs_close(&handle);
 }
 
-static const char *dump_place(const X64Restore *r, u8 place, char *text, size_t n) {
+static const char *dump_place(const X64Recipe *r, u8 place, char *text, size_t n) {
     static const char *const reg[8] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi" };
     static const char *const word[] = { "flag_a", "flag_b", "flag_c" };
     if (place < 8) return reg[place];
@@ -38,10 +38,10 @@ static const char *dump_place(const X64Restore *r, u8 place, char *text, size_t 
     return text;
 }
 
-void dump_flags(const X64Restore *r, char *text, size_t n) {
+void dump_flags(const X64Recipe *r, char *text, size_t n) {
     char a[16], b[16], c[16];
-    if (r->flag_op == X64_FLAGS_IN_STATE) snprintf(text, n, "in state");
-    else snprintf(text, n, "%s.%u(%s, %s, %s)", flags_kind_name(r->flag_op >> 2), 1u << (r->flag_op & 3),
+    if (r->op == X64_FLAGS_IN_STATE) snprintf(text, n, "in state");
+    else snprintf(text, n, "%s.%u(%s, %s, %s)", flags_kind_name(r->op >> 2), 1u << (r->op & 3),
                   dump_place(r, r->a, a, sizeof a), dump_place(r, r->b, b, sizeof b),
                   dump_place(r, r->c, c, sizeof c));
 }
@@ -51,7 +51,7 @@ void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir) {
     for (u32 i = 0; i < code->restore_count; i++) {
         const X64Restore *r = &code->restores[i];
         char flags[64];
-        dump_flags(r, flags, sizeof flags);
+        dump_flags(&r->flags, flags, sizeof flags);
         fprintf(out, "%s+0x%04x: op 0x%x insn %u charged %+d flags %s\n",
                 r->host & X64_COLD ? "cold" : "hot ", r->host & ~X64_COLD, r->op, r->insn, r->charged, flags);
     }
@@ -93,7 +93,7 @@ static Jit *dump_rig(void) {
 
 static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
     Jit *jit = dump_rig();
-    X64Entry entry = { .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT, .eip = eip, .phys = eip,
+    X64Entry entry = { .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT, .eip = eip, .phys = eip, .flags.op = X64_FLAGS_IN_STATE,
                        .linear = (mode & MODE_CPL) != 3 };
     dump_stages(ir, &jit->target, &entry, jit->hot_next, (u32)(jit->hot_end - jit->hot_next), out);
     jit_free(jit);

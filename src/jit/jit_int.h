@@ -40,6 +40,7 @@ typedef enum JitExit {
     EXIT_RAISE,         // pc in a block; value = RAISE's imm
     EXIT_FAULT,         // pc in a block; cpu->fault
     EXIT_SIGNAL,        // pc in a block; value = host trap number
+    EXIT_PROMOTE,       // pc in an edge's saver: it is used so much that its target is worth a block for its flags
     EXIT_UNGROUP,       // pc in a block: a group's check cannot hold; go on in a block without groups
 } JitExit;
 
@@ -59,7 +60,8 @@ typedef struct Edge {
     u32 next_incoming;         // edge number + 1: list of to's incoming edges
     u8 *jump, *stub, *stub_jump;
     u8 *saver, *saver_jump;    // code that stores the flags' recipe, made when a target wants it; or NULL
-    bool saves_flags;
+    bool saves_flags, bare;
+    i32 *passes;               // left of those through the saver before its target is made for its flags; or NULL
 } Edge;
 
 struct Block {
@@ -70,6 +72,7 @@ struct Block {
     u8 insns;
     bool valid;
     bool flags_dead;           // nobody sees the flags at entry
+    X64Recipe flags;           // where they are at entry; not in the CPU state: only edges lead here
     bool grouped;              // accesses were grouped
     u8 ungroups;               // how often a group's check sent the guest elsewhere
     u8 *hot, *cold;
@@ -102,6 +105,8 @@ struct Jit {
     // code memory
     u8 *code, *hot_start, *hot_next, *hot_end, *cold_start, *cold_next, *cold_end;
     u32 code_bytes;
+    i32 *counters, *counter_next, *counters_end;   // of savers; behind the cold code
+    const u8 *promote;                         // stub: called by savers, the edge's number follows the call
     // blocks, in order of their code's addresses
     Arena *meta;                               // Block, records, edges' blocks
     Block **block;
@@ -144,7 +149,7 @@ struct Jit {
 
     struct {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
-        u64 links, unlinks, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
+        u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
         u64 invalidations, flushes, restores_table, restores_retranslated;
     } stats;
 };
@@ -171,6 +176,8 @@ void cache_insert(Jit *jit, Block *b);
 // The edge whose stub called from this pc (last byte of the call).
 u32 cache_edge_at(const Jit *jit, const u8 *host_pc);
 void cache_link(Jit *jit, u32 edge, Block *to);
+// The saver of this edge has been passed often: leads it to a block that takes the flags where they are.
+void cache_promote(Jit *jit, u32 edge);
 void cache_remember(Jit *jit, Block *b);       // for indirect jumps
 void cache_invalidate(Jit *jit, Block *b);
 void cache_code_written(void *jit, u32 ppn, u32 offset, u32 bytes);
@@ -203,13 +210,15 @@ Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns);
 void translate_optimize(IrBlock *ir, bool group);
 // Translates the block at eip (physical address known). NULL: fault recorded (second page).
 Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys);
+// The same bytes once more, for flags that are somewhere else at entry. NULL: the cache has been flushed.
+Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags);
 // The same again for an existing block, into scratch memory of the arena: for its records.
 // Without passes and code, for looking at; *src is what it was made of.
 bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l);
 bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code);
 void translate_print_insns(const Source *src, const Lifted *l, FILE *out);
 void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address);
-void dump_flags(const X64Restore *r, char *text, size_t text_bytes);
+void dump_flags(const X64Recipe *r, char *text, size_t text_bytes);
 void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
 
 // ---- restore.c -------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ static void restore_log(Jit *jit, const Block *b, const X64Restore *r, const u8 
     fflush(out);
 }
 
-static u32 restore_place(const Cpu *cpu, const X64Restore *r, u8 place, const u32 state[3]) {
+static u32 restore_place(const Cpu *cpu, const X64Recipe *r, u8 place, const u32 state[3]) {
     if (place < 8) return cpu->regs[place];
     switch (place) {
     case X64_AT_A: case X64_AT_B: case X64_AT_C: return state[place - X64_AT_A];
@@ -63,19 +63,19 @@ static u32 restore_place(const Cpu *cpu, const X64Restore *r, u8 place, const u3
     }
 }
 
-static void restore_flags(Cpu *cpu, const X64Restore *r) {
-    if (r->flag_op == X64_FLAGS_IN_STATE) return;
+static void restore_flags(Cpu *cpu, const X64Recipe *r) {
+    if (r->op == X64_FLAGS_IN_STATE) return;
     const u32 state[3] = { cpu->flag_a, cpu->flag_b, cpu->flag_c };
     cpu->flag_a = restore_place(cpu, r, r->a, state);
     cpu->flag_b = restore_place(cpu, r, r->b, state);
     cpu->flag_c = restore_place(cpu, r, r->c, state);
-    cpu->flag_op = r->flag_op;
+    cpu->flag_op = r->op;
 }
 
 void restore_edge_flags(Jit *jit, const Block *b, const u8 *pc) {
     const X64Restore *r = restore_record(jit, b, pc);
     require(r);
-    restore_flags(jit->cpu, r);
+    restore_flags(jit->cpu, &r->flags);
 }
 
 static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {
@@ -88,8 +88,8 @@ static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X6
         (!table || !again || memcmp(table, again, sizeof *table))) {
         fprintf(stderr, "glassbox: -restore check: records differ for host pc %p, block %08x (table op "
                 "%d insn %d flags %x, retranslation op %d insn %d flags %x)\n", (const void *)pc, b->eip,
-                table ? table->op : -1, table ? table->insn : -1, table ? table->flag_op : 0,
-                again ? again->op : -1, again ? again->insn : -1, again ? again->flag_op : 0);
+                table ? table->op : -1, table ? table->insn : -1, table ? table->flags.op : 0,
+                again ? again->op : -1, again ? again->insn : -1, again ? again->flags.op : 0);
         bus_request_exit(jit->bus, 78);
     }
     return again ? copy : NULL;
@@ -114,7 +114,7 @@ Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
     Cpu *cpu = jit->cpu;
     cpu->eip = b->eip + b->insn_offset[r->insn];
     cpu->budget += r->charged;
-    restore_flags(cpu, r);
+    restore_flags(cpu, &r->flags);
     *record = r;
     return b;
 }

@@ -162,8 +162,8 @@ static void run_tell_fault(Jit *jit, const Block *b, const X64Restore *r, const 
     Cpu *cpu = jit->cpu;
     JitFaultInfo info = { .host_pc = pc, .block_host = b->hot, .block_eip = b->eip, .eip = cpu->eip,
         .op = r->op, .block_insns = b->insns, .insn = r->insn, .vector = cpu->fault.vector,
-        .error = cpu->fault.error, .cr2 = cpu->cr2, .flags_recipe = r->flag_op != X64_FLAGS_IN_STATE,
-        .recipe = r->flag_op != X64_FLAGS_IN_STATE ? flags_kind_name(r->flag_op >> 2) : "in state" };
+        .error = cpu->fault.error, .cr2 = cpu->cr2, .flags_recipe = r->flags.op != X64_FLAGS_IN_STATE,
+        .recipe = r->flags.op != X64_FLAGS_IN_STATE ? flags_kind_name(r->flags.op >> 2) : "in state" };
     jit->on_fault(jit->on_fault_self, &info);
 }
 
@@ -239,8 +239,10 @@ static Block *run_serve(Jit *jit, JitExit exit) {
         return to;
     }
     case EXIT_STALE: {
-        Block *stale = cache_block_at(jit, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
+        const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
+        Block *stale = cache_block_at(jit, pc);
         cpu->eip = stale->eip;
+        if (stale->flags.op != X64_FLAGS_IN_STATE) restore_edge_flags(jit, stale, pc);
         jit->stats.lookups++;
         return cache_find(jit, cpu->eip);
     }
@@ -266,6 +268,12 @@ static Block *run_serve(Jit *jit, JitExit exit) {
     case EXIT_FAULT:
         run_restore(jit, cpu->fault.kind != CPU_RESTART);
         return NULL;
+    case EXIT_PROMOTE: {
+        u32 number = get_le32((const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC] + 1);
+        cpu->eip = jit->edge[number].target;
+        cache_promote(jit, number);
+        return cache_find(jit, cpu->eip);
+    }
     case EXIT_UNGROUP: {
         Block *from = run_restore(jit, false);
         jit->stats.ungroups++;
@@ -492,7 +500,7 @@ void jit_info(const Jit *jit, FILE *out) {
     fprintf(out, "host size avg    %.1f bytes hot, %.1f cold (expansion ratio: %.2f hot, %.2f all)\n",
             hot / n, cold / n, hot / guest, (hot + cold) / guest);
 #define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)jit->stats.name);
-    ROW(links, "links") ROW(unlinks, "unlinks") ROW(unchained, "unchained exits")
+    ROW(links, "links") ROW(unlinks, "unlinks") ROW(promotions, "promotions") ROW(unchained, "unchained exits")
     ROW(lookups, "lookups") ROW(misses, "lookup misses")
     ROW(leaves, "leaves") ROW(ungroups, "ungroups") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
     ROW(steps, "single steps") ROW(invalidations, "invalidations") ROW(flushes, "flushes")

@@ -396,6 +396,9 @@ static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
     t->stale = b->p;
     stub_take_pc(b);
     stub_leave_as(b, exit, EXIT_STALE);
+    jit->promote = b->p;
+    stub_take_pc(b);
+    stub_leave_as(b, exit, EXIT_PROMOTE);
     t->lookup = b->p;
     enc_rm(b, 0, 0x89, R8, rm_mem(R14, OFF(eip)));
     stub_leave_as(b, exit, EXIT_LOOKUP);

@@ -65,23 +65,42 @@ static bool poll_needed(const IrBlock *ir, const IrOp *op) {
     return op->code == IR_JMPI || (direct && op->imm < ir->end_eip);
 }
 
-// Where the poll costs least: at an instruction before which no flags are wanted by code, preferably one
-// that can fault anyway (then nothing new can be observed). Index of its INSN mark.
+// Are the flags before op i, which the poll there shows to the outside, a plain sum's or logic result's of this
+// block? Then they can be had from its operands.
+static bool poll_flags_are_cheap(const IrBlock *ir, u32 i) {
+    while (i-- > 0) {
+        const IrOp *op = &ir->ops[i];
+        if (!op->fdef) continue;
+        bool plain = op->code == IR_ADD || op->code == IR_SUB || op->code == IR_AND || op->code == IR_OR ||
+                     op->code == IR_XOR;
+        return plain && (op->d == IR_NONE || ir_kind(op->d) == IR_KIND_REG);
+    }
+    return false;
+}
+
+// Where the poll costs least: at an instruction before which no flags are wanted by code. The best is one that
+// can fault anyway (then nothing new can be observed), the first of them, so that those behind it can be put
+// together; then one before which flags are cheap; then the first. Index of its INSN mark.
 static u32 poll_place(const IrBlock *ir, const Segment *s) {
+    enum { FAULTS, CHEAP, ANY, PLACES };
     u16 live = 0;
-    u32 best = 0, last = 0;
-    bool faults = false, found = false, found_faulting = false;
+    u32 last = 0, place[PLACES];
+    bool faults = false, found[PLACES] = { false };
     for (u32 i = s->end; i-- > s->first;) {
         const IrOp *op = &ir->ops[i];
         live = (live & ~op->fdef) | op->fuse;
         faults |= (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
         if (op->code != IR_INSN) continue;
         if (!last) last = i;
-        if (!live && faults && !found_faulting) { best = i; found = found_faulting = true; }
-        if (!live && !found && i) { best = i; found = true; }
+        unsigned kind = faults ? FAULTS : poll_flags_are_cheap(ir, i) ? CHEAP : ANY;
         faults = false;
+        if (live) continue;
+        place[kind] = i;
+        found[kind] = true;
     }
-    return found ? best : last;
+    for (unsigned kind = 0; kind < PLACES; kind++)
+        if (found[kind]) return place[kind];
+    return last;
 }
 
 static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
@@ -178,9 +197,10 @@ static u32 max_insns(const Jit *jit) {
     return jit->opt.max_insns ? min_u32(jit->opt.max_insns, JIT_MAX_INSNS) : JIT_MAX_INSNS;
 }
 
-static X64Entry entry_of(u32 eip, u32 key, u32 phys, const Lifted *l, u32 first_bytes, u32 second_ppn) {
+static X64Entry entry_of(u32 eip, u32 key, u32 phys, X64Recipe flags, const Lifted *l, u32 first_bytes,
+                         u32 second_ppn) {
     X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip,
-                   .phys = phys, .second = l->second, .linear = (key & MODE_CPL) != 3 };
+                   .phys = phys, .second = l->second, .flags = flags, .linear = (key & MODE_CPL) != 3 };
     if (l->second) {
         e.second_eip = eip + first_bytes;
         e.second_ppn = second_ppn;
@@ -250,8 +270,8 @@ static void block_take_edges(Jit *jit, Block *b, const X64Code *code) {
     }
     for (u32 i = 0; i < code->edge_count; i++) {
         const X64Edge *x = &code->edges[i];
-        jit->edge[jit->edge_count++] = (Edge){ .from = b, .target = x->target, .jump = x->jump,
-            .stub = x->stub, .stub_jump = x->stub_jump, .saves_flags = x->saves_flags };
+        jit->edge[jit->edge_count++] = (Edge){ .from = b, .target = x->target, .jump = x->jump, .stub = x->stub,
+            .stub_jump = x->stub_jump, .saves_flags = x->saves_flags, .bare = x->bare };
     }
 }
 
@@ -293,7 +313,8 @@ static bool lift_block(Jit *jit, Source *src, Lifted *l, u32 *second_ppn) {
     return true;
 }
 
-Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
+// NULL: fault recorded, or *full: the cache has no room.
+static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, bool *full) {
     arena_reset(jit->arena);
     Source src = source_at(jit, jit->arena, eip, key, phys);
     Lifted l;
@@ -304,23 +325,37 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
     bool grouped = !cache_is_ungrouped(jit, key, phys);
     translate_optimize(l.ir, grouped);
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
-    X64Entry entry = entry_of(eip, key, phys, &l, src.count, second_ppn);
+    X64Entry entry = entry_of(eip, key, phys, flags, &l, src.count, second_ppn);
     X64Code code;
-    if (!x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code)) {
-        if (!jit->block_count) panic("block at %08x does not fit into an empty code cache", eip);
-        cache_flush(jit);
-        return cache_find(jit, eip);               // keys have got new meanings
-    }
+    *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code);
+    if (*full) return NULL;
     jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 63) & ~(uintptr_t)63);
     jit->cold_next = code.cold + code.cold_bytes;
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
     Block *b = block_make(jit, eip, key, phys, &l, &code);
     b->second_ppn = second_ppn;
     b->grouped = grouped;
+    b->flags = flags;
     cache_insert(jit, b);
     names_add_block(jit);
     if (jit->on_block) inspect_tell_block(jit, b);
     return b;
+}
+
+Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
+    bool full;
+    Block *b = translate(jit, eip, key, phys, (X64Recipe){ .op = X64_FLAGS_IN_STATE }, &full);
+    if (!full) return b;
+    if (!jit->block_count) panic("block at %08x does not fit into an empty code cache", eip);
+    cache_flush(jit);
+    return cache_find(jit, eip);                   // keys have got new meanings
+}
+
+Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
+    bool full;
+    Block *variant = translate(jit, b->eip, b->key, b->phys, *flags, &full);
+    if (full) cache_flush(jit);
+    return variant;
 }
 
 bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
@@ -336,7 +371,7 @@ bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
     Source src;
     if (!translate_lift_again(jit, b, &src, l)) return false;
     translate_optimize(l->ir, b->grouped);
-    X64Entry entry = entry_of(b->eip, b->key, b->phys, l, src.count, b->second_ppn);
+    X64Entry entry = entry_of(b->eip, b->key, b->phys, b->flags, l, src.count, b->second_ppn);
     u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
     u8 *scratch = arena_alloc(jit->arena, hot + cold);
     return x64_emit(l->ir, &jit->target, &entry, scratch, scratch + hot, scratch + hot,

@@ -923,6 +923,7 @@ static void ex_edge(Emit *e, u8 *jump, u32 target) {
     edge->saves_flags = !before.env;
     if (before.recipe && !before.env) fl_catch_carry(e, &e->cold, &e->f);
     else fl_to_state(e, &e->cold, &e->f);
+    edge->bare = e->cold.p == edge->stub;
     edge->stub_jump = enc_call32(&e->cold);
     enc_patch32(edge->stub_jump, e->t->link);
     st_record(e, &e->cold, e->cold.p - 1);
@@ -1109,6 +1110,7 @@ static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
     enc_patch32(enc_jcc32(b, 5), e->cold.p);
     if (shifted) enc_patch32(shifted, e->cold.p);
     enc_patch32(enc_call32(&e->cold), e->t->stale);
+    if (!e->f.env) st_record(e, &e->cold, e->cold.p - 1);
 }
 
 static bool em_uses_xmm(const IrBlock *ir) {
@@ -1171,7 +1173,7 @@ bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
     Emit e = { .ir = ir, .t = target, .out = out,
                .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end },
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
-               .f = { .env = true }, .linear = entry->linear, .edge_capacity = 8, .restore_capacity = 32 };
+               .f = fl_at_entry(&entry->flags), .linear = entry->linear, .edge_capacity = 8, .restore_capacity = 32 };
     e.b = &e.hot;
     e.temp = arena_alloc(arena, (ir->temp_count + 1) * sizeof *e.temp);
     memset(e.temp, 0, (ir->temp_count + 1) * sizeof *e.temp);

@@ -80,6 +80,7 @@ void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are abou
 void fl_need_host(Emit *e, u16 bits);                    // bits must be valid in host EFLAGS now
 void fl_to_state(Emit *e, Buf *b, FlagsState *f);        // writes the recipe into the CPU state
 void fl_catch_carry(Emit *e, Buf *b, FlagsState *f);     // a carry still in host EFLAGS becomes place C
+FlagsState fl_at_entry(const X64Recipe *r);
 void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe);  // op has set host EFLAGS
 void st_record(Emit *e, const Buf *b, const u8 *host);   // a restore record for this host pc
 

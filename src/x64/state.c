@@ -386,14 +386,19 @@ void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe) {
     e->f.recipe = recipe != NULL;
 }
 
-u8 *x64_store_flags(const X64Target *t, const X64Restore *r, u8 *at) {
+u8 *x64_store_flags(const X64Target *t, const X64Recipe *r, u8 *at) {
     Buf b = { at, at, at + X64_STORE_FLAGS_BYTES };
     FlagsState f = { .imm = r->imm };
-    if (fl_kind_has_a(r->flag_op)) fl_store_place(&b, &f, r->a, X64_AT_A, t->flag_a);
-    if (fl_kind_has_b(r->flag_op)) fl_store_place(&b, &f, r->b, X64_AT_B, t->flag_b);
-    if (fl_kind_has_c(r->flag_op)) fl_store_place(&b, &f, r->c, X64_AT_C, t->flag_c);
-    fl_store_op(&b, t, r->flag_op);
+    if (fl_kind_has_a(r->op)) fl_store_place(&b, &f, r->a, X64_AT_A, t->flag_a);
+    if (fl_kind_has_b(r->op)) fl_store_place(&b, &f, r->b, X64_AT_B, t->flag_b);
+    if (fl_kind_has_c(r->op)) fl_store_place(&b, &f, r->c, X64_AT_C, t->flag_c);
+    fl_store_op(&b, t, r->op);
     return b.p;
+}
+
+FlagsState fl_at_entry(const X64Recipe *r) {
+    if (r->op == X64_FLAGS_IN_STATE) return (FlagsState){ .env = true };
+    return (FlagsState){ .recipe = true, .op = r->op, .a = r->a, .b = r->b, .c = r->c, .imm = r->imm };
 }
 
 // ---- restore records --------------------------------------------------------------------------------
@@ -409,12 +414,7 @@ void st_record(Emit *e, const Buf *b, const u8 *host) {
     *r = (X64Restore){ .host = (u32)(host - b->start) | (b == &e->cold ? X64_COLD : 0),
                        .op = (u16)e->i, .insn = (u8)e->insn,
                        .charged = (i8)(e->charged - (i32)e->insn),
-                       .flag_op = X64_FLAGS_IN_STATE };
-    if (!e->f.env && e->f.recipe) {
-        r->flag_op = e->f.op;
-        r->a = e->f.a;
-        r->b = e->f.b;
-        r->c = e->f.c;
-        r->imm = e->f.imm;
-    }
+                       .flags.op = X64_FLAGS_IN_STATE };
+    if (!e->f.env && e->f.recipe)
+        r->flags = (X64Recipe){ .op = e->f.op, .a = e->f.a, .b = e->f.b, .c = e->f.c, .imm = e->f.imm };
 }

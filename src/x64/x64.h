@@ -77,10 +77,16 @@ typedef struct X64Edge {       // a direct exit
     u8 *stub_jump;             // rel32 of the stub's last instruction: a call of target->link until linked,
                                //   then a jmp
     bool saves_flags;          // the stub saves flags: a successor that needs none can be entered directly
+    bool bare;                 // the stub does nothing before it asks
 } X64Edge;
 
 enum { X64_FLAGS_IN_STATE = 0xff };
 enum { X64_AT_REG = 0, X64_AT_A = 8, X64_AT_B, X64_AT_C, X64_AT_IMM, X64_AT_ZERO };   // places
+typedef struct X64Recipe {     // where the guest's flags are
+    u8 op;                     // FLAGS_OP, or X64_FLAGS_IN_STATE
+    u8 a, b, c;                // X64_AT_*
+    u32 imm;                   // for X64_AT_IMM
+} X64Recipe;
 
 #define X64_COLD 0x80000000u   // in X64Restore.host: offset into the cold part
 typedef struct X64Restore {
@@ -88,9 +94,7 @@ typedef struct X64Restore {
     u16 op;                    // index of the IR op
     u8 insn;                   // index of the guest instruction in the block
     i8 charged;                // instructions charged to the budget minus instructions completed
-    u8 flag_op;                // FLAGS_OP, or X64_FLAGS_IN_STATE
-    u8 a, b, c;                // X64_AT_*
-    u32 imm;                   // for X64_AT_IMM
+    X64Recipe flags;
 } X64Restore;
 
 typedef struct X64Entry {      // the test at a block's checked entry: does the page still lead here?
@@ -100,6 +104,7 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;
     bool linear;               // memory form: expected addend (r13) instead of a loaded one
+    X64Recipe flags;           // where the flags are on entry
 } X64Entry;
 
 typedef struct X64Code {
@@ -118,8 +123,8 @@ typedef struct X64Code {
 bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
               u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out);
 
-// Code that stores a record's recipe to the CPU state, for edges whose target wants the flags. Returns its end.
+// Code that stores a recipe to the CPU state, for edges whose target wants the flags there. Returns its end.
 #define X64_STORE_FLAGS_BYTES 64u
-u8 *x64_store_flags(const X64Target *target, const X64Restore *record, u8 *at);
+u8 *x64_store_flags(const X64Target *target, const X64Recipe *flags, u8 *at);
 
 #endif

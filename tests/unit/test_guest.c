@@ -42,11 +42,11 @@ static const char *const mode_names[] = { "flat, CPL 0", "flat, CPL 3", "limited
 
 static const JitOptions variants[] = {
     { .cache_mib = 4 },                                        // stepped
-    { .cache_mib = 4, .restore = JIT_RESTORE_CHECK },
-    { .cache_mib = 4, .restore = JIT_RESTORE_CHECK, .max_insns = 1 },
+    { .cache_mib = 4, .restore = JIT_RESTORE_CHECK, .passes = 1 },
+    { .cache_mib = 4, .restore = JIT_RESTORE_CHECK, .max_insns = 1, .passes = 1 },
     { .cache_mib = 4, .restore = JIT_RESTORE_RETRANSLATE, .no_chain = true },
     { .cache_mib = 1, .restore = JIT_RESTORE_CHECK },
-    { .cache_mib = 1, .max_insns = 3 },
+    { .cache_mib = 1, .max_insns = 3, .passes = 2 },
 };
 static const char *const variant_names[] = { "eval", "default", "single instructions", "no chain",
                                              "small cache", "small blocks" };

@@ -7,7 +7,7 @@
 //
 // A case is made of the seed alone: the block, the segments (flat, based, limited, read-only,
 // expand-down, real mode with 16-bit addresses at 64K), pages that are absent, read-only or a device,
-// a budget that runs out at a poll, a block that overwrites itself. What fails is printed with its
+// a budget that runs out at a poll, a block that overwrites itself, where the flags are at entry. What fails is printed with its
 // seed, the IR, the host code and the restore records.
 #define _GNU_SOURCE
 #include "testcpu.h"
@@ -56,6 +56,8 @@ typedef struct Rig {
     i32 budget;
     bool linear, grouped;                     // form of the code
     bool host_bmi2;
+    X64Recipe flags;                          // at entry
+    u32 flag_words[3];                        // the CPU state's words for it
     bool smc;                                 // the block's own bytes lie in the window
     u32 smc_at, smc_bytes;
     bool smc_hit;                             // eval has written there
@@ -339,11 +341,45 @@ static void arrange_start(Rig *g) {
     for (u32 i = 0; i < ENV_BYTES; i += 8) put_le64(s->env + i, irgen_random(&g->random));
 }
 
+// ---- flags at entry: in the CPU state, or a recipe as an edge would leave it ----------------------
+static u32 place_value(const Rig *g, u8 place) {
+    if (place < 8) return g->start.regs[place];
+    if (place == X64_AT_IMM) return g->flags.imm;
+    return place == X64_AT_ZERO ? 0 : g->flag_words[place - X64_AT_A];
+}
+
+static void arrange_flags(Rig *g) {
+    static const u8 kinds[] = { FLAGS_ADD, FLAGS_ADDR, FLAGS_SUB, FLAGS_SUBR, FLAGS_LOGIC, FLAGS_INC, FLAGS_DEC,
+                                FLAGS_SHL, FLAGS_SHR, FLAGS_SAR, FLAGS_ADCR, FLAGS_SBBR,
+                                FLAGS_NEGR };      // MUL leaves most undefined
+    u8 kind = kinds[pick(g, ARRAY_LEN(kinds))], size = (u8)pick(g, 3), regs = size ? 8 : 4;
+    bool shift = kind == FLAGS_SHL || kind == FLAGS_SHR || kind == FLAGS_SAR;
+    X64Recipe *f = &g->flags;
+    *f = (X64Recipe){ .op = X64_FLAGS_IN_STATE };
+    for (unsigned i = 0; i < 3; i++) g->flag_words[i] = (u32)irgen_random(&g->random);
+    if (one_in(g, 2)) return;
+    *f = (X64Recipe){ .op = (u8)FLAGS_OP(kind, size), .a = (u8)pick(g, regs), .b = (u8)pick(g, regs),
+                      .c = one_in(g, 2) ? X64_AT_C : X64_AT_ZERO, .imm = (u32)irgen_random(&g->random) };
+    if (shift || f->a == f->b || one_in(g, 3)) f->a = X64_AT_A;
+    if (one_in(g, 3)) f->b = one_in(g, 2) ? X64_AT_B : X64_AT_IMM;
+    if (shift) f->b = X64_AT_IMM;
+    if (shift) f->imm = 1 + f->imm % 31;
+    g->start.flags = flags_compute(f->op, place_value(g, f->a), place_value(g, f->b), place_value(g, f->c));
+}
+
+static void state_load_flags(Rig *g) {
+    if (g->flags.op == X64_FLAGS_IN_STATE) return;
+    g->cpu->flag_op = 0xff;                   // nobody may look
+    g->cpu->flag_a = g->flag_words[0];
+    g->cpu->flag_b = g->flag_words[1];
+    g->cpu->flag_c = g->flag_words[2];
+}
+
 // ---- generated code -----------------------------------------------------------------------------
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
                        .phys = g->cpu->seg[CPU_CS].base + EIP,
-                       .linear = g->linear };
+                       .linear = g->linear, .flags = g->flags };
 }
 
 // The same code and records come out at another address (what -restore retranslate relies on).
@@ -370,7 +406,7 @@ static Block *code_insert(Rig *g) {
                   .hot = g->code.hot, .cold = g->code.cold, .hot_bytes = g->code.hot_bytes,
                   .cold_bytes = g->code.cold_bytes, .fast = g->code.fast,
                   .restores = g->code.restores, .restore_count = g->code.restore_count,
-                  .insn_offset = offset };
+                  .insn_offset = offset, .flags.op = X64_FLAGS_IN_STATE };
     if (g->smc && (b->phys & 0xfff) + b->bytes > 0x1000) b->bytes = 0x1000 - (b->phys & 0xfff);
     g->smc_bytes = b->bytes;
     cache_insert(g->jit, b);
@@ -426,6 +462,7 @@ static void run_code(Rig *g) {
     Block *b = code_insert(g);
     cpu_fetch_page(g->cpu, lin(g->cpu->seg[CPU_CS].base + EIP), &ppn);
     state_load(g, &g->start);
+    state_load_flags(g);
     u32 entry_at = one_in(g, 2) ? 0 : b->fast;
     u32 exit = ((JitEnter)(uintptr_t)jit->enter)(g->cpu, b->hot + entry_at);
     EndKind end = code_end(g, b, exit);
@@ -515,6 +552,7 @@ static void case_arrange(Rig *g, u64 seed, unsigned insns) {
     g->gen.call_count = ARRAY_LEN(helpers_called);
     arrange_machine(g);
     arrange_start(g);
+    arrange_flags(g);
     g->gen.polls = g->budget < 1000 || one_in(g, 2);
     g->gen.fpu = one_in(g, 2);
     g->linear = one_in(g, 2);
