@@ -67,6 +67,9 @@ void bus_set_intr(Bus *bus, bool level) {
 
 bool bus_intr(Bus *bus) { return bus->intr; }
 
+_Static_assert(offsetof(Bus, nmi) == offsetof(Bus, intr) + 1 && offsetof(Bus, intr) % 2 == 0, "one word");
+const u16 *bus_wanted_pins(const Bus *bus) { return (const u16 *)(const void *)&bus->intr; }
+
 void bus_connect_int_ack(Bus *bus, u8 (*ack)(void *self), void *self) {
     bus->int_ack = ack;
     bus->int_ack_self = self;

@@ -114,6 +114,7 @@ static inline void wire_set(const Wire *w, bool level) { if (w->set) w->set(w->s
 // The processor's pins.
 void bus_set_intr(Bus *bus, bool level);             // from the PIC
 bool bus_intr(Bus *bus);
+const u16 *bus_wanted_pins(const Bus *bus);         // for generated code: 0 when neither INTR nor NMI is there
 void bus_connect_int_ack(Bus *bus, u8 (*ack)(void *self), void *self);
 u8 bus_int_ack(Bus *bus);                            // interrupt acknowledge cycle: the vector
 void bus_pulse_nmi(Bus *bus);

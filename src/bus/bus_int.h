@@ -53,7 +53,7 @@ struct Bus {
     u32 port_count;
 
     // pins
-    bool intr;                          // level of INTR
+    bool intr;                          // level of INTR. ORDER: bus_wanted_pins()
     bool nmi;                           // NMI seen, not yet taken
     bool a20;                           // A20 gate open
     u8 (*int_ack)(void *self);

@@ -23,6 +23,13 @@
 #define CACHE_PASSES 1024          // through a saver before its target is translated for it (default)
 #define CACHE_VARIANTS 8           // blocks for different places of the flags, of one
 
+// Mode 0xffffffff is no mode: it is asked for anew.
+static void cache_forget_modes(Jit *jit) {
+    jit->no_mode.mode = ~0u;
+    jit->cur_mode = &jit->no_mode;
+    memset(jit->quick_mode, 0, sizeof jit->quick_mode);
+}
+
 bool cache_new(Jit *jit, char **error) {
     u32 mib = jit->opt.cache_mib ? jit->opt.cache_mib : 64;
     jit->code_bytes = mib << 20;
@@ -39,6 +46,7 @@ bool cache_new(Jit *jit, char **error) {
     jit->counters = jit->counter_next = jit->counters_end - CACHE_COUNTERS;
     jit->hot_next = jit->code;
     jit->hot_end = jit->code + jit->code_bytes / 2;
+    cache_forget_modes(jit);
     stubs_generate(jit);
     jit->hot_start = jit->hot_next;
     jit->cold_start = jit->cold_next = jit->hot_end;
@@ -96,7 +104,7 @@ void cache_flush(Jit *jit) {
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
     for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
     jit->cs_limit_count = 0;
-    jit->cur_mode = NULL;
+    cache_forget_modes(jit);
     arena_reset(jit->meta);
     jit->stats.flushes++;
 }
@@ -143,12 +151,19 @@ static JitMode *cache_mode(Jit *jit, u32 key) {
 
 u32 cache_mode_key(Jit *jit) {
     u32 mode = jit->cpu->mode, limit = jit->cpu->seg[CPU_CS].limit;
-    if (jit->cur_mode && mode == jit->key_mode && limit == jit->key_limit) return jit->cur_mode->key;
-    jit->cur_mode = cache_mode(jit, mode | cache_limit_number(jit, limit) << 26);
-    jit->key_mode = mode;
-    jit->key_limit = limit;
-    jit->cpu->jump_cache = jit->cur_mode->cache;
-    return jit->cur_mode->key;
+    JitMode *m = jit->cur_mode;
+    if (mode == m->mode && limit == m->limit) return m->key;
+    JitMode **quick = &jit->quick_mode[JIT_QUICK_MODE(mode)];
+    m = *quick;
+    if (!m || m->mode != mode || m->limit != limit) {
+        m = cache_mode(jit, mode | cache_limit_number(jit, limit) << 26);
+        jit->quick_mode[JIT_QUICK_MODE(mode)] = m;     // after a flush, perhaps
+        m->mode = mode;
+        m->limit = limit;
+    }
+    jit->cur_mode = m;
+    jit->cpu->jump_cache = m->cache;
+    return m->key;
 }
 
 // ---- lookup ------------------------------------------------------------------------------------------------

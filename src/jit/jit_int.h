@@ -49,6 +49,10 @@ typedef enum JitExit {
 #define JIT_UNGROUPED_BITS 16
 #define JIT_NO_PAGE 0xffffffffu
 #define JUMP_CACHE_ENTRIES 4096u
+#define JIT_QUICK_MODES 64u
+#define JIT_QUICK_FACTOR 0x9e3779b1u
+#define JIT_QUICK_SHIFT 26
+#define JIT_QUICK_MODE(mode) ((mode) * JIT_QUICK_FACTOR >> JIT_QUICK_SHIFT)
 
 typedef struct JumpEntry { u32 eip, pad; const u8 *code; } JumpEntry;     // 16 bytes: generated code knows
 
@@ -87,6 +91,7 @@ struct Block {
 
 typedef struct JitMode {       // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
+    u32 mode, limit;           // MODE_* and CS limit that the key stands for at present
     JumpEntry *cache;
     Block **block;             // of each entry
 } JitMode;
@@ -116,11 +121,12 @@ struct Jit {
     Block **hash;                              // by physical address, eip and key
     JitMode **mode;
     u32 mode_count;
-    JitMode *cur_mode;
+    JitMode *cur_mode;                         // of the CPU's mode when it was last asked for; never NULL
+    JitMode *quick_mode[JIT_QUICK_MODES];      // by JIT_QUICK_MODE: what cur_mode may become without C
+    JitMode no_mode;                           // cur_mode when nothing is known
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
-    u32 key_mode, key_limit;                   // what cur_mode's key was made of
     Arena *arena;                              // one translation
     Arena *step_arena;
 

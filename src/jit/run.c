@@ -396,7 +396,8 @@ static bool run_alone(Jit *jit) {
     bool shadow = cpu->inhibit_irq;
     if (!trap && !shadow) return false;
     if (trap && !shadow && cpu_take_interrupt(cpu)) return true;
-    if (!trap && !bus_intr(jit->bus) && !bus_nmi(jit->bus)) {
+    bool wanted = bus_intr(jit->bus) || bus_nmi(jit->bus);
+    if (!trap && !wanted && cpu->budget > JIT_MAX_INSNS) {      // no poll comes before it is done
         cpu->inhibit_irq = false;
         return false;
     }

@@ -388,6 +388,98 @@ static const u8 *stub_group_fix(const Jit *jit, Buf *b, const void *fn, const u8
     return at;
 }
 
+// ---- leaving after a helper that ends the block ------------------------------------------------------------
+// cpu->eip is the next instruction's, the mode may be another. The block there is entered at once when it is in the
+// mode's jump cache and nobody wants the run loop: budget, interrupt pins, HLT and the like, logs that name every block.
+// After STI and MOV SS the next instruction must run before an interrupt: with a whole block's budget left it does.
+
+enum { STUB_JE = 4, STUB_JNE = 5, STUB_JLE = 14 };
+enum { WAITS_HALTED, WAITS_SHUTDOWN, WAITS_INHIBIT_IRQ, WAITS_INHIBIT_TRAP };
+_Static_assert(offsetof(Cpu, shutdown) == offsetof(Cpu, halted) + WAITS_SHUTDOWN, "one word");
+_Static_assert(offsetof(Cpu, inhibit_irq) == offsetof(Cpu, halted) + WAITS_INHIBIT_IRQ, "one word");
+_Static_assert(offsetof(Cpu, inhibit_trap) == offsetof(Cpu, halted) + WAITS_INHIBIT_TRAP, "one word");
+
+static void stub_cmp_mem_imm8(Buf *b, unsigned flags, Rm rm, u32 imm) {
+    enc_rm(b, flags, flags & ENC_BYTE ? 0x80 : 0x83, 7, rm);
+    enc_u8(b, imm);
+}
+
+// Something of halted .. inhibit_trap is set: only the shadow of STI may be, and only with budget left.
+static void stub_leave_shadow(Buf *b, const u8 *slow, const u8 *go_on) {
+    Rm waits = rm_mem(R14, OFF(halted));
+    enc_alu_imm(b, 0, 7, waits, 1u << 8 * WAITS_INHIBIT_IRQ, 4);
+    enc_patch32(enc_jcc32(b, STUB_JNE), slow);
+    enc_alu_imm(b, 0, 7, rm_reg(R12), JIT_MAX_INSNS, 4);
+    enc_patch32(enc_jcc32(b, STUB_JLE), slow);
+    enc_rm(b, 0, 0xc7, 0, waits);
+    enc_u32(b, 0);
+    enc_patch32(enc_jmp32(b), go_on);
+}
+
+// r8 = jit, r10d = mode, r11d = CS limit: r9 = their JitMode, if it is at hand; it becomes the current one.
+static void stub_leave_switch(Buf *b, const u8 *slow, const u8 *go_on) {
+    enc_rm(b, 0, 0x69, R9, rm_reg(R10));                               // imul $factor, %r10d, %r9d
+    enc_u32(b, JIT_QUICK_FACTOR);
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                                 // shr
+    enc_u8(b, JIT_QUICK_SHIFT);
+    enc_rm(b, ENC_W, 0x8b, R9, rm_sib(R8, R9, 3, offsetof(Jit, quick_mode)));
+    enc_rr(b, ENC_W, 0x85, R9, R9);
+    enc_patch32(enc_jcc32(b, STUB_JE), slow);
+    enc_rm(b, 0, 0x3b, R10, rm_mem(R9, offsetof(JitMode, mode)));
+    enc_patch32(enc_jcc32(b, STUB_JNE), slow);
+    enc_rm(b, 0, 0x3b, R11, rm_mem(R9, offsetof(JitMode, limit)));
+    enc_patch32(enc_jcc32(b, STUB_JNE), slow);
+    enc_rm(b, ENC_W, 0x89, R9, rm_mem(R8, offsetof(Jit, cur_mode)));
+    enc_rm(b, ENC_W, 0x8b, R10, rm_mem(R9, offsetof(JitMode, cache)));
+    enc_rm(b, ENC_W, 0x89, R10, rm_mem(R14, OFF(jump_cache)));
+    enc_patch32(enc_jmp32(b), go_on);
+}
+
+static void stub_leave(Jit *jit, Buf *b, const u8 *exit) {
+    X64Target *t = &jit->target;
+    const u8 *slow = b->p;
+    stub_leave_as(b, exit, EXIT_LEAVE);
+    stub_align(b);
+    t->leave = slow;
+    if (!jit->cpu || jit->opt.no_chain) return;            // no CPU: code is only looked at
+    t->leave = b->p;
+    enc_mov_imm64(b, R9, (u64)(uintptr_t)bus_wanted_pins(jit->bus));
+    stub_cmp_mem_imm8(b, ENC_66, rm_mem(R9, 0), 0);
+    enc_patch32(enc_jcc32(b, STUB_JNE), slow);
+    stub_cmp_mem_imm8(b, 0, rm_mem(R14, OFF(halted)), 0);
+    u8 *shadow = enc_jcc32(b, STUB_JNE);
+    const u8 *ready = b->p;
+    enc_rr(b, 0, 0x85, R12, R12);
+    enc_patch32(enc_jcc32(b, STUB_JLE), slow);
+    enc_mov_imm64(b, R9, (u64)(uintptr_t)&jit->log->mask);
+    enc_rm(b, 0, 0xf7, 0, rm_mem(R9, 0));                              // testl
+    enc_u32(b, LOG(EXEC) | LOG(CPU) | LOG(NOCHAIN));
+    enc_patch32(enc_jcc32(b, STUB_JNE), slow);
+    enc_mov_imm64(b, R8, (u64)(uintptr_t)jit);
+    enc_rm(b, ENC_W, 0x8b, R9, rm_mem(R8, offsetof(Jit, cur_mode)));
+    enc_rm(b, 0, 0x8b, R10, rm_mem(R14, OFF(mode)));
+    enc_rm(b, 0, 0x8b, R11, rm_mem(R14, OFF(seg[CPU_CS].limit)));
+    enc_rm(b, 0, 0x3b, R10, rm_mem(R9, offsetof(JitMode, mode)));
+    u8 *other_mode = enc_jcc32(b, STUB_JNE);
+    enc_rm(b, 0, 0x3b, R11, rm_mem(R9, offsetof(JitMode, limit)));
+    u8 *other_limit = enc_jcc32(b, STUB_JNE);
+    const u8 *found = b->p;
+    enc_rm(b, 0, 0x8b, R8, rm_mem(R14, OFF(eip)));
+    enc_rm(b, ENC_W, 0x8b, R9, rm_mem(R9, offsetof(JitMode, cache)));
+    enc_rr(b, 0, 0x89, R8, R10);
+    enc_alu_imm(b, 0, 4, rm_reg(R10), JUMP_CACHE_ENTRIES - 1, 4);
+    enc_rm(b, 0, 0xc1, 4, rm_reg(R10));                                // shl $4: entries of 16 bytes
+    enc_u8(b, 4);
+    enc_rm(b, 0, 0x3b, R8, rm_sib(R9, R10, 0, offsetof(JumpEntry, eip)));
+    enc_patch32(enc_jcc32(b, STUB_JNE), t->lookup);
+    enc_rm(b, 0, 0xff, 4, rm_sib(R9, R10, 0, offsetof(JumpEntry, code)));
+    enc_patch32(shadow, b->p);
+    stub_leave_shadow(b, slow, ready);
+    enc_patch32(other_mode, b->p);
+    enc_patch32(other_limit, b->p);
+    stub_leave_switch(b, slow, found);
+}
+
 static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
     X64Target *t = &jit->target;
     t->link = b->p;
@@ -402,8 +494,7 @@ static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
     t->lookup = b->p;
     enc_rm(b, 0, 0x89, R8, rm_mem(R14, OFF(eip)));
     stub_leave_as(b, exit, EXIT_LOOKUP);
-    t->leave = b->p;
-    stub_leave_as(b, exit, EXIT_LEAVE);
+    stub_leave(jit, b, exit);
     t->poll = b->p;
     stub_take_pc(b);
     stub_leave_as(b, exit, EXIT_POLL);

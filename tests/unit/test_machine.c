@@ -25,8 +25,13 @@ typedef struct Guest {         // a machine with the lab, whose serial line is k
     BusEvent event;
 } Guest;
 
+// Waits until the guest has nothing to do: events from outside come between any two blocks.
 static void guest_end(BusEvent *ev) {
     Guest *g = (Guest *)((char *)ev - offsetof(Guest, event));
+    if (!g->m->cpu->halted) {
+        bus_post(g->m->bus, ev);
+        return;
+    }
     if (g->stop) machine_pause(g->m);
     bus_request_exit(g->m->bus, g->stop ? 5 : 3);
 }

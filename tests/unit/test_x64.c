@@ -7,8 +7,8 @@
 //
 // A case is made of the seed alone: the block, the segments (flat, based, limited, read-only,
 // expand-down, real mode with 16-bit addresses at 64K), pages that are absent, read-only or a device,
-// a budget that runs out at a poll, a block that overwrites itself, where the flags are at entry. What fails is printed with its
-// seed, the IR, the host code and the restore records.
+// a budget that runs out at a poll, a block that overwrites itself, where the flags are at entry. What fails is printed
+// with its seed, the IR, the host code and the restore records.
 #define _GNU_SOURCE
 #include "testcpu.h"
 
