@@ -166,6 +166,8 @@ typedef struct Cpu {
                          //   done; the run loop runs one instruction, then cpu_end_inhibit()
     bool inhibit_trap;   // cpu_h_step_trap() gives no trap once: after MOV SS, POP SS, INT n
     bool nmi_blocked;    // from an NMI's delivery to the next IRET
+    bool rep_paused;     // REP CMPS or SCAS at rep_eip is not through; who interrupts it sees rep_flags
+    u32 rep_eip, rep_flags;                        // OSZAPC of the last comparison
     u8 delivering;       // vector being delivered + 1, for double faults; 0: none
     bool no_restart;     // stores into code do not ask store_hits_code (exception delivery)
     bool fpu_live;       // the host FPU holds the guest's x87 state (else fpu_image does)

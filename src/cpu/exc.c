@@ -304,6 +304,8 @@ bool cpu_interrupt_due(const Cpu *cpu) {
 }
 
 static void exc_interrupt(Cpu *cpu, unsigned vector) {
+    if (cpu->rep_paused && cpu->rep_eip == cpu->eip) cpu_set_arith(cpu, cpu->rep_flags);
+    cpu->rep_paused = false;
     cpu->halted = false;
     cpu->stats.interrupts++;
     cpu->no_restart = true;

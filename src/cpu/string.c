@@ -10,7 +10,8 @@
 //  1. (E)CX, (E)SI, (E)DI are committed after each piece, before anything can fault again.
 //  2. An element counts as one instruction. A call makes progress by at least one and leaves when the
 //     budget is used up or the bus wants attention: result 0, eip set back to the instruction itself.
-//  3. REPE/REPNE CMPS and SCAS set the flags only when they leave without a fault (SDM 2B, REP).
+//  3. REPE/REPNE CMPS and SCAS set the flags only when they are through, or trapped or interrupted on the way:
+//     a fault shows those from before (SDM 2B, REP). A pause sets none; Cpu.rep_flags has them for an interrupt.
 //  General registers only, no libc.
 #include "cpu/cpu_int.h"
 
@@ -30,6 +31,7 @@ typedef struct Str {
 static Str str_start(Cpu *cpu, u32 info) {
     u32 mask = info & CPU_STR_A32 ? 0xffffffff : 0xffff;
     cpu->eflags &= ~FLAG_RF;
+    cpu->rep_paused = false;
     return (Str){
         .cpu = cpu, .seg = info & 7, .size_log2 = info >> 3 & 7, .size = 1u << (info >> 3 & 7),
         .mask = mask, .length = info >> 8 & 0xff, .count = cpu->regs[CPU_ECX] & mask,
@@ -244,8 +246,15 @@ static u32 str_compare(const Str *s, u64 a, u64 b) {
 
 // Ends a comparison: by its condition, by the count, or for a pause.
 static u32 str_compared(const Str *s, u32 flags, bool ended) {
-    cpu_set_arith(s->cpu, flags);
-    return ended || !s->count ? str_end(s, 1) : str_pause(s);
+    Cpu *cpu = s->cpu;
+    if (ended || !s->count || s->step) {
+        cpu_set_arith(cpu, flags);
+        return ended || !s->count ? str_end(s, 1) : str_pause(s);
+    }
+    cpu->rep_paused = true;
+    cpu->rep_flags = flags;
+    cpu->rep_eip = cpu->eip - s->length;
+    return str_pause(s);
 }
 
 u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
