@@ -151,6 +151,7 @@ void bus_set_processor(Bus *bus, u64 (*insns)(void *self), void *self);
 
 typedef struct Timer Timer;
 Timer *bus_timer_new(Bus *bus, const char *name, void (*fire)(void *self), void *self);
+void bus_timer_set_patient(Timer *t);                // a clock tick: may come late to an idle machine
 void bus_timer_at(Timer *t, u64 deadline_ns);        // arms or re-arms; fires once
 void bus_timer_stop(Timer *t);
 bool bus_timer_armed(const Timer *t);

@@ -132,15 +132,17 @@ static void outside_sleep(Bus *bus, u64 wait_ns) {
 // A pending request ends every sleep, so the run loop clears STOP before it sleeps through a pause.
 // With a clock source time passes only when the run loop says so: a sleep with a deadline is none.
 void bus_wait(Bus *bus, u64 deadline_ns) {
+    bus_time_wait_begins(bus);
     while (!atomic_load_explicit(&bus->attention, memory_order_acquire)) {
         u64 wait_ns = UINT64_MAX;
         if (deadline_ns != UINT64_MAX) {
             if (bus->source_now_ns) return;
             u64 now_ns = bus_time_idle_ns(bus, deadline_ns);
             if (now_ns >= deadline_ns) return;
-            if (bus->running) wait_ns = deadline_ns - now_ns;
+            if (bus->running) wait_ns = bus_time_wake_ns(bus, deadline_ns) - now_ns;
         }
         outside_sleep(bus, wait_ns);
     }
     bus_time_idle_ns(bus, deadline_ns);
+    bus_time_disturbed(bus);
 }

@@ -24,6 +24,7 @@ struct Timer {
     void *self;
     u64 deadline_ns;                    // valid while armed
     u32 id;                             // order of creation: breaks ties, the same in every run
+    bool patient;                       // bus_timer_set_patient()
     i32 place;                          // index in the heap; -1: not armed
     Timer *older;                       // list of all, for bus_free
 };
@@ -69,6 +70,8 @@ struct Bus {
     u64 (*insns)(void *self);           // instructions the processor has done; NULL: there is none
     void *insns_self;
     Flow flow;                          // guest time while there is one and it runs
+    u64 waited_insns;                   // its count at the last wait for a deadline
+    u32 calm_waits;                     // waits in a row with little work before and nothing from outside
     Timer **heap;                       // binary heap by (deadline, id)
     u32 heap_count, heap_room;
     Timer *timers;                      // all timers, newest first
@@ -93,6 +96,10 @@ void bus_mem_close(Bus *bus);
 void bus_ports_open(Bus *bus);
 void bus_ports_close(Bus *bus);
 u64 bus_time_idle_ns(Bus *bus, u64 deadline_ns); // guest time of a halted processor
+// bus_wait() begins; a wait with a deadline may sleep until; something came from outside.
+void bus_time_wait_begins(Bus *bus);
+u64 bus_time_wake_ns(const Bus *bus, u64 deadline_ns);
+void bus_time_disturbed(Bus *bus);
 void bus_time_close(Bus *bus);
 bool bus_outside_open(Bus *bus);                // false: errno is set
 void bus_outside_close(Bus *bus);

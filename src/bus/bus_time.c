@@ -62,6 +62,32 @@ void bus_set_processor(Bus *bus, u64 (*insns)(void *self), void *self) {
     if (!bus->source_now_ns) bus_clock_set(bus, now_ns);
 }
 
+// ---- idle machines ------------------------------------------------------------------------------
+// Many guests count ticks while they have nothing to do. Waking the host for each costs more than the
+// tick. A halted processor sees no time pass, so an idle one is woken for several ticks at once and
+// gets each at its own guest time. It is idle when it has waited so often with little work in between
+// and nothing from outside; then ticks, and only these, may be this late on the wall.
+enum { TIME_CALM_WAITS = 100, TIME_CALM_INSNS = 50000, TIME_PATIENCE_NS = 25000000 };
+
+void bus_time_wait_begins(Bus *bus) {
+    if (!bus->insns) return;
+    u64 insns = bus->insns(bus->insns_self);
+    bus->calm_waits = insns - bus->waited_insns < TIME_CALM_INSNS ? bus->calm_waits + 1 : 0;
+    bus->waited_insns = insns;
+}
+
+void bus_time_disturbed(Bus *bus) { bus->calm_waits = 0; }
+
+u64 bus_time_wake_ns(const Bus *bus, u64 deadline_ns) {
+    if (bus->calm_waits < TIME_CALM_WAITS) return deadline_ns;
+    u64 wake_ns = deadline_ns + TIME_PATIENCE_NS;
+    for (u32 i = 0; i < bus->heap_count; i++) {
+        const Timer *t = bus->heap[i];
+        if (!t->patient && t->deadline_ns < wake_ns) wake_ns = t->deadline_ns;
+    }
+    return wake_ns > deadline_ns ? wake_ns : deadline_ns;
+}
+
 // ---- the heap -----------------------------------------------------------------------------------
 static bool heap_before(const Timer *a, const Timer *b) {
     return a->deadline_ns != b->deadline_ns ? a->deadline_ns < b->deadline_ns : a->id < b->id;
@@ -119,6 +145,7 @@ void bus_timer_at(Timer *t, u64 deadline_ns) {
     if (t->place == 0 && bus->source_now_ns && bus->hooks.attention) bus->hooks.attention(bus->hooks.opaque);
 }
 
+void bus_timer_set_patient(Timer *t) { t->patient = true; }
 bool bus_timer_armed(const Timer *t) { return t->place >= 0; }
 u64 bus_timer_deadline(const Timer *t) { return t->place >= 0 ? t->deadline_ns : UINT64_MAX; }
 

@@ -411,6 +411,7 @@ Lapic *lapic_new(Bus *bus, u8 (*ack)(void *self), void *self) {
     for (unsigned i = 0; i < LVT_COUNT; i++) a->lvt[i] = LVT_RESET;
     a->lvt[LVT_LINT0] = APIC_EXTINT << 8;
     a->timer = bus_timer_new(bus, "lapic", timer_fire, a);
+    bus_timer_set_patient(a->timer);
     a->region = bus_add_mmio(bus, &(BusMmio){ "lapic", a, lapic_read, lapic_write });
     bus_connect_int_ack(bus, lapic_int_ack, a);
     device_add(bus, &lapic_class, NULL, a);

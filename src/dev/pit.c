@@ -477,6 +477,7 @@ Pit *pit_new(Bus *bus, Wire irq0) {
     pit->bus = bus;
     pit->irq0 = irq0;
     pit->edge_timer = bus_timer_new(bus, "pit", pit_fire, pit);
+    bus_timer_set_patient(pit->edge_timer);
     for (unsigned i = 0; i < 3; i++) {
         pit->counter[i] = (PitCounter){
             .control = 0x36, .n = 65536, .ready = true, .gate = i != 2, .held = i == 2 };

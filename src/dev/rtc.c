@@ -363,6 +363,7 @@ Rtc *rtc_new(Bus *bus, Wire irq8, i64 epoch_at_power_on) {
     rtc->irq8 = irq8;
     rtc->update_timer = bus_timer_new(bus, "rtc update", rtc_update_fire, rtc);
     rtc->periodic_timer = bus_timer_new(bus, "rtc periodic", rtc_periodic_fire, rtc);
+    bus_timer_set_patient(rtc->periodic_timer);
     rtc->next_update_ns = NS_PER_SECOND;
     rtc->cmos[RTC_A] = 0x26;                     // 32768 Hz crystal, 1024 Hz periodic rate
     rtc->cmos[RTC_B] = B_24H;

@@ -38,7 +38,7 @@ echo "init: $(uname -srm), $(cat /proc/cmdline)"
 head -n 1 /proc/meminfo
 echo "init: all is well"
 if [ "$1" = poweroff ]; then poweroff -f; fi
-while :; do setsid sh -c 'exec sh < /dev/console > /dev/console 2>&1'; done
+while :; do setsid cttyhack sh; done
 END
 chmod 755 root/init
 (cd root && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -9n > initrd.gz

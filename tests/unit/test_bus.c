@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -570,6 +571,67 @@ static void test_wait(void **state) {
     bus_wait(w->bus, 1000000000000);                                // counted time: at once
 }
 
+// A clock that ticks each millisecond, seen by a processor that is idle.
+typedef struct Ticker { World *w; Timer *t, *firm; u64 next_ns, worst_ns; unsigned ticks, firm_fires; } Ticker;
+
+static u64 no_insns(void *self) { (void)self; return 0; }
+
+static void ticker_fire(void *self) {
+    Ticker *k = self;
+    u64 late_ns = bus_now_ns(k->w->bus) - k->next_ns;
+    if (late_ns > k->worst_ns) k->worst_ns = late_ns;
+    k->ticks++;
+    bus_timer_at(k->t, k->next_ns += 1000000);
+}
+
+static void ticker_fire_firm(void *self) {
+    Ticker *k = self;
+    k->firm_fires++;
+    bus_timer_at(k->firm, k->next_ns + 1500000);
+}
+
+static void ticker_run(Ticker *k, unsigned ticks) {
+    for (unsigned end = k->ticks + ticks; k->ticks < end;) {
+        bus_wait(k->w->bus, bus_next_deadline_ns(k->w->bus));
+        bus_run_timers(k->w->bus);
+    }
+}
+
+static long thread_sleeps(void) {
+    struct rusage r;
+    getrusage(RUSAGE_THREAD, &r);
+    return r.ru_nvcsw;
+}
+
+static void test_idle_ticks(void **state) {
+    World *w = *state;
+    Ticker k = { .w = w };
+    bus_set_processor(w->bus, no_insns, w);
+    k.t = bus_timer_new(w->bus, "tick", ticker_fire, &k);
+    k.firm = bus_timer_new(w->bus, "firm", ticker_fire_firm, &k);
+    bus_timer_set_patient(k.t);
+    bus_timer_at(k.t, k.next_ns = bus_now_ns(w->bus) + 1000000);
+    ticker_run(&k, 150);                                            // long enough to be idle
+    k.worst_ns = 0;
+    long sleeps = thread_sleeps();
+    ticker_run(&k, 200);
+    assert_in_range(thread_sleeps() - sleeps, 1, 60);               // of 200 milliseconds
+    assert_true(k.worst_ns < 100000);                               // each tick at its own guest time
+    sleeps = thread_sleeps();
+    bus_timer_at(k.firm, k.next_ns + 500000);                       // others are not late
+    ticker_run(&k, 100);
+    assert_in_range(k.firm_fires, 45, 55);
+    assert_true(thread_sleeps() - sleeps >= 10);
+    bus_timer_stop(k.firm);
+    note_post(w, 'a');                                              // nor is a machine that was disturbed
+    ticker_run(&k, 1);
+    bus_run_events(w->bus);
+    sleeps = thread_sleeps();
+    ticker_run(&k, 50);
+    assert_true(thread_sleeps() - sleeps >= 10);
+    bus_set_processor(w->bus, NULL, NULL);
+}
+
 // ---- device tables ------------------------------------------------------------------------------
 typedef struct Gadget {
     World *w;
@@ -737,7 +799,7 @@ int main(void) {
         T(test_code_granules), T(test_dirty), T(test_ports), T(test_port_remapping),
         T(test_port_log), T(test_pins), T(test_requests), T(test_clock), T(test_timers),
         T(test_timer_heap), T(test_events), T(test_event_reused), T(test_bus_call), T(test_wait),
-        T(test_device_reset), T(test_device_info), T(test_snapshot), T(test_two_rounds),
+        T(test_idle_ticks), T(test_device_reset), T(test_device_info), T(test_snapshot), T(test_two_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
