@@ -10,7 +10,7 @@ TEST_UNIT := $(patsubst tests/%.c,%,$(wildcard tests/unit/test_*.c))
 TEST_KIT := $(patsubst tests/%.c,$(TEST_OUT)/%.c.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 TEST_GOLDEN := $(patsubst tests/%.s,%,$(wildcard tests/golden/*.s))
 TEST_METAL := $(METAL:%=metal/%)
-TEST_E2E := $(filter-out e2e/lib,$(patsubst tests/%.sh,%,$(wildcard tests/e2e/*.sh)))
+TEST_E2E := $(filter-out e2e/lib e2e/debian,$(patsubst tests/%.sh,%,$(wildcard tests/e2e/*.sh)))
 TEST_TOOLS := $(patsubst tests/e2e/%.c,$(TEST_OUT)/e2e/%,$(wildcard tests/e2e/*.c))
 TEST_STATIC := static/rooms static/lint
 ifneq ($(VNC),1)

@@ -76,7 +76,10 @@ void bus_connect_int_ack(Bus *bus, u8 (*ack)(void *self), void *self) {
 }
 
 // Nobody answers: the data lines float high.
-u8 bus_int_ack(Bus *bus) { return bus->int_ack ? bus->int_ack(bus->int_ack_self) : 0xff; }
+u8 bus_int_ack(Bus *bus) {
+    bus->touches++;
+    return bus->int_ack ? bus->int_ack(bus->int_ack_self) : 0xff;
+}
 
 void bus_pulse_nmi(Bus *bus) {
     bus->nmi = true;
@@ -87,6 +90,7 @@ bool bus_nmi(Bus *bus) { return bus->nmi; }
 
 bool bus_take_nmi(Bus *bus) {
     bool nmi = bus->nmi;
+    bus->touches += nmi;
     bus->nmi = false;
     return nmi;
 }

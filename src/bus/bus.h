@@ -90,6 +90,18 @@ void bus_note_store(Bus *bus, u32 ppn, u32 offset, u32 bytes);
 void bus_clear_dirty(Bus *bus, u32 ppn, u32 pages);
 bool bus_is_dirty(Bus *bus, u32 ppn);
 
+// Store log: which pages are stored to from now on. The first store to each takes the slow path.
+void bus_log_stores(Bus *bus);                                 // begins, or begins anew
+void bus_log_no_stores(Bus *bus);
+// The pages since then, without repetition; *ppns is valid until the next begin. UINT32_MAX: too many to list.
+u32 bus_logged_stores(const Bus *bus, const u32 **ppns);
+// For who lets stores go the direct way: `storing`, one is about to happen. False: it must not yet.
+bool bus_may_store_directly(Bus *bus, u32 ppn, bool storing);
+
+// How often the machine around processor and memory was looked at or told something: ports, MMIO, time,
+// interrupts. Between two equal counts nothing but registers and memory took part.
+u64 bus_touches(const Bus *bus);
+
 // ---- ports --------------------------------------------------------------------------------------
 typedef struct BusPort {
     const char *name;

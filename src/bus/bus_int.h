@@ -11,6 +11,7 @@
 
 #define BUS_RESERVE_BYTES (64u << 20)   // behind RAM in the memfd, handed out by bus_alloc
 #define BUS_PORTS (1u << 16)
+#define BUS_STORE_LIST 64u
 
 // Bits of Bus.attention. The low ones are BusRequest's and stay until bus_clear_request; the others
 // stay until bus_run_events.
@@ -47,6 +48,11 @@ struct Bus {
     int memory_fd;
     BusHooks hooks;
     Log *log;
+    u32 *stored;                        // BUS_PAGES, sparse: store_epoch of the last logged store
+    bool store_log;                     // there is one
+    u32 store_epoch;                    // its number
+    u32 store_count, store_list[BUS_STORE_LIST];    // pages in it; the count goes on when the list is full
+    u64 touches;                        // bus_touches()
 
     // ports (bus_port.c)
     u16 *port_slot;                     // BUS_PORTS: index into ports
@@ -67,7 +73,7 @@ struct Bus {
     u64 stopped_ns;                     // stopped: guest time
     u64 (*source_now_ns)(void *self);   // NULL: the wall
     void *source_self;
-    u64 (*insns)(void *self);           // instructions the processor has done; NULL: there is none
+    u64 (*insns)(void *self);           // instructions done; NULL: there is no processor
     void *insns_self;
     Flow flow;                          // guest time while there is one and it runs
     u64 waited_insns;                   // its count at the last wait for a deadline

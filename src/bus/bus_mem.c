@@ -68,7 +68,8 @@ bool bus_mem_open(Bus *bus, u64 ram_bytes) {
     bus->ram = mem_map_file(bus->memory_fd, mem_file_bytes(bus));
     bus->pages = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->pages));
     bus->mmio_offset = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->mmio_offset));
-    if (!bus->ram || !bus->pages || !bus->mmio_offset) return false;
+    bus->stored = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->stored));
+    if (!bus->ram || !bus->pages || !bus->mmio_offset || !bus->stored) return false;
     bus_add_mmio(bus, &(BusMmio){ .name = "nobody" });
     bus_map_ram(bus, 0, (u32)(bus->ram_bytes >> PAGE_SHIFT), bus->ram);
     return true;
@@ -77,6 +78,7 @@ bool bus_mem_open(Bus *bus, u64 ram_bytes) {
 void bus_mem_close(Bus *bus) {
     if (bus->ram) munmap(bus->ram, mem_file_bytes(bus));
     if (bus->pages) munmap(bus->pages, (u64)BUS_PAGES * sizeof(*bus->pages));
+    if (bus->stored) munmap(bus->stored, (u64)BUS_PAGES * sizeof(*bus->stored));
     if (bus->mmio_offset) munmap(bus->mmio_offset, (u64)BUS_PAGES * sizeof(*bus->mmio_offset));
     if (bus->memory_fd >= 0) close(bus->memory_fd);
     free(bus->mmio);
@@ -183,6 +185,36 @@ bool bus_is_dirty(Bus *bus, u32 ppn) {
     return !(flags & BUS_PAGE_DIRTY_LOG) || (flags & BUS_PAGE_DIRTY);
 }
 
+// ---- store log ----------------------------------------------------------------------------------
+void bus_log_stores(Bus *bus) {
+    const BusHooks *h = &bus->hooks;
+    bool few = bus->store_log && bus->store_count <= BUS_STORE_LIST;
+    bus->store_log = true;
+    bus->store_epoch++;
+    for (u32 i = 0; few && i < bus->store_count; i++)
+        if (h->write_protect) h->write_protect(h->opaque, bus->store_list[i]);
+    if (!few && h->map_changed) h->map_changed(h->opaque, 0, BUS_PAGES);
+    bus->store_count = 0;
+}
+
+void bus_log_no_stores(Bus *bus) { bus->store_log = false; }
+
+u32 bus_logged_stores(const Bus *bus, const u32 **ppns) {
+    *ppns = bus->store_list;
+    return bus->store_count <= BUS_STORE_LIST ? bus->store_count : UINT32_MAX;
+}
+
+bool bus_may_store_directly(Bus *bus, u32 ppn, bool storing) {
+    if (!bus->store_log || bus->stored[ppn] == bus->store_epoch) return true;
+    if (!storing) return false;
+    bus->stored[ppn] = bus->store_epoch;
+    if (bus->store_count < BUS_STORE_LIST) bus->store_list[bus->store_count] = ppn;
+    bus->store_count++;
+    return true;
+}
+
+u64 bus_touches(const Bus *bus) { return bus->touches; }
+
 // ---- hot: single accesses -----------------------------------------------------------------------
 BusPage *bus_page(Bus *bus, u32 ppn) {
     assert(ppn < BUS_PAGES);
@@ -191,6 +223,7 @@ BusPage *bus_page(Bus *bus, u32 ppn) {
 
 static inline void mem_note_store(Bus *bus, BusPage *page, u32 ppn, u32 offset, u32 bytes) {
     page->flags |= BUS_PAGE_DIRTY;
+    bus_may_store_directly(bus, ppn, true);
     if (__builtin_expect(page->code_granules == 0, 1)) return;
     u64 from_first = ~0ull << (offset >> 6);
     u64 to_last = ~0ull >> (63 - ((offset + bytes - 1) >> 6));
@@ -206,6 +239,7 @@ void bus_note_store(Bus *bus, u32 ppn, u32 offset, u32 bytes) {
 // An access that stays inside one page of no host memory.
 static __attribute__((noinline)) u32 mem_read_device(Bus *bus, u32 addr, unsigned size_bytes) {
     BusPage *page = &bus->pages[addr >> PAGE_SHIFT];
+    bus->touches++;
     if (page->kind != BUS_PAGE_MMIO) return trunc_size(0xffffffff, size_bytes);
     BusMmio *m = &bus->mmio[page->mmio];
     u32 offset = bus->mmio_offset[addr >> PAGE_SHIFT] + (addr & ~PAGE_MASK);
@@ -215,6 +249,7 @@ static __attribute__((noinline)) u32 mem_read_device(Bus *bus, u32 addr, unsigne
 static __attribute__((noinline)) void mem_write_device(Bus *bus, u32 addr, unsigned size_bytes,
                                                        u32 value) {
     BusPage *page = &bus->pages[addr >> PAGE_SHIFT];
+    bus->touches++;
     if (page->kind != BUS_PAGE_MMIO) return;
     BusMmio *m = &bus->mmio[page->mmio];
     u32 offset = bus->mmio_offset[addr >> PAGE_SHIFT] + (addr & ~PAGE_MASK);

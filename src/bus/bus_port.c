@@ -88,6 +88,7 @@ static __attribute__((noinline)) void port_log(Bus *bus, const char *way, const 
 }
 
 u32 bus_in(Bus *bus, u16 port, unsigned size_bytes) {
+    bus->touches++;
     BusPort *p = port_handler(bus, port);
     const char *name = p->name;
     u32 value = __builtin_expect(p->sizes & size_bytes, 1)
@@ -98,6 +99,7 @@ u32 bus_in(Bus *bus, u16 port, unsigned size_bytes) {
 }
 
 void bus_out(Bus *bus, u16 port, unsigned size_bytes, u32 value) {
+    bus->touches++;
     BusPort *p = port_handler(bus, port);
     if (log_on(bus->log, LOG(IO))) port_log(bus, "out", p->name, port, size_bytes, value);
     if (__builtin_expect(p->sizes & size_bytes, 1))

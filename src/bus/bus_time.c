@@ -27,6 +27,7 @@ static void time_set_wall(Bus *bus, u64 now_ns) {
 }
 
 u64 bus_now_ns(Bus *bus) {
+    bus->touches++;
     if (bus->source_now_ns) return bus->source_now_ns(bus->source_self);
     if (!bus->insns || !bus->running) return time_wall_ns(bus);
     return flow_look(&bus->flow, time_wall_ns(bus), bus->insns(bus->insns_self));

@@ -185,6 +185,7 @@ typedef struct Cpu {
     struct { u16 cs; u32 base[6]; } seg_of_cpl[4];  // when the privilege was left: for x87 pointers
     u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
     u64 slow_ports;      // accesses of ports below 0x100: each is a cycle on the slow ISA bus
+    i32 slow_port_insns; // counted time: as many instructions fit into one
     u64 tsc_last;        // highest value RDTSC has given
     CpuWatch watch[CPU_WATCHES];       // cpu_watch()
     u8 watch_count;

@@ -195,9 +195,10 @@ static bool entry_leads_to(const MmuContext *c, i64 entry, u32 linear_page, cons
 }
 
 // May stores to the page go the direct way? `storing`: one is about to happen (makes it dirty).
-static bool page_takes_direct(BusPage *page, bool storing) {
+static bool page_takes_direct(Cpu *cpu, BusPage *page, u32 ppn, bool storing) {
     if (page->kind != BUS_PAGE_RAM) return false;
     if (page->flags & (BUS_PAGE_CODE | BUS_PAGE_TABLE)) return false;
+    if (!bus_may_store_directly(cpu->bus, ppn, storing)) return false;
     if (!(page->flags & BUS_PAGE_DIRTY_LOG)) return true;
     if (storing) page->flags |= BUS_PAGE_DIRTY;
     return page->flags & BUS_PAGE_DIRTY;
@@ -222,7 +223,7 @@ static void writer_note(CpuMmu *mmu, u32 ppn, u32 linear_page, const BusPage *pa
 static void entry_put_write(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn, bool storing) {
     BusPage *page = bus_page(cpu->bus, ppn);
     i64 entry = MMU_KNOWN(ppn);
-    if (page_takes_direct(page, storing)) {
+    if (page_takes_direct(cpu, page, ppn, storing)) {
         writer_note(cpu->mmu, ppn, linear_page, page);
         entry = entry_direct(cpu, c, page, linear_page, ppn);
     }
@@ -230,7 +231,7 @@ static void entry_put_write(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn, b
 }
 
 bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn) {
-    if (!page_takes_direct(bus_page(cpu->bus, ppn), true)) return false;
+    if (!page_takes_direct(cpu, bus_page(cpu->bus, ppn), ppn, true)) return false;
     entry_put_write(cpu, &cpu->mmu->context[user], addr >> PAGE_SHIFT, ppn, true);
     return true;
 }

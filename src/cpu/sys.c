@@ -339,7 +339,11 @@ bool cpu_check_port(Cpu *cpu, u32 port, u32 size) {
     port &= 0xffff;
     if (__builtin_expect(!(cpu->mode & MODE_IO_OK), 0) && !port_in_bitmap(cpu, port, size)) return false;
     if (__builtin_expect(cpu->mode & MODE_DEBUG, 0)) watch_port(cpu, port, size);
-    cpu->slow_ports += port < 0x100;
+    if (port < 0x100) {
+        cpu->slow_ports++;
+        cpu->budget -= cpu->slow_port_insns;
+        cpu->budget_given -= cpu->slow_port_insns;
+    }
     return true;
 }
 

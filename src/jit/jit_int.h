@@ -5,6 +5,7 @@
 //   translate.c  guest bytes -> block
 //   restore.c    host pc -> guest state
 //   run.c        the loop
+//   spin.c       loops that wait
 //   step.c       one instruction through ir/eval
 //   dump.c       every stage as text
 //   fpuplace.c   the x87 pointers
@@ -96,6 +97,23 @@ typedef struct JitMode {       // per mode key: where indirect jumps, and cache_
     Block **block;             // of each entry
 } JitMode;
 
+// spin.c
+#define SPIN_PAGES 16
+#define SPIN_REGISTER_BYTES 2048
+typedef struct SpinPlace { u32 regs[8], eip, eflags, mode, cr3, cs_base, ss_base; } SpinPlace;
+typedef struct Spin {
+    SpinPlace mark;            // compared with after each quantum
+    u32 steps, power;          // quanta since it was taken, and until the next one
+    u32 skip, skip_next;       // candidates to pass over, now and after the next failure
+    bool known;                // the processor was going round from `start` when it was put to sleep
+    SpinPlace start;
+    u32 ppn[SPIN_PAGES];       // pages stored to on the way round
+    u32 page_count;
+    u8 *copy;                  // what was in them at `start`; NULL until wanted
+    u8 registers[SPIN_REGISTER_BYTES];     // likewise, all of them
+    u32 register_bytes;
+} Spin;
+
 struct Jit {
     Cpu *cpu;
     Bus *bus;
@@ -142,6 +160,8 @@ struct Jit {
     bool at_break;                             // jit_run() is to end with JIT_END_BREAK
     u64 skipped_ns;                            // -icount: guest time passed in HLT
 
+    Spin spin;
+
     void (*reset)(void *self);
     void *reset_self;
     void (*on_fault)(void *self, const JitFaultInfo *info);
@@ -155,7 +175,7 @@ struct Jit {
 
     struct {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
-        u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
+        u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps, spins;
         u64 invalidations, flushes, restores_table, restores_retranslated;
     } stats;
 };
@@ -167,6 +187,13 @@ typedef u32 (*JitEnter)(Cpu *cpu, const u8 *code);
 // ---- run.c -----------------------------------------------------------------------------------------------
 // An x87, MMX or SSE exception that came as a host trap (16, 19): #MF (or FERR#), #XM (or #UD).
 void run_host_exception(Jit *jit, unsigned trap);
+// At least one block, and about so many instructions, without a look at timers.
+void run_stretch(Jit *jit, i32 insns);
+
+// ---- spin.c ----------------------------------------------------------------------------------------------
+// After a quantum. True: the processor goes round in a circle and may sleep until something happens.
+bool spin_look(Jit *jit);
+void spin_free(Jit *jit);
 
 // ---- cache.c ---------------------------------------------------------------------------------------------
 bool cache_new(Jit *jit, char **error);

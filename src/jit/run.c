@@ -22,6 +22,7 @@
 #include <ucontext.h>
 
 #define RUN_QUANTUM 16384              // instructions between looks at timers and events
+#define RUN_WOKEN 2048                 // the same when the guest slept in a loop (spin.c)
 #define RUN_SLOW_PORT_NS 1000u         // -icount: what an ISA bus cycle takes beside its instruction
 #define RUN_UNGROUPS 24                // failed group checks before a block does without
 #define RUN_SIGNAL_STACK_BYTES (64u << 10)
@@ -126,6 +127,7 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
         return NULL;
     }
     run_set_hooks(jit);
+    cpu->slow_port_insns = jit->opt.icount ? RUN_SLOW_PORT_NS >> jit->opt.icount_shift : 0;
     if (jit->opt.icount) bus_set_clock_source(bus, run_icount_ns, jit);
     else bus_set_processor(bus, run_insns, jit);
     return jit;
@@ -137,6 +139,7 @@ void jit_free(Jit *jit) {
     cache_free(jit);
     arena_free(jit->arena);
     arena_free(jit->step_arena);
+    spin_free(jit);
     free(jit->signal_stack);
     free(jit->breaks);
     free(jit);
@@ -425,7 +428,7 @@ static void run_first(Jit *jit) {
 // Counted time: up to the next deadline and not an instruction further. Blocks may overrun what they are
 // given by the instructions before their poll, so they are given less, and the last ones are stepped.
 static i32 run_quantum_insns(const Jit *jit) {
-    if (!jit->opt.icount) return RUN_QUANTUM;
+    if (!jit->opt.icount) return jit->spin.known ? RUN_WOKEN : RUN_QUANTUM;
     u64 deadline_ns = bus_next_deadline_ns(jit->bus), now_ns = bus_now_ns(jit->bus);
     if (deadline_ns <= now_ns) return 1;
     u64 insns = ((deadline_ns - now_ns - 1) >> jit->opt.icount_shift) + 1;
@@ -446,11 +449,8 @@ static void run_on(Jit *jit) {
     }
 }
 
-static void run_quantum(Jit *jit) {
+static void run_budget(Jit *jit) {
     Cpu *cpu = jit->cpu;
-    run_give_budget(jit, 0);
-    bus_run_timers(jit->bus);
-    run_give_budget(jit, run_quantum_insns(jit));
     for (;;) {
         if (cpu->fault.pending) run_deliver(jit);
         if (cpu->shutdown) run_triple_fault(jit);
@@ -464,6 +464,18 @@ static void run_quantum(Jit *jit) {
     }
 }
 
+static void run_quantum(Jit *jit) {
+    run_give_budget(jit, 0);
+    bus_run_timers(jit->bus);
+    run_give_budget(jit, run_quantum_insns(jit));
+    run_budget(jit);
+}
+
+void run_stretch(Jit *jit, i32 insns) {
+    run_give_budget(jit, insns);
+    run_budget(jit);
+}
+
 JitEnd jit_run(Jit *jit) {
     JitEnd end = JIT_END_SHUTDOWN;
     run_install_signals(jit);
@@ -473,7 +485,9 @@ JitEnd jit_run(Jit *jit) {
         run_quantum(jit);
         if (jit->at_break) { end = JIT_END_BREAK; break; }
         if (run_is_hung(jit)) { end = JIT_END_HUNG; break; }
-        if (jit->cpu->halted && !cpu_interrupt_due(jit->cpu) && !bus_has_attention(jit->bus)) run_wait(jit);
+        bool due = cpu_interrupt_due(jit->cpu);
+        bool waits = jit->cpu->halted || (!due && spin_look(jit));
+        if (waits && !due && !bus_has_attention(jit->bus)) run_wait(jit);
     }
     jit->at_break = false;
     run_give_budget(jit, 0);
@@ -504,7 +518,7 @@ void jit_info(const Jit *jit, FILE *out) {
     ROW(links, "links") ROW(unlinks, "unlinks") ROW(promotions, "promotions") ROW(unchained, "unchained exits")
     ROW(lookups, "lookups") ROW(misses, "lookup misses")
     ROW(leaves, "leaves") ROW(ungroups, "ungroups") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
-    ROW(steps, "single steps") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
+    ROW(steps, "single steps") ROW(spins, "loops that wait") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
 #undef ROW
     fprintf(out, "%-16s %llu\n", "slow loads", (unsigned long long)jit->cpu->stats.slow_loads);

@@ -4,8 +4,7 @@
 # timers, power-off that ends glassbox with status 0. The second boot is one in counted time (-icount).
 # timeout: 400
 . tests/e2e/lib.sh
-GUESTS=$BUILD/guests
-export PACKAGES=${PACKAGES:-$GUESTS/packages}
+. tests/e2e/debian.sh
 
 # Lines of level warning or worse whose cause docs/exactness.md tells: there are no performance counters; a
 # processor with PAE is told apart from its kernel; an i440FX has no extended configuration space.
@@ -32,13 +31,7 @@ log_is_clean() {
 
 # boot FLAVOUR OPTIONS...
 boot() {
-    dir=$GUESTS/linux-$1
-    if [ ! -s "$dir/initrd.gz" ]; then
-        status=0
-        sh tests/guests/linux.sh "$dir" "$1" > "$TEST_DIR/making" 2>&1 || status=$?
-        if [ $status -eq 75 ]; then echo "Debian's archive is not reached"; exit 77; fi
-        [ $status -eq 0 ] || die "linux.sh $1: $(tail -n 5 "$TEST_DIR/making")"
-    fi
+    debian_make "$1"
     pattern="6\.1\.0-[0-9]+-$1 "
     shift
     launch -nographic -m 256 "$@" -kernel "$dir/bzImage" -initrd "$dir/initrd.gz" -append 'console=ttyS0 quiet'
