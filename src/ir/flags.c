@@ -15,7 +15,8 @@ static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
     u16 props = ir_info[op->code].props;
     if (op->code == IR_STORE && (op->attr & IR_RMW)) return false;   // its load has checked
     if ((op->code == IR_LOAD || op->code == IR_STORE) && (op->attr & IR_GROUPED)) return false;
-    if (op->code == IR_SIMD && !ir_simd_may_fault(op->imm)) return false;
+    bool simd_access = op->code == IR_SIMDLD || op->code == IR_SIMDST;
+    if ((op->code == IR_SIMD || (simd_access && op->attr & IR_GROUPED)) && !ir_simd_may_fault(op->imm)) return false;
     if (op->code == IR_CALL)
         return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
     return props & (IRP_FAULT | IRP_EXIT);

@@ -4,7 +4,8 @@
 // An address is known as value-of-something + constant: the something is a version of a register (or of
 // two, with a scale), where adding a constant to a register or copying it keeps the version. Accesses with
 // the same something, within IR_GROUP_SPAN bytes, form a group if at least two are found. The first one's
-// check covers [lowest, highest end) of all: one page, loads or stores. Whatever the check cannot cover
+// check covers [lowest, highest end) of all: one page, loads or stores, and the alignment of those that want
+// multiples of 16 (which they all are, or none). Whatever the check cannot cover
 // (a page border, memory that is not RAM) leaves the block at that instruction, before any change.
 //
 // At most two groups are open at a time: each holds a host register from its first to its last access.
@@ -22,7 +23,8 @@ typedef struct Candidate {
     GroupAddr at;              // of the first member; offsets of others are relative to its
     i32 low, high;             // relative to at.offset: lowest address, highest end
     u8 seg, seg_class;
-    bool write;
+    bool write, aligned;       // aligned: some want multiples of 16, whose offsets are `phase` modulo 16
+    u8 phase;
     u32 count, first, last;
 } Candidate;
 
@@ -39,8 +41,7 @@ typedef struct Grouper {
 
 static bool group_is_access(const IrOp *op) {
     switch (op->code) {
-    case IR_LOAD: case IR_STORE: case IR_FPULD: case IR_FPUST: return true;
-    case IR_SIMDLD: case IR_SIMDST: return !(op->attr & IR_ALIGN16);
+    case IR_LOAD: case IR_STORE: case IR_FPULD: case IR_FPUST: case IR_SIMDLD: case IR_SIMDST: return true;
     default: return false;
     }
 }
@@ -87,6 +88,11 @@ static bool group_join(Grouper *g, Candidate *c, const IrOp *op, u32 i, const Gr
     i32 rel = (i32)(at->offset - c->at.offset), end = rel + (i32)group_bytes(op);
     i32 low = rel < c->low ? rel : c->low, high = end > c->high ? end : c->high;
     if (rel < -GROUP_SPAN || rel > GROUP_SPAN || high - low > GROUP_SPAN) return false;
+    if (op->attr & IR_ALIGN16) {
+        if (c->aligned && c->phase != (rel & 15)) return false;
+        c->aligned = true;
+        c->phase = rel & 15;
+    }
     c->low = low;
     c->high = high;
     c->write |= group_writes(op);
@@ -113,7 +119,7 @@ static void group_add_access(Grouper *g, const IrOp *op, u32 i, u32 classes, u32
         if (group_join(g, &g->candidate[n], op, i, &at)) return;
     Candidate *c = &g->candidate[g->candidates++];
     *c = (Candidate){ .at = at, .high = (i32)group_bytes(op), .seg = op->seg, .seg_class = op->seg_class,
-                      .write = group_writes(op), .count = 1, .first = i, .last = i };
+                      .write = group_writes(op), .aligned = op->attr & IR_ALIGN16, .count = 1, .first = i, .last = i };
     g->of_op[i] = (u16)g->candidates;
     g->rel[i] = 0;
 }
@@ -192,7 +198,8 @@ static void group_choose(Grouper *g, u16 *chosen) {
         busy[reg] = true;
         busy_until[reg] = c->last;
         b->groups[b->group_count] = (IrGroup){ .span = (u16)(c->high - c->low), .write = c->write,
-            .reg = (u8)reg, .first = c->first, .last = c->last };
+            .reg = (u8)reg, .aligned = c->aligned, .phase = (u8)((c->phase - c->low) & 15),
+            .first = c->first, .last = c->last };
         chosen[n] = (u16)++b->group_count;
     }
 }

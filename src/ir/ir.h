@@ -102,6 +102,8 @@ typedef struct IrGroup {
     u16 span;            // bytes from the lowest to the end of the highest
     u8 write;            // one of them stores
     u8 reg;              // 0 or 1: which of the two group registers
+    bool aligned;        // some want to be aligned to 16: their offsets are `phase` modulo 16
+    u8 phase;
     u32 first, last;     // indices of the first and last op
 } IrGroup;
 #define IR_MAX_GROUPS 32

@@ -386,7 +386,7 @@ static X64Recipe cache_edge_flags(const Jit *jit, const Edge *e) {
 // Leads the edge's jump to `to`. False: no room for the code in between.
 static bool cache_aim(Jit *jit, Edge *e, Block *to) {
     bool same_page = cache_same_page(jit, e, to);
-    const u8 *entry = to->hot + (same_page ? to->fast : 0);
+    const u8 *entry = to->hot + (!same_page ? 0 : e->from->uses_xmm ? to->live : to->fast);
     // Flags may be lost on the way only where nothing can come between: no test of a page at the entry.
     bool sure = same_page && to->second_ppn == JIT_NO_PAGE;
     bool variant = to->flags.op != X64_FLAGS_IN_STATE;

@@ -79,9 +79,10 @@ struct Block {
     bool flags_dead;           // nobody sees the flags at entry
     X64Recipe flags;           // where they are at entry; not in the CPU state: only edges lead here
     bool grouped;              // accesses were grouped
+    bool uses_xmm;             // the guest's XMM registers are in the host's from its entry to its edges
     u8 ungroups;               // how often a group's check sent the guest elsewhere
     u8 *hot, *cold;
-    u32 hot_bytes, cold_bytes, fast;
+    u32 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
     X64Restore *restores;
     u32 restore_count;
     u16 *insn_offset;          // guest offset of each instruction from eip

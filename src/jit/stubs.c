@@ -278,28 +278,18 @@ static const u8 *stub_commit(const Jit *jit, Buf *b, const void *fn) {
     return at;
 }
 
-// Host EFLAGS -> flag_a in LAHF's form. r9 lost.
-static const u8 *stub_flags_save(Buf *b) {
-    stub_align(b);
-    const u8 *at = b->p;
-    enc_rr(b, 0, 0x89, RAX, R9);
-    enc_u8(b, 0x9f);                                       // lahf
-    enc_rm(b, 0, 0x0f90, 0, rm_reg(RAX));                  // seto %al
-    enc_rm(b, 0, 0x89, RAX, rm_mem(R14, OFF(flag_a)));
-    enc_rr(b, 0, 0x89, R9, RAX);
-    enc_rm(b, 0, 0xc7, 0, rm_mem(R14, OFF(flag_op)));
-    enc_u32(b, FLAGS_OP(FLAGS_LAHF, 2));
-    enc_u8(b, 0xc3);
-    return at;
-}
-
 // One common recipe without C: if (flag_op == op) { mov flag_a, %r9d; <op> flag_b, %r9d; ret }
 static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
     unsigned fl = size_log2 == 1 ? ENC_66 : 0, wide = size_log2 != 0;
     enc_alu_imm(b, ENC_BYTE, 7, rm_mem(R14, OFF(flag_op)), FLAGS_OP(kind, size_log2), 1);
     u8 *no = enc_jcc32(b, 5);
     enc_rm(b, 0, 0x8b, R9, rm_mem(R14, OFF(flag_a)));
-    if (kind == FLAGS_SUB) {
+    if (kind == FLAGS_LAHF) {
+        enc_rr(b, 0, 0x87, RAX, R9);                       // xchg
+        enc_u16(b, 0x7f04);                                // add $127, %al: OF = bit 0
+        enc_u8(b, 0x9e);                                   // sahf
+        enc_rr(b, 0, 0x89, R9, RAX);
+    } else if (kind == FLAGS_SUB) {
         enc_rm(b, fl, 0x3a + wide, R9, rm_mem(R14, OFF(flag_b)));
     } else if (kind == FLAGS_LOGIC) {
         enc_rr(b, fl, 0x84 + wide, R9, R9);
@@ -320,6 +310,7 @@ static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     stub_flags_quick(b, FLAGS_SUB, 0);
     stub_flags_quick(b, FLAGS_SUBR, 2);
     stub_flags_quick(b, FLAGS_ADDR, 2);
+    stub_flags_quick(b, FLAGS_LAHF, 2);
     stub_push(b, R8);
     stub_push(b, R10);
     stub_push(b, R11);
@@ -575,6 +566,7 @@ static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
     if ((info >> 18 & 3) == X64_CHECKED && (u64)addr + span > end) return false;
     if ((info >> 18 & 3) != X64_FLAT) addr += seg->base;
     if ((addr & ~PAGE_MASK) + span > PAGE_BYTES) return false;
+    if (info >> 23 & 1 && (addr + (info >> 24)) & 15) return false;
     i64 entry = mmu_fill_quietly(cpu, lin(addr), write);
     return linear ? entry == (i64)(uintptr_t)cpu->mmu_base : entry >= 0;
 }
@@ -628,7 +620,6 @@ void stubs_generate(Jit *jit) {
         stub_slow_accesses(t, &b, linear, tail);
     }
     t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit);
-    t->flags_save = stub_flags_save(&b);
     t->commit = stub_commit(jit, &b, (void *)slow_commit);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)

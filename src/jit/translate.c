@@ -286,7 +286,7 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
     *b = (Block){ .eip = eip, .key = key, .phys = phys, .second_ppn = JIT_NO_PAGE,
                   .bytes = (u16)l->bytes, .insns = (u8)l->ir->insns, .flags_dead = !l->ir->flags_in,
                   .hot = code->hot, .cold = code->cold, .hot_bytes = code->hot_bytes,
-                  .cold_bytes = code->cold_bytes, .fast = code->fast,
+                  .cold_bytes = code->cold_bytes, .fast = code->fast, .live = code->live, .uses_xmm = code->uses_xmm,
                   .restore_count = code->restore_count };
     b->restores = meta_copy(jit, code->restores, code->restore_count * sizeof *code->restores);
     b->insn_offset = meta_copy(jit, l->insn_offset, l->ir->insns * sizeof *l->insn_offset);

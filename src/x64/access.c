@@ -158,6 +158,7 @@ static Rm ac_rm(const Emit *e, unsigned reg) { return e->linear ? rm_sib(R13, re
 //     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and shl)
 //     cmp   $(0x1000-span)<<20|0xfffff, %r9d
 //     ja    cold
+//     test  $15, %r11b ; jne cold           where multiples of 16 are wanted
 //   op      offset(%r13,%r11)               (form 0: offset(%r11))
 // cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
 static unsigned gr_reg(const IrGroup *g) { return g->reg ? R10 : R11; }
@@ -204,6 +205,14 @@ static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
     return enc_jcc32(b, 7);
 }
 
+// Is reg + phase a multiple of 16?
+static u8 *gr_misaligned(Buf *b, unsigned reg, u32 phase) {
+    if (phase) enc_rm(b, 0, 0x8d, R9, rm_mem(reg, (i32)phase));
+    enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(phase ? R9 : reg));  // test $15, %r9b
+    enc_u8(b, 15);
+    return enc_jcc32(b, 5);
+}
+
 static void gr_check(Emit *e, const IrOp *op) {
     const IrGroup *g = &e->ir->groups[op->group];
     unsigned reg = gr_reg(g);
@@ -221,9 +230,10 @@ static void gr_check(Emit *e, const IrOp *op) {
     u8 *crosses = gr_crosses(e, b, reg, g->span);
     enc_patch32(table, c->p);
     enc_patch32(crosses, c->p);
+    if (g->aligned) enc_patch32(gr_misaligned(b, reg, g->phase), c->p);
     if (limit) enc_patch32(limit, c->p);
     gr_address(e, c, op, R8);
-    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear, ac_class(op), op->seg));
+    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear, ac_class(op), op->seg, g->aligned, g->phase));
     enc_patch32(enc_call32(c), e->t->group_fix);
     st_record(e, c, c->p - 1);
     enc_patch32(enc_jmp32(c), start);

@@ -921,8 +921,8 @@ static void ex_edge(Emit *e, u8 *jump, u32 target) {
     *edge = (X64Edge){ .target = target, .jump = jump, .stub = e->cold.p };
     FlagsState before = e->f;
     edge->saves_flags = !before.env;
-    if (before.recipe && !before.env) fl_catch_carry(e, &e->cold, &e->f);
-    else fl_to_state(e, &e->cold, &e->f);
+    if (!before.env && !before.recipe) fl_save_lahf(e, &e->cold, &e->f);
+    if (!before.env) fl_catch_carry(e, &e->cold, &e->f);
     edge->bare = e->cold.p == edge->stub;
     edge->stub_jump = enc_call32(&e->cold);
     enc_patch32(edge->stub_jump, e->t->link);
@@ -1122,7 +1122,8 @@ static bool em_uses_xmm(const IrBlock *ir) {
     return false;
 }
 
-// The block uses XMM registers: the guest's are loaded unless they are there.
+// The block uses XMM registers: the guest's are loaded unless they are there. They stay until generated code is
+// left, so that links between such blocks go past this.
 //     cmpl $0, sse_live ; je cold        cold: call sse_load ; jmp back
 static void em_want_xmm(Emit *e) {
     Buf *b = &e->hot, *c = &e->cold;
@@ -1137,7 +1138,9 @@ static void em_entries(Emit *e, const X64Entry *entry) {
     em_check_page(e, entry->flat, entry->eip, entry->phys);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
     if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn << 12);
-    if (em_uses_xmm(e->ir)) em_want_xmm(e);
+    e->out->uses_xmm = em_uses_xmm(e->ir);
+    if (e->out->uses_xmm) em_want_xmm(e);
+    e->out->live = entry->second ? e->out->fast : (u32)(e->hot.p - e->hot.start);
 }
 
 enum { EM_OP_HOT = 256, EM_OP_COLD = 512 };     // no op with its fused successors takes more

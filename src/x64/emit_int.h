@@ -79,6 +79,7 @@ u16 fl_survivors(const Emit *e, const IrOp *op);
 void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are about to be lost
 void fl_need_host(Emit *e, u16 bits);                    // bits must be valid in host EFLAGS now
 void fl_to_state(Emit *e, Buf *b, FlagsState *f);        // writes the recipe into the CPU state
+void fl_save_lahf(Emit *e, Buf *b, FlagsState *f);       // host EFLAGS without a recipe get one
 void fl_catch_carry(Emit *e, Buf *b, FlagsState *f);     // a carry still in host EFLAGS becomes place C
 FlagsState fl_at_entry(const X64Recipe *r);
 void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe);  // op has set host EFLAGS

@@ -4,7 +4,7 @@
 // Flags rules
 //  1. Bits that nobody wants (neither flive nor fobs of the op before) may be lost.
 //  2. Before host EFLAGS are clobbered while wanted bits are only there, they are saved: with LAHF/SETO
-//     into the CPU state. A recipe whose places still hold makes that unnecessary.
+//     into the CPU state's flag_a, a recipe as well. One whose places still hold makes that unnecessary.
 //  3. Before a place of the recipe is overwritten while the flags are wanted, its value is stored to the
 //     CPU state's own word (flag_a, flag_b); the place then is that word.
 //  4. On the normal path flags come back by executing the recipe's host instruction again.
@@ -203,18 +203,15 @@ static void fl_store_op(Buf *b, const X64Target *t, unsigned flag_op) {
     enc_u8(b, flag_op);
 }
 
-// LAHF; SETO AL; store AX. r9 keeps EAX.
-static void fl_save_lahf(Emit *e, Buf *b) {
-    if (b == &e->cold) {
-        enc_patch32(enc_call32(b), e->t->flags_save);
-        return;
-    }
+// LAHF; SETO AL; store AX: what is in host EFLAGS becomes a recipe. r9 keeps EAX.
+void fl_save_lahf(Emit *e, Buf *b, FlagsState *f) {
     enc_rr(b, 0, 0x89, RAX, R9);                         // mov %eax, %r9d
     enc_u8(b, 0x9f);                                     // lahf
     enc_rm(b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));         // seto %al
     enc_rm(b, 0, 0x89, RAX, rm_state(e->t->flag_a));     // mov %eax, flag_a
     enc_rr(b, 0, 0x89, R9, RAX);                         // mov %r9d, %eax
-    fl_store_op(b, e->t, FLAGS_OP(FLAGS_LAHF, 2));
+    *f = (FlagsState){ .host = f->host, .recipe = true, .op = FLAGS_OP(FLAGS_LAHF, 2),
+                       .a = X64_AT_A, .b = X64_AT_ZERO, .c = X64_AT_ZERO };
 }
 
 static void fl_load_lahf(Emit *e) {
@@ -265,16 +262,12 @@ static bool fl_kind_has_c(unsigned flag_op) {
 
 void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
     if (f->env) return;
-    if (f->recipe) {
-        fl_catch_carry(e, b, f);
-        if (fl_kind_has_a(f->op)) fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
-        if (fl_kind_has_b(f->op)) fl_store_place(b, f, f->b, X64_AT_B, e->t->flag_b);
-        if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
-        fl_store_op(b, e->t, f->op);
-    } else {
-        fl_save_lahf(e, b);
-        f->op = FLAGS_OP(FLAGS_LAHF, 2);
-    }
+    if (!f->recipe) fl_save_lahf(e, b, f);
+    fl_catch_carry(e, b, f);
+    if (fl_kind_has_a(f->op)) fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
+    if (fl_kind_has_b(f->op)) fl_store_place(b, f, f->b, X64_AT_B, e->t->flag_b);
+    if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
+    fl_store_op(b, e->t, f->op);
     f->env = true;
     f->recipe = false;
 }
@@ -282,7 +275,7 @@ void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
 void fl_prepare_clobber(Emit *e, bool wanted) {
     if (!wanted) { e->f.wants_carry = false; return; }
     if (e->f.recipe) fl_catch_carry(e, e->b, &e->f);
-    else if (!e->f.env) fl_to_state(e, e->b, &e->f);
+    else if (!e->f.env) fl_save_lahf(e, e->b, &e->f);
 }
 
 // Value of a place in a register: the guest register itself, or r9 loaded with it.
@@ -324,6 +317,7 @@ static void fl_execute_mul(Emit *e) {
 static void fl_execute_recipe(Emit *e) {
     unsigned size = 1u << (e->f.op & 3), kind = e->f.op >> 2, fl = size_flags(size);
     if (kind == FLAGS_MUL) { fl_execute_mul(e); return; }
+    if (kind == FLAGS_LAHF) { fl_load_lahf(e); return; }
     unsigned a = fl_place_reg(e, e->f.a, e->t->flag_a, R9);
     switch (kind) {
     case FLAGS_SUB: fl_apply_b(e, size, 7, a); return;
@@ -361,19 +355,20 @@ static void fl_execute_recipe(Emit *e) {
     }
 }
 
-static void fl_load_state(Emit *e) {
-    if (e->f.op == FLAGS_OP(FLAGS_LAHF, 2)) fl_load_lahf(e);
-    else enc_patch32(enc_call32(e->b), e->t->flags_load);
-}
-
 void fl_need_host(Emit *e, u16 bits) {
     if ((e->f.host & bits) == bits) return;
+    if (bits == FLAG_CF && e->f.recipe && e->f.op == FLAGS_OP(FLAGS_LAHF, 2)) {
+        enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_a));                  // bt $8, flag_a
+        enc_u8(e->b, 8);
+        e->f.host = FLAG_CF;
+        return;
+    }
     if (e->f.recipe) {
         require(!e->f.wants_carry);
         fl_execute_recipe(e);
     } else {
         require(e->f.env);
-        fl_load_state(e);
+        enc_patch32(enc_call32(e->b), e->t->flags_load);
     }
     e->f.host = FLAG_OSZAPC;
 }

@@ -32,9 +32,11 @@ static inline unsigned x64_size_index(u32 bytes) {
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
 #define X64_SLOW_ALIGN16 0x80u                     // or'ed in: #GP(0) where not aligned to 16
-// A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form, segment.
-#define X64_GROUP_INFO(span, write, linear, cls, seg) \
-    ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20)
+// A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form, segment,
+// multiples of 16 wanted at `phase` from the lowest.
+#define X64_GROUP_INFO(span, write, linear, cls, seg, aligned, phase) \
+    ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20 | \
+     (u32)(aligned) << 23 | (u32)(phase) << 24)
 // Segment classes of an access (SEG_* of the CPU room).
 enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 
@@ -59,7 +61,6 @@ typedef struct X64Target {
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *sse_load;               // called by blocks that use XMM registers when they are not live
-    const u8 *flags_save;             // stores host EFLAGS to the CPU state (LAHF form); r9 lost
     const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
     const u8 *poll;                   // called: budget used up
     const u8 *raise;                  // called: r9d = RAISE's imm
@@ -111,6 +112,8 @@ typedef struct X64Code {
     u8 *hot, *cold;            // start of the parts; hot starts with the checked entry
     u32 hot_bytes, cold_bytes;
     u32 fast;                  // offset of the fast entry in hot
+    u32 live;                  // the same for code that leaves the guest's XMM registers in the host's
+    bool uses_xmm;             // is such code itself
     X64Edge *edges;
     u32 edge_count;
     X64Restore *restores;      // hot ones ascending by host, then cold ones ascending

@@ -155,6 +155,33 @@ static void test_alignment(void **state) {
     }
 }
 
+// Accesses behind one check: one base, aligned and unaligned ones, the alignment of all of one kind together.
+GUEST(group_good, "movups 1(%ebx), %xmm0; movaps 16(%ebx), %xmm1; mov %eax, 4(%ebx); addps 32(%ebx), %xmm2;"
+                  "movaps %xmm1, 64(%ebx)");
+GUEST(group_off, "mov 4(%ebx), %eax; movaps 24(%ebx), %xmm1; movaps 40(%ebx), %xmm2");
+GUEST(group_mixed, "movaps 16(%ebx), %xmm1; mov 4(%ebx), %eax; movaps 40(%ebx), %xmm2; movaps 48(%ebx), %xmm3");
+GUEST(group_moved, "lea 8(%ebx), %edx; movaps 8(%edx), %xmm1; movaps %xmm1, 24(%edx); movaps 20(%edx), %xmm1");
+
+static void test_groups(void **state) {
+    Sim *s = *state;
+    u32 *regs = s->c->cpu->regs;
+    BOTH(s, stepped) {
+        regs[CPU_EAX] = 0x22222222;
+        assert_int_equal(RUN(s, group_good, stepped), -1);
+        assert_int_equal(get_le32(s->c->cpu->xmm), 0x11111111);
+        assert_int_equal(peek32(s->c, AT_DATA + 4), 0x22222222);
+        assert_int_equal(peek32(s->c, AT_DATA + 64), 0x11111111);
+        assert_int_equal(RUN(s, group_off, stepped), VEC_GP);
+        assert_int_equal(fault_eip(s, true), 3);
+        assert_int_equal(regs[CPU_EAX], 0x22222222);                            // the load before is done
+        assert_int_equal(RUN(s, group_mixed, stepped), VEC_GP);
+        assert_int_equal(fault_eip(s, true), 7);
+        assert_int_equal(RUN(s, group_moved, stepped), VEC_GP);
+        assert_int_equal(fault_eip(s, true), 11);
+        assert_int_equal(peek32(s->c, AT_DATA + 32), 0x11111111);
+    }
+}
+
 GUEST(load_over_hole, "movups 0x2ff8(%ebx), %xmm0");
 GUEST(store_over_hole, "movups %xmm0, 0x2ff8(%ebx)");
 GUEST(double_over_hole, "movsd %xmm0, 0x2ffc(%ebx)");
@@ -386,7 +413,7 @@ static void test_general(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, sim_setup, sim_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_alignment), TEST(test_page_end), TEST(test_unmasked), TEST(test_pending_x87),
+        TEST(test_alignment), TEST(test_groups), TEST(test_page_end), TEST(test_unmasked), TEST(test_pending_x87),
         TEST(test_available), TEST(test_models), TEST(test_state), TEST(test_survives), TEST(test_general),
     };
     return cmocka_run_group_tests_name("simd", tests, NULL, NULL);

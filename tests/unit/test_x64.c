@@ -7,8 +7,8 @@
 //
 // A case is made of the seed alone: the block, the segments (flat, based, limited, read-only,
 // expand-down, real mode with 16-bit addresses at 64K), pages that are absent, read-only or a device,
-// a budget that runs out at a poll, a block that overwrites itself, where the flags are at entry. What fails is printed
-// with its seed, the IR, the host code and the restore records.
+// a budget that runs out at a poll, a block that overwrites itself, where the flags are at entry. What
+// fails is printed with its seed, the IR, the host code and the restore records.
 #define _GNU_SOURCE
 #include "testcpu.h"
 
@@ -351,7 +351,7 @@ static u32 place_value(const Rig *g, u8 place) {
 static void arrange_flags(Rig *g) {
     static const u8 kinds[] = { FLAGS_ADD, FLAGS_ADDR, FLAGS_SUB, FLAGS_SUBR, FLAGS_LOGIC, FLAGS_INC, FLAGS_DEC,
                                 FLAGS_SHL, FLAGS_SHR, FLAGS_SAR, FLAGS_ADCR, FLAGS_SBBR,
-                                FLAGS_NEGR };      // MUL leaves most undefined
+                                FLAGS_NEGR, FLAGS_LAHF };      // MUL leaves most undefined
     u8 kind = kinds[pick(g, ARRAY_LEN(kinds))], size = (u8)pick(g, 3), regs = size ? 8 : 4;
     bool shift = kind == FLAGS_SHL || kind == FLAGS_SHR || kind == FLAGS_SAR;
     X64Recipe *f = &g->flags;
@@ -360,10 +360,11 @@ static void arrange_flags(Rig *g) {
     if (one_in(g, 2)) return;
     *f = (X64Recipe){ .op = (u8)FLAGS_OP(kind, size), .a = (u8)pick(g, regs), .b = (u8)pick(g, regs),
                       .c = one_in(g, 2) ? X64_AT_C : X64_AT_ZERO, .imm = (u32)irgen_random(&g->random) };
-    if (shift || f->a == f->b || one_in(g, 3)) f->a = X64_AT_A;
+    if (shift || kind == FLAGS_LAHF || f->a == f->b || one_in(g, 3)) f->a = X64_AT_A;
     if (one_in(g, 3)) f->b = one_in(g, 2) ? X64_AT_B : X64_AT_IMM;
     if (shift) f->b = X64_AT_IMM;
     if (shift) f->imm = 1 + f->imm % 31;
+    if (kind == FLAGS_LAHF) g->flag_words[0] &= ~0xfeu;       // SETO AL
     g->start.flags = flags_compute(f->op, place_value(g, f->a), place_value(g, f->b), place_value(g, f->c));
 }
 
