@@ -48,12 +48,23 @@ static void ac_address(Emit *e, Buf *b, IrRef a) {
     else enc_rm(b, 0, 0x8b, R8, o.rm);
 }
 
+// AH..BH beside a REX prefix are swapped with AL..BL around their instruction: an address must not be there.
+static bool ac_is_swapped(const Emit *e, unsigned reg) {
+    for (u32 i = e->i; i < e->i + 3 && i < e->ir->count; i++) {
+        const IrOp *op = &e->ir->ops[i];
+        const IrRef refs[3] = { op->d, op->a, op->b };
+        for (unsigned n = 0; n < 3; n++)
+            if (ir_is_high(refs[n]) && (st_host_reg(refs[n]) & 3) == reg) return true;
+    }
+    return false;
+}
+
 // The register that holds the offset already and may be the access's index; else R8.
 static unsigned ac_direct_reg(Emit *e, const IrOp *op) {
     bool lazy = ir_kind(op->a) == IR_KIND_TEMP && e->temp[ir_index(op->a)].kind == TEMP_LAZY;
     if (lazy || !e->linear || !e->t->bmi2 || op->seg_class != X64_FLAT) return R8;
     Opd o = st_read(e, op->a);
-    return opd_is_reg(o) ? o.rm.reg : R8;
+    return opd_is_reg(o) && !ac_is_swapped(e, o.rm.reg) ? o.rm.reg : R8;
 }
 
 static void ac_page_index(Emit *e, Buf *b, unsigned reg) {

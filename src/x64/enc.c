@@ -26,7 +26,8 @@ void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
     if (flags & ENC_66) enc_u8(b, 0x66);
     if (opcode > 0xffff) enc_u8(b, opcode >> 16);
     unsigned rex = flags & ENC_W ? 8 : 0;
-    if (enc_needs_rex(reg, rm) || rex) {
+    bool low_byte = flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI;      // SPL..DIL, not AH..BH
+    if (enc_needs_rex(reg, rm) || rex || low_byte) {
         require(!(reg & ENC_HIGH) && (rm.mem || !(rm.reg & ENC_HIGH)));
         rex |= 0x40 | (reg >> 3 & 1) << 2;
         if (!rm.mem) rex |= rm.reg >> 3 & 1;

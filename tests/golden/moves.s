@@ -10,6 +10,8 @@
     movsbl 1(%ebx,%esi,2), %edx
     mov %dx, 2(%edi)
     mov %cl, 0x1000
+    mov (%esi), %ax
+    mov (%ecx), %ch
     movl $-1, (%ebx)
     xchg %eax, %ecx
     bswap %edx

@@ -97,7 +97,14 @@ static u32 gen_known_value(const Gen *g, IrRef r) { return r == IR_NONE ? 0 : g-
 
 static u32 gen_place(Gen *g, unsigned bytes) {
     u32 at = g->g->window + pick(g, g->g->window_bytes - bytes + 1);
+    u32 border = (g->g->window + 0xfff) & ~0xfffu;
+    if (bytes > 1 && border + bytes <= g->g->window + g->g->window_bytes && one_in(g, 6))
+        return border - 1 - pick(g, bytes - 1);      // over the page border
     return one_in(g, 2) ? at & ~3u : at;             // the window begins at a multiple of 4
+}
+
+static bool gen_is_place(const Gen *g, u32 at, u32 bytes) {
+    return at >= g->g->window && at - g->g->window <= g->g->window_bytes - bytes;
 }
 
 // The same address through flag-free arithmetic on a register of any value.
@@ -120,6 +127,11 @@ static GenMem gen_mem(Gen *g, unsigned bytes) {
     if (g->g->wrap16) {                       // the access may go beyond 64K
         m.addr16 = true;
         at = 0xffff - pick(g, 48);
+    }
+    if (!one_in(g, 4) && gen_is_place(g, gen_known_value(g, base), bytes)) {       // the register is the address
+        at = gen_known_value(g, base);
+        index = IR_NONE;
+        scale = 0;
     }
     u32 disp = at - gen_known_value(g, base) - (gen_known_value(g, index) << scale);
     if (one_in(g, 10)) m.addr = ir_const(g->b, at);
@@ -282,7 +294,8 @@ static void gen_mov(Gen *g) {
 }
 
 static void gen_set_reg(Gen *g) {
-    ir_emit(g->b, IR_MOV, 4, IR_REG(pick(g, 8)), gen_number_ref(g, 4), IR_NONE);
+    IrRef value = one_in(g, 2) ? ir_const(g->b, gen_place(g, 4)) : gen_number_ref(g, 4);
+    ir_emit(g->b, IR_MOV, 4, IR_REG(pick(g, 8)), value, IR_NONE);
 }
 
 static void gen_extend(Gen *g) {
