@@ -24,6 +24,7 @@
     X(NOCHAIN, "nochain", "do not chain translated blocks") \
     X(TID, "tid", "one log file per thread: -D file.%d") \
     X(RESTORE, "restore", "show how the guest state was found for each fault in generated code") \
+    X(CHECK, "check", "show what -check could not compare in full, and its totals at the end") \
     X(SMC, "smc", "show stores into translated code") \
     X(CHAIN, "chain", "show blocks being linked") \
     X(TLB, "tlb", "show fills and drops of the soft MMU") \

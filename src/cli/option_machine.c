@@ -294,6 +294,17 @@ HANDLER(restore) {
     return option_bad(err, "'%s' is none of table, retranslate, check", arg);
 }
 
+// 1/N
+HANDLER(check) {
+    u64 every = 1;
+    char *why = NULL;
+    bool ok = !arg || (!strncmp(arg, "1/", 2) && option_number(arg + 2, 1, 1000000, &every, &why));
+    free(why);
+    if (!ok) return option_bad(err, "'%s' is not 1/N with N from 1 to 1000000", arg);
+    o->machine.jit.check = (u32)every;
+    return OPTION_OK;
+}
+
 HANDLER(timeout) {
     char *end;
     o->timeout_s = strtod(arg, &end);

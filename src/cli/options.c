@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The grammar of the command line, -help, and the small values that handlers read.
 //
-// One dash or two; "-opt=value" is no form of it (QEMU's is not either), but "--opt value" is.
+// One dash or two; "-opt=value" is no form of it (QEMU's is not either), but "--opt value" is. Only an
+// option that may do without a value (shape MAYBE) takes it behind a "=", or as a next word like 1/64.
 #define _GNU_SOURCE          // vasprintf
 #include "cli/options.h"
 
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum OptionShape { NONE, ARG };
+enum OptionShape { NONE, ARG, MAYBE };
 enum OptionKind { OPTION_HEADING, OPTION_REAL, OPTION_IGNORED, OPTION_REFUSED };
 
 typedef struct OptionRow {
@@ -214,7 +215,8 @@ bool keys_end(const Keys *keys, const char *known, char **err) {
 enum { HELP_COLUMN = 16 };
 
 static void help_row(const OptionRow *row, FILE *out) {
-    int n = fprintf(out, "-%s%s%s", row->name, *row->argument ? " " : "", row->argument);
+    const char *gap = *row->argument && row->shape != MAYBE ? " " : "";
+    int n = fprintf(out, "-%s%s%s", row->name, gap, row->argument);
     if (n >= HELP_COLUMN) {
         fprintf(out, "\n");
         n = 0;
@@ -239,9 +241,9 @@ void options_help(FILE *out) {
         if (row->kind == OPTION_REAL && row->help) help_row(row, out);
     }
     fprintf(out, "\nExit status: 0 power-off or quit, 1 error at start, 70 triple fault (-no-reboot), "
-                 "76 hung,\n78 -restore check found a difference, 80 internal error, 124 -timeout; "
+                 "76 hung,\n78 -check or -restore check found a difference, 80 internal error, 124 -timeout; "
                  "odd: isa-debug-exit.\nCtrl-a h tells the keys of -nographic and mon:stdio. "
-                 "Unknown to QEMU's users are only\n-timeout, -restore, -perfmap, dump and tour.\n");
+                 "Unknown to QEMU's users are only\n-timeout, -restore, -check, -perfmap, dump and tour.\n");
 }
 
 OptionStatus option_help(Options *o, const char *arg, char **err) {
@@ -273,6 +275,21 @@ static const OptionRow *options_find(const char *name) {
     for (unsigned i = 0; i < ARRAY_LEN(option_rows); i++)
         if (option_rows[i].name && !strcmp(option_rows[i].name, name)) return &option_rows[i];
     return NULL;
+}
+
+// "name=value" of an option that may have a value.
+static const OptionRow *options_find_maybe(Options *o, const char *text, const char **value) {
+    const char *equal = strchr(text, '=');
+    if (!equal) return NULL;
+    const OptionRow *row = options_find(options_text(o, "%.*s", (int)(equal - text), text));
+    if (!row || row->shape != MAYBE) return NULL;
+    *value = equal + 1;
+    return row;
+}
+
+static bool options_is_ratio(const char *word) {
+    size_t digits = strspn(word, "0123456789");
+    return digits && word[digits] == '/';
 }
 
 static OptionStatus options_unknown(const char *word, char **err) {
@@ -312,8 +329,14 @@ static OptionStatus options_word(Options *o, int count, char *const *words, int 
         free(why);
         return status;
     }
-    const OptionRow *row = options_find(word + (word[1] == '-' ? 2 : 1));
+    const char *name = word + (word[1] == '-' ? 2 : 1), *value = NULL;
+    const OptionRow *row = options_find(name);
+    if (!row) row = options_find_maybe(o, name, &value);
     if (!row) return options_unknown(word, err);
+    if (row->shape == MAYBE) {
+        if (!value && *i + 1 < count && options_is_ratio(words[*i + 1])) value = words[++*i];
+        return options_apply(o, row, value, err);
+    }
     if (row->shape == NONE) return options_apply(o, row, NULL, err);
     if (*i + 1 >= count) return option_bad(err, "-%s: a value is missing (-help shows it)", row->name);
     return options_apply(o, row, words[++*i], err);

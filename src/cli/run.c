@@ -306,6 +306,7 @@ static bool run_start(Run *r) {
     if (!run_check_display(r, display)) return false;
     // With nobody to look at it or to reset it, a machine that has halted for good is at its end.
     o->machine.jit.end_when_hung = display == DISPLAY_NONE && !run_has_monitor(r) && !o->gdb && !o->machine.no_shutdown;
+    o->machine.jit.stress = getenv("GLASSBOX_STRESS");
     o->machine.pc.warn = run_warn;
     o->machine.pc.warn_self = o;
     run_wire(r);

@@ -197,6 +197,7 @@ typedef struct Cpu {
     // True: the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
     bool (*store_hits_code)(void *jit, u32 ppn, u32 offset, u32 bytes);
 
+    struct Shadow *shadow;   // this is a copy that must leave no trace (cpu/shadow.h); else NULL
     CpuMmu *mmu;
     Bus *bus;
     Log *log;

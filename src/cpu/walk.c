@@ -7,6 +7,7 @@
 // General registers only, no libc (see Makefile).
 #include "cpu/cpu_int.h"
 #include "cpu/model.h"
+#include "cpu/shadow.h"
 
 #define PTE_P 0x001u
 #define PTE_W 0x002u
@@ -33,14 +34,15 @@ static u32 walk_gate(Cpu *cpu, u32 phys) { return bus_a20(cpu->bus) ? phys : phy
 static u32 walk_read(Cpu *cpu, u32 phys) {
     phys = walk_gate(cpu, phys);
     const BusPage *page = bus_page(cpu->bus, phys >> PAGE_SHIFT);
-    if (!page->host) return bus_read(cpu->bus, phy(phys), 4);
+    if (!page->host) return cpu->shadow ? ~0u : bus_read(cpu->bus, phy(phys), 4);
     return get_le32(page->host + (phys & ~PAGE_MASK));
 }
 
 // Accessed and dirty bits are in the low half of either format.
 static void walk_write(Cpu *cpu, u64 phys, u32 low) {
     if (phys >> 32) return;
-    bus_write(cpu->bus, phy(walk_gate(cpu, (u32)phys)), 4, low);
+    if (cpu->shadow) shadow_write_table(cpu->shadow, walk_gate(cpu, (u32)phys), low);
+    else bus_write(cpu->bus, phy(walk_gate(cpu, (u32)phys)), 4, low);
 }
 
 static u64 walk_read64(Cpu *cpu, u64 phys) {

@@ -13,19 +13,14 @@
 //  5. A block after ir_flags() has exact flags only where they can be observed: at faults and
 //     exits. Who wants to stop between two instructions by max_insns evaluates the block before
 //     that pass.
+//  6. An op whose callback refuses has changed nothing, so that it can be done again (ir_eval_on).
 #include "ir/ir_int.h"
 
 #include <string.h>
 
 enum { EVAL_UPPER_PATTERN = 0x5a5a5a5a };
 
-typedef struct Eval {
-    const IrBlock *b;
-    IrMachine *m;
-    IrEvalResult out;
-    u32 flags;           // OSZAPC
-    u32 temp[IR_MAX_TEMPS + 1];
-} Eval;
+typedef IrEval Eval;
 
 // ---- operands -----------------------------------------------------------------------------------
 static u32 eval_value(const Eval *e, IrRef r) {
@@ -67,6 +62,27 @@ static void eval_flags_in(Eval *e) {
     e->flags = flags_compute(*e->m->flag_op, *e->m->flag_a, *e->m->flag_b, *e->m->flag_c);
 }
 
+// Bits that the op leaves undefined by the manuals and that hosts and recipes treat differently.
+static u32 eval_undefined(const IrOp *op) {
+    switch (op->code) {
+    case IR_MULW: case IR_IMULW: case IR_IMUL: return FLAG_SZAPC & ~FLAG_CF;
+    case IR_DIVW: case IR_IDIVW: return FLAG_OSZAPC;
+    case IR_BSF: case IR_BSR: return FLAG_OSZAPC & ~FLAG_ZF;
+    default: return 0;
+    }
+}
+
+// A shift by CL whose count is 0 defines nothing.
+static bool eval_defines(const Eval *e, const IrOp *op) {
+    return op->fdef && !(ir_is_variable_shift(op) && !(e->m->regs[1] & 31));
+}
+
+static void eval_set_flags(Eval *e, const IrOp *op, u32 flags) {
+    if (!op->fdef) return;
+    if (eval_defines(e, op)) e->undefined = (e->undefined & ~op->fdef) | (eval_undefined(op) & op->fdef);
+    e->flags = flags;
+}
+
 static bool eval_condition(u32 f, unsigned cc) {
     bool sign = f & FLAG_SF, less = sign != !!(f & FLAG_OF);
     bool r = false;
@@ -86,13 +102,14 @@ static bool eval_condition(u32 f, unsigned cc) {
 
 static void eval_flag_op(Eval *e, const IrOp *op) {
     u32 a = eval_read(e, op, IR_A), keep = op->size == 1 ? FLAG_OF : 0;
-    if (!op->fdef) return;
+    u32 f = e->flags;
     switch (op->code) {
-    case IR_SETF: e->flags = (e->flags & keep) | (a & FLAG_OSZAPC & ~keep); break;
-    case IR_CLC: e->flags &= ~FLAG_CF; break;
-    case IR_STC: e->flags |= FLAG_CF; break;
-    default: e->flags ^= FLAG_CF; break;
+    case IR_SETF: f = (f & keep) | (a & FLAG_OSZAPC & ~keep); break;
+    case IR_CLC: f &= ~FLAG_CF; break;
+    case IR_STC: f |= FLAG_CF; break;
+    default: f ^= FLAG_CF; break;
     }
+    eval_set_flags(e, op, f);
 }
 
 // ---- ends ---------------------------------------------------------------------------------------
@@ -123,11 +140,19 @@ static bool eval_load(Eval *e, const IrOp *op) {
     return true;
 }
 
+// After a store that has been done: the machine may want a pause.
+static bool eval_stored(Eval *e) {
+    if (!e->m->pause) return true;
+    e->m->pause = false;
+    e->at++;
+    return eval_end(e, IR_EVAL_PAUSE);
+}
+
 static bool eval_store(Eval *e, const IrOp *op) {
     u32 v = eval_read(e, op, IR_B);
     if (!e->m->store(e->m->self, op, eval_read(e, op, IR_A), op->size, &v))
         return eval_end(e, IR_EVAL_FAULT);
-    return true;
+    return eval_stored(e);
 }
 
 static bool eval_probe(Eval *e, const IrOp *op) {
@@ -142,6 +167,7 @@ static bool eval_call(Eval *e, const IrOp *op) {
     bool ok = e->m->call(e->m->self, op->imm, a, b, c, &result);
     eval_flags_in(e);
     if (!ok) return eval_end(e, IR_EVAL_FAULT);
+    if (e->b->helpers->row[op->imm].attr & (IR_HELPER_FLAGS_IN | IR_HELPER_FLAGS_OUT)) e->undefined = 0;
     eval_write(e, op, (u32)result);
     return true;
 }
@@ -150,7 +176,7 @@ static bool eval_wide(Eval *e, const IrOp *op) {
     u32 flags = e->flags;
     if (!ir_alu_run_wide(op, e->m->regs, eval_read(e, op, IR_A), &flags))
         return eval_raise(e, 0, false, 0);
-    if (op->fdef) e->flags = flags;
+    eval_set_flags(e, op, flags);
     return true;
 }
 
@@ -159,7 +185,7 @@ static bool eval_fpu(Eval *e, const IrOp *op) {
     u32 trap = ir_fpu_run(op->imm, &eax, &flags);
     if (trap) return eval_raise(e, trap, false, 0);
     if (ir_fpu_writes_ax(op)) e->m->regs[0] = eax;
-    if (op->fdef) e->flags = flags;
+    eval_set_flags(e, op, flags);
     return true;
 }
 
@@ -185,7 +211,7 @@ static bool eval_fpu_store(Eval *e, const IrOp *op) {
     if (trap) return eval_raise(e, trap, false, 0);
     if (!stored) return true;
     if (!m->store(m->self, op, at, op->aux, buffer)) return eval_end(e, IR_EVAL_FAULT);
-    return true;
+    return eval_stored(e);
 }
 
 // mem: the operand's bytes, or NULL. False: an exception came instead.
@@ -194,7 +220,7 @@ static bool eval_simd_run(Eval *e, const IrOp *op, void *mem) {
     u32 trap = ir_simd_run(e->m, op->imm, mem, &general, &flags);
     if (trap) return eval_raise(e, trap, false, 0);
     if (op->d != IR_NONE) eval_write(e, op, general);
-    if (op->fdef) e->flags = flags;
+    eval_set_flags(e, op, flags);
     return true;
 }
 
@@ -212,7 +238,7 @@ static bool eval_simd_store(Eval *e, const IrOp *op) {
     u32 at = eval_read(e, op, IR_A);
     if (!m->probe(m->self, op, at, op->aux)) return eval_end(e, IR_EVAL_FAULT);
     if (!eval_simd_run(e, op, buffer)) return false;
-    return m->store(m->self, op, at, op->aux, buffer) ? true : eval_end(e, IR_EVAL_FAULT);
+    return m->store(m->self, op, at, op->aux, buffer) ? eval_stored(e) : eval_end(e, IR_EVAL_FAULT);
 }
 
 static void eval_ea(Eval *e, const IrOp *op) {
@@ -224,7 +250,7 @@ static void eval_alu(Eval *e, const IrOp *op) {
     u32 flags = e->flags;
     u32 v = ir_alu_run(op, eval_read(e, op, IR_A), eval_read(e, op, IR_B), eval_read(e, op, IR_C),
                        &flags);
-    if (op->fdef) e->flags = flags;
+    eval_set_flags(e, op, flags);
     eval_write(e, op, v);
 }
 
@@ -267,9 +293,18 @@ static bool eval_limit(Eval *e, const IrOp *op) {
     return eval_raise(e, what & 0xff, what & 0x100, what >> 16);
 }
 
+// Charges the op's instructions; false: a POLL found the budget used up, and charges nothing.
+static bool eval_charge(Eval *e, const IrOp *op) {
+    if (!e->m->budget) return true;
+    i32 left = *e->m->budget - (i32)op->imm;
+    if (op->code == IR_POLL && left < 0) return eval_end(e, IR_EVAL_BUDGET);
+    *e->m->budget = left;
+    return true;
+}
+
 static bool eval_op(Eval *e, const IrOp *op) {
     switch (op->code) {
-    case IR_COUNT: case IR_POLL: return true;      // the budget is the caller's max_insns
+    case IR_COUNT: case IR_POLL: return eval_charge(e, op);
     case IR_MOV: case IR_ZEXT: eval_write(e, op, eval_read(e, op, IR_A)); return true;
     case IR_SEXT: eval_write(e, op, eval_sext(eval_read(e, op, IR_A), op->aux)); return true;
     case IR_EA: eval_ea(e, op); return true;
@@ -302,27 +337,44 @@ static bool eval_op(Eval *e, const IrOp *op) {
 }
 
 // At an INSN mark: the instruction before it is complete.
-static bool eval_insn(Eval *e, const IrOp *op, u32 *started, u32 max_insns) {
-    e->out.insns = *started;
+static bool eval_insn(Eval *e, const IrOp *op, u32 max_insns) {
+    e->out.insns = e->started;
     e->out.eip = op->imm;
-    if (*started >= max_insns) return eval_end(e, IR_EVAL_POLL);
-    ++*started;
+    if (e->started >= max_insns) return eval_end(e, IR_EVAL_POLL);
+    e->started++;
     return true;
 }
 
-IrEvalResult ir_eval(const IrBlock *b, IrMachine *m, u32 max_insns) {
-    Eval e;
-    u32 started = 0, i = 0;
-    e.b = b;
-    e.m = m;
-    e.out = (IrEvalResult){ .eip = b->eip };
-    eval_flags_in(&e);
-    for (; i < b->count; i++) {
-        const IrOp *op = &b->ops[i];
-        if (op->code == IR_INSN ? !eval_insn(&e, op, &started, max_insns) : !eval_op(&e, op)) break;
+// Does the op read flags that are not defined? Then what follows is not either. (A helper gets to see
+// the guest's own, and a count of 0 only keeps them.)
+static bool eval_reads_undefined(const Eval *e, const IrOp *op) {
+    u32 reads = ir_is_variable_shift(op) ? ir_info[op->code].flags >> 16 : op->fuse;
+    return e->undefined & reads && op->code != IR_CALL;
+}
+
+void ir_eval_begin(IrEval *e, const IrBlock *b, IrMachine *m) {
+    e->b = b;
+    e->m = m;
+    e->out = (IrEvalResult){ .eip = b->eip };
+    e->at = e->started = e->undefined = 0;
+}
+
+IrEvalResult ir_eval_on(IrEval *e, u32 max_insns) {
+    eval_flags_in(e);
+    e->out.end = IR_EVAL_JUMP;
+    for (; e->at < e->b->count; e->at++) {
+        const IrOp *op = &e->b->ops[e->at];
+        if (e->undefined && eval_reads_undefined(e, op)) e->out.undefined = true;
+        if (op->code == IR_INSN ? !eval_insn(e, op, max_insns) : !eval_op(e, op)) break;
     }
-    if (i == b->count) eval_jump(&e, b->end_eip);
-    e.out.op = i;
-    eval_flags_out(&e);
-    return e.out;
+    if (e->at == e->b->count && e->out.end != IR_EVAL_PAUSE) eval_jump(e, e->b->end_eip);
+    e->out.op = e->at;
+    eval_flags_out(e);
+    return e->out;
+}
+
+IrEvalResult ir_eval(const IrBlock *b, IrMachine *m, u32 max_insns) {
+    IrEval e;
+    ir_eval_begin(&e, b, m);
+    return ir_eval_on(&e, max_insns);
 }

@@ -210,6 +210,8 @@ typedef struct IrMachine {
     u8 *xmm;                                 // XMM0-7, 16 bytes each, aligned to 16
     u32 *mxcsr;
     u8 *thunk;                               // IR_THUNK_BYTES of writable, executable memory
+    i32 *budget;                             // what COUNT and POLL charge; NULL: they do nothing
+    bool pause;                              // set by store(): end as PAUSE once the op is done
 } IrMachine;
 #define IR_THUNK_BYTES 16
 // x87, MMX and SSE instructions run on the host: when one takes SIGFPE (at pc, in the machine's thunk or
@@ -217,14 +219,35 @@ typedef struct IrMachine {
 // eval then calls raise() with it. NULL: pc is none of eval's.
 const void *ir_host_landing(const void *pc, const u8 *thunk);
 
-typedef enum IrEvalEnd { IR_EVAL_JUMP, IR_EVAL_LEAVE, IR_EVAL_FAULT, IR_EVAL_POLL } IrEvalEnd;
+typedef enum IrEvalEnd {
+    IR_EVAL_JUMP, IR_EVAL_LEAVE, IR_EVAL_FAULT,
+    IR_EVAL_POLL,      // max_insns are through
+    IR_EVAL_BUDGET,    // a POLL op found the budget used up
+    IR_EVAL_PAUSE,     // after a store, as its callback asked for
+} IrEvalEnd;
 typedef struct IrEvalResult {
     IrEvalEnd end;
-    u32 eip;           // JUMP: where to; FAULT, POLL: of the guest instruction (LEAVE: machine has it)
+    u32 eip;           // JUMP: where to; others: of the guest instruction (LEAVE: machine has it)
     u32 insns;         // guest instructions completed
     u32 op;            // index of the op that ended it
+    bool undefined;    // a flag was read that a multiplication, division or bit scan leaves undefined
 } IrEvalResult;
 // Runs at most max_insns guest instructions (then ends as POLL at the next one's eip).
 IrEvalResult ir_eval(const IrBlock *b, IrMachine *m, u32 max_insns);
+
+// The same in pieces: ir_eval_on() goes on at the op that ended the piece before, or behind it after a
+// PAUSE. An op whose callback gave false is done again. Flags pass through the machine's recipe.
+typedef struct IrEval {
+    const IrBlock *b;
+    IrMachine *m;
+    IrEvalResult out;
+    u32 at;            // index of the next op
+    u32 started;       // guest instructions begun
+    u32 flags;         // OSZAPC
+    u32 undefined;     // those of them that are not defined
+    u32 temp[IR_MAX_TEMPS + 1];
+} IrEval;
+void ir_eval_begin(IrEval *e, const IrBlock *b, IrMachine *m);
+IrEvalResult ir_eval_on(IrEval *e, u32 max_insns);
 
 #endif

@@ -30,6 +30,11 @@ static void cache_forget_modes(Jit *jit) {
     memset(jit->quick_mode, 0, sizeof jit->quick_mode);
 }
 
+static void cache_clear_jumps(Jit *jit, JumpEntry *cache) {
+    for (u32 i = 0; i < JUMP_CACHE_ENTRIES; i++)
+        cache[i] = (JumpEntry){ .eip = ~i, .code = jit->target.lookup };   // low bits differ: never hit
+}
+
 bool cache_new(Jit *jit, char **error) {
     u32 mib = jit->opt.cache_mib ? jit->opt.cache_mib : 64;
     jit->code_bytes = mib << 20;
@@ -54,6 +59,10 @@ bool cache_new(Jit *jit, char **error) {
     jit->meta = arena_new(1 << 20);
     jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
+    if (jit->opt.check) {
+        jit->no_jumps = mem_new(JUMP_CACHE_ENTRIES * sizeof *jit->no_jumps);
+        cache_clear_jumps(jit, jit->no_jumps);
+    }
     jit->edge_capacity = 1 << 12;
     jit->edge = mem_new(jit->edge_capacity * sizeof *jit->edge);
     jit->block_capacity = 1 << 12;
@@ -69,16 +78,12 @@ void cache_free(Jit *jit) {
         free(jit->mode[i]);
     }
     free(jit->mode);
+    free(jit->no_jumps);
     free(jit->hash);
     free(jit->ungrouped);
     free(jit->edge);
     free(jit->block);
     if (jit->meta) arena_free(jit->meta);
-}
-
-static void cache_clear_jumps(Jit *jit, JumpEntry *cache) {
-    for (u32 i = 0; i < JUMP_CACHE_ENTRIES; i++)
-        cache[i] = (JumpEntry){ .eip = ~i, .code = jit->target.lookup };   // low bits differ: never hit
 }
 
 static void cache_forget_page(Jit *jit, u32 ppn) {
@@ -162,7 +167,7 @@ u32 cache_mode_key(Jit *jit) {
         m->limit = limit;
     }
     jit->cur_mode = m;
-    jit->cpu->jump_cache = m->cache;
+    jit->cpu->jump_cache = jit->no_jumps ? jit->no_jumps : m->cache;
     return m->key;
 }
 
@@ -418,7 +423,7 @@ static void cache_lead(Jit *jit, u32 number, Block *to) {
 
 void cache_link(Jit *jit, u32 number, Block *to) {
     const Edge *e = &jit->edge[number];
-    if (e->to || !e->from->valid || !to->valid || jit->opt.no_chain) return;
+    if (e->to || !e->from->valid || !to->valid || jit->opt.no_chain || jit->opt.check) return;
     if (log_on(jit->log, LOG(NOCHAIN)) || cache_may_break(jit, to->phys)) return;
     cache_lead(jit, number, to);
 }
@@ -489,7 +494,7 @@ void cache_invalidate(Jit *jit, Block *b) {
 }
 
 // ---- self-modifying code -----------------------------------------------------------------------------------
-static bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
+bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
     for (unsigned n = 0; n < 2; n++) {
         u32 bppn, boffset, bbytes;
         if (cache_part(b, n, &bppn, &boffset, &bbytes) && bppn == ppn &&

@@ -10,6 +10,8 @@
 //   dump.c       every stage as text
 //   fpuplace.c   the x87 pointers
 //   names.c      names of blocks for perf and gdb
+//   check.c      -check: generated code in lockstep with eval
+//   stress.c     mistakes on purpose
 //   inspect.c    what is known about a block, for those outside
 #ifndef JIT_JIT_INT_H
 #define JIT_JIT_INT_H
@@ -59,6 +61,8 @@ typedef struct JumpEntry { u32 eip, pad; const u8 *code; } JumpEntry;     // 16 
 
 typedef struct Block Block;
 typedef struct Names Names;
+typedef struct Check Check;                    // check.h
+typedef struct CheckedIr CheckedIr;
 typedef struct Edge {
     Block *from, *to;          // to: NULL while not linked
     u32 target;                // guest eip
@@ -88,6 +92,7 @@ struct Block {
     u16 *insn_offset;          // guest offset of each instruction from eip
     u32 first_edge, edge_count;
     u32 incoming;              // edge number + 1
+    const CheckedIr *checked;  // for -check: as lifted; NULL until it is wanted
     Block *hash_next, *page_next[2];
 };
 
@@ -143,6 +148,7 @@ struct Jit {
     JitMode *cur_mode;                         // of the CPU's mode when it was last asked for; never NULL
     JitMode *quick_mode[JIT_QUICK_MODES];      // by JIT_QUICK_MODE: what cur_mode may become without C
     JitMode no_mode;                           // cur_mode when nothing is known
+    JumpEntry *no_jumps;                       // -check: an empty table for generated code
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
@@ -152,6 +158,10 @@ struct Jit {
     // the running block
     bool stepping;                             // an instruction runs in eval
     i32 slack;                                 // -icount: instructions withheld from blocks (run.c)
+
+    Check *check;                              // NULL without -check
+    void (*spoil)(const Jit *jit, IrBlock *ir);     // after the passes: makes a mistake on purpose; or NULL
+    u8 wrong_op[2];                            // IrCode: this one is translated as that one
 
     // debugger
     u32 *breaks;                               // linear addresses
@@ -216,6 +226,7 @@ void cache_remember(Jit *jit, Block *b);       // for indirect jumps
 void cache_invalidate(Jit *jit, Block *b);
 void cache_code_written(void *jit, u32 ppn, u32 offset, u32 bytes);
 bool cache_store_hits_code(void *jit, u32 ppn, u32 offset, u32 bytes);
+bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes);     // bytes of a physical page
 Block *cache_block_at(const Jit *jit, const u8 *host_pc);
 // Is a breakpoint at this offset of some page? Blocks begin there and are entered by the run loop only.
 static inline bool cache_may_break(const Jit *jit, u32 addr) {
@@ -266,6 +277,9 @@ Block *restore_state(Jit *jit, const u8 *host_pc, const X64Restore **record);
 const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *host_pc, JitRestore how);
 
 void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *host_pc);   // the log
+
+// ---- stress.c --------------------------------------------------------------------------------------------
+bool stress_parse(Jit *jit, const char *text, char **error);      // JitOptions.stress
 
 // ---- inspect.c -------------------------------------------------------------------------------------------
 void inspect_tell_block(Jit *jit, const Block *b);

@@ -8,7 +8,7 @@
 // Generated code polls one thing only: its budget. Whoever wants the loop's attention during a block
 // (a device raising an interrupt line in a port access) takes the budget away (run_attention).
 #define _GNU_SOURCE          // the names of registers in ucontext
-#include "jit/jit_int.h"
+#include "jit/check.h"
 
 #include "cpu/helpers.h"
 #include "cpu/mmu.h"
@@ -122,12 +122,14 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
     jit->arena = arena_new(1 << 16);
     jit->step_arena = arena_new(1 << 14);
     jit->signal_stack = mem_new(RUN_SIGNAL_STACK_BYTES);
-    if (!cache_new(jit, error) || (options->perfmap && !names_new(jit, error))) {
+    bool ok = !options->stress || stress_parse(jit, options->stress, error);
+    if (!ok || !cache_new(jit, error) || (options->perfmap && !names_new(jit, error))) {
         jit_free(jit);
         return NULL;
     }
     run_set_hooks(jit);
     cpu->slow_port_insns = jit->opt.icount ? RUN_SLOW_PORT_NS >> jit->opt.icount_shift : 0;
+    if (jit->opt.check) jit->check = check_new(jit, jit->opt.check);
     if (jit->opt.icount) bus_set_clock_source(bus, run_icount_ns, jit);
     else bus_set_processor(bus, run_insns, jit);
     return jit;
@@ -136,6 +138,7 @@ Jit *jit_new(Cpu *cpu, Bus *bus, Log *log, const JitOptions *options, char **err
 void jit_free(Jit *jit) {
     names_free(jit);
     if (jit->bus) bus_set_processor(jit->bus, NULL, NULL);
+    check_free(jit->check);
     cache_free(jit);
     arena_free(jit->arena);
     arena_free(jit->step_arena);
@@ -225,31 +228,64 @@ static void run_log_block(Jit *jit, const Block *b) {
     if (log_on(jit->log, LOG(CPU))) cpu_dump(jit->cpu, jit->log->file, false);
 }
 
-// Serves an exit. Returns the block to go on with at once, or NULL: look at the machine first.
-static Block *run_serve(Jit *jit, JitExit exit) {
+typedef struct Left { JitExit exit; Block *from; u32 edge; } Left;        // from, edge: where the exit tells them
+
+static void run_settle_stale(Jit *jit, const u8 *pc) {
+    Block *stale = cache_block_at(jit, pc);
+    jit->cpu->eip = stale->eip;
+    if (stale->flags.op != X64_FLAGS_IN_STATE) restore_edge_flags(jit, stale, pc);
+}
+
+static void run_settle_signal(Jit *jit, u64 trap) {
+    if (trap == VEC_DE) cpu_raise(jit->cpu, VEC_DE);
+    else run_host_exception(jit, (unsigned)trap);
+    run_restore(jit, true);
+}
+
+// An exit: makes the guest's state exact, and looks no further.
+static Left run_settle(Jit *jit, JitExit exit) {
     Cpu *cpu = jit->cpu;
-    Block *to;
+    const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
+    Left left = { .exit = exit };
     switch (exit) {
-    case EXIT_LINK: {
-        jit->stats.unchained++;
-        const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
-        u32 number = cache_edge_at(jit, pc);
-        restore_edge_flags(jit, jit->edge[number].from, pc);
-        cpu->eip = jit->edge[number].target;
-        u64 flushes = jit->stats.flushes;
-        to = cache_find(jit, cpu->eip);
-        if (to && flushes == jit->stats.flushes) cache_link(jit, number, to);
-        return to;
+    case EXIT_LINK:
+        left.edge = cache_edge_at(jit, pc);
+        restore_edge_flags(jit, jit->edge[left.edge].from, pc);
+        cpu->eip = jit->edge[left.edge].target;
+        break;
+    case EXIT_PROMOTE:
+        left.edge = get_le32(pc + 1);
+        cpu->eip = jit->edge[left.edge].target;
+        break;
+    case EXIT_STALE: run_settle_stale(jit, pc); break;
+    case EXIT_LOOKUP: case EXIT_LEAVE: break;
+    case EXIT_POLL: run_restore(jit, false); break;
+    case EXIT_RAISE:
+        run_raise(cpu, (u32)cpu->jit_word[WORD_EXIT_VALUE]);
+        run_restore(jit, true);
+        break;
+    case EXIT_FAULT: run_restore(jit, cpu->fault.kind != CPU_RESTART); break;
+    case EXIT_UNGROUP: left.from = run_restore(jit, false); break;
+    case EXIT_SIGNAL: run_settle_signal(jit, cpu->jit_word[WORD_EXIT_VALUE]); break;
+    default: panic("exit reason %u", exit);
     }
-    case EXIT_STALE: {
-        const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
-        Block *stale = cache_block_at(jit, pc);
-        cpu->eip = stale->eip;
-        if (stale->flags.op != X64_FLAGS_IN_STATE) restore_edge_flags(jit, stale, pc);
-        jit->stats.lookups++;
-        return cache_find(jit, cpu->eip);
-    }
-    case EXIT_LOOKUP:
+    return left;
+}
+
+static Block *run_follow_edge(Jit *jit, u32 edge) {
+    jit->stats.unchained++;
+    u64 flushes = jit->stats.flushes;
+    Block *to = cache_find(jit, jit->cpu->eip);
+    if (to && flushes == jit->stats.flushes) cache_link(jit, edge, to);
+    return to;
+}
+
+// The block to go on with at once after an exit, or NULL: look at the machine first.
+static Block *run_next(Jit *jit, const Left *left) {
+    Cpu *cpu = jit->cpu;
+    switch (left->exit) {
+    case EXIT_LINK: return run_follow_edge(jit, left->edge);
+    case EXIT_STALE: case EXIT_LOOKUP:
         jit->stats.lookups++;
         return cache_find(jit, cpu->eip);
     case EXIT_LEAVE:
@@ -259,38 +295,18 @@ static Block *run_serve(Jit *jit, JitExit exit) {
         return cache_find(jit, cpu->eip);
     case EXIT_POLL:
         jit->stats.polls++;
-        run_restore(jit, false);
         if (!jit->opt.icount) run_attention(cpu);      // what is left is less than this block: end of the quantum
         return NULL;
-    case EXIT_RAISE: {
-        u32 imm = (u32)cpu->jit_word[WORD_EXIT_VALUE];
-        run_raise(cpu, imm);
-        run_restore(jit, true);
-        return NULL;
-    }
-    case EXIT_FAULT:
-        run_restore(jit, cpu->fault.kind != CPU_RESTART);
-        return NULL;
-    case EXIT_PROMOTE: {
-        u32 number = get_le32((const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC] + 1);
-        cpu->eip = jit->edge[number].target;
-        cache_promote(jit, number);
+    case EXIT_PROMOTE:
+        cache_promote(jit, left->edge);
         return cache_find(jit, cpu->eip);
-    }
-    case EXIT_UNGROUP: {
-        Block *from = run_restore(jit, false);
+    case EXIT_UNGROUP:
         jit->stats.ungroups++;
-        if (++from->ungroups > RUN_UNGROUPS) cache_ungroup(jit, from);
+        if (++left->from->ungroups > RUN_UNGROUPS) cache_ungroup(jit, left->from);
         return cpu->budget > 0 ? cache_find_ungrouped(jit, cpu->eip) : NULL;
+    case EXIT_SIGNAL: jit->stats.signals++; return NULL;
+    default: return NULL;
     }
-    case EXIT_SIGNAL:
-        jit->stats.signals++;
-        if (cpu->jit_word[WORD_EXIT_VALUE] == VEC_DE) cpu_raise(cpu, VEC_DE);
-        else run_host_exception(jit, (unsigned)cpu->jit_word[WORD_EXIT_VALUE]);
-        run_restore(jit, true);
-        return NULL;
-    }
-    panic("exit reason %u", exit);
 }
 
 // Is the next instruction at a breakpoint?
@@ -306,8 +322,10 @@ static void run_blocks(Jit *jit) {
     Block *b = cache_find(jit, cpu->eip);
     while (b && cpu->budget > 0 && !run_at_break(jit)) {
         if (log_on(jit->log, LOG(EXEC) | LOG(CPU))) run_log_block(jit, b);
-        u32 exit = ((JitEnter)(uintptr_t)jit->enter)(cpu, b->hot + b->fast);
-        b = run_serve(jit, exit);
+        if (jit->check) check_begin(jit->check, b);
+        Left left = run_settle(jit, ((JitEnter)(uintptr_t)jit->enter)(cpu, b->hot + b->fast));
+        if (jit->check && !check_end(jit->check, left.exit)) return;
+        b = run_next(jit, &left);
     }
 }
 
@@ -521,6 +539,7 @@ void jit_info(const Jit *jit, FILE *out) {
     ROW(steps, "single steps") ROW(spins, "loops that wait") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
 #undef ROW
+    if (jit->check) check_print(jit->check, out);
     fprintf(out, "%-16s %llu\n", "slow loads", (unsigned long long)jit->cpu->stats.slow_loads);
     fprintf(out, "%-16s %llu\n", "slow stores", (unsigned long long)jit->cpu->stats.slow_stores);
 }

@@ -5,7 +5,7 @@
 // last byte of the call (as a restore record names it).
 //
 // The stack inside blocks is 16-byte aligned; enter keeps 8 bytes of padding below the saved registers.
-#include "jit/jit_int.h"
+#include "jit/check.h"
 
 #include "cpu/helpers.h"
 #include "cpu/mmu.h"
@@ -138,7 +138,7 @@ static const u8 *stub_slow_tail(const Jit *jit, Buf *b, const void *fn, bool lin
     const u8 *at = b->p;
     stub_push(b, R10);
     stub_push(b, R11);
-    stub_store_regs(b, STUB_CALLER_SAVED);
+    stub_store_regs(b, jit->opt.check ? STUB_ALL : STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
     stub_pass_cpu(b);
     enc_rr(b, 0, 0x89, R8, RSI);
@@ -264,7 +264,7 @@ static const u8 *stub_commit(const Jit *jit, Buf *b, const void *fn) {
     u8 *nothing = enc_jcc32(b, 4);
     stub_push(b, R10);
     stub_push(b, R11);
-    stub_store_regs(b, STUB_CALLER_SAVED);
+    stub_store_regs(b, jit->opt.check ? STUB_ALL : STUB_CALLER_SAVED);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
     stub_pass_cpu(b);
     stub_call_guarded(jit, b, fn);
@@ -327,7 +327,7 @@ static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     return at;
 }
 
-static const u8 *stub_helper(const Jit *jit, Buf *b, const void *fn, const u8 *exit) {
+static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn, const u8 *exit) {
     const u8 *at = b->p;
     stub_store_regs(b, STUB_ALL);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
@@ -337,6 +337,10 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, const void *fn, const u8 *e
     enc_rr(b, 0, 0x89, R10, RCX);
     enc_rm(b, ENC_W, 0x8b, RAX, rm_mem(RSP, 0));
     enc_rm(b, ENC_W, 0x89, RAX, stub_word(WORD_EXIT_PC));  // who calls (for the log and SMC)
+    if (jit->opt.check) {                                  // who is called: check_helper's last argument
+        enc_mov_imm(b, R8, helper);
+        fn = (void *)check_helper;
+    }
     stub_rsp(b, -8);
     stub_call_guarded(jit, b, fn);
     stub_rsp(b, 8);
@@ -432,7 +436,7 @@ static void stub_leave(Jit *jit, Buf *b, const u8 *exit) {
     stub_leave_as(b, exit, EXIT_LEAVE);
     stub_align(b);
     t->leave = slow;
-    if (!jit->cpu || jit->opt.no_chain) return;            // no CPU: code is only looked at
+    if (!jit->cpu || jit->opt.no_chain || jit->opt.check) return;            // no CPU: code is only looked at
     t->leave = b->p;
     enc_mov_imm64(b, R9, (u64)(uintptr_t)bus_wanted_pins(jit->bus));
     stub_cmp_mem_imm8(b, ENC_66, rm_mem(R9, 0), 0);
@@ -557,6 +561,20 @@ static void slow_commit(Cpu *cpu) {
     cpu_slow_store(cpu, offset, CPU_ACCESS(seg, log2), value);
 }
 
+// The same under -check, which meets at devices.
+static u8 *slow_access_checked(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
+    u8 *data = slow_access(cpu, offset, info, return_address);
+    if (data && (info & 3) != X64_SLOW_STORE) check_loaded(cpu, info >> 2 & 7, offset, info >> 8, data);
+    return data;
+}
+
+static void slow_commit_checked(Cpu *cpu) {
+    u32 offset = (u32)cpu->jit_word[WORD_SLOW_OFFSET], info = (u32)cpu->jit_word[WORD_SLOW_INFO];
+    bool met = check_stores(cpu, info >> 2 & 7, offset, info >> 8, cpu->bounce);
+    slow_commit(cpu);
+    if (met) check_stored(cpu);
+}
+
 // A group's check failed: fill the table's entry if that shows the guest nothing (A and D are set already).
 static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
     u32 span = info & 0xffff;
@@ -615,15 +633,16 @@ void stubs_generate(Jit *jit) {
     const u8 *exit = stub_exit(jit, &b);
     stub_exits(jit, &b, exit);
     for (unsigned linear = 0; linear < 2; linear++) {
-        const u8 *tail = stub_slow_tail(jit, &b, (void *)slow_access, linear, exit);
+        void *access = jit->opt.check ? (void *)slow_access_checked : (void *)slow_access;
+        const u8 *tail = stub_slow_tail(jit, &b, access, linear, exit);
         if (!linear) t->probe = tail;
         stub_slow_accesses(t, &b, linear, tail);
     }
     t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit);
-    t->commit = stub_commit(jit, &b, (void *)slow_commit);
+    t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
-        jit->helper_stub[h] = stub_helper(jit, &b, stub_helper_fn[h], exit);
+        jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit);
     t->helper = jit->helper_stub;
     while ((uintptr_t)b.p & 63) enc_u8(&b, 0xcc);          // blocks begin on cache lines
     jit->hot_next = b.p;

@@ -313,6 +313,11 @@ static bool lift_block(Jit *jit, Source *src, Lifted *l, u32 *second_ppn) {
     return true;
 }
 
+static void translate_passes(const Jit *jit, IrBlock *ir, bool group) {
+    translate_optimize(ir, group);
+    if (jit->spoil) jit->spoil(jit, ir);
+}
+
 // NULL: fault recorded, or *full: the cache has no room.
 static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, bool *full) {
     arena_reset(jit->arena);
@@ -323,7 +328,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     bool chosen = log_pc_chosen(jit->log, eip);
     if (chosen && log_on(jit->log, LOG(IN_ASM) | LOG(OP))) log_lifted(jit, &src, &l);
     bool grouped = !cache_is_ungrouped(jit, key, phys);
-    translate_optimize(l.ir, grouped);
+    translate_passes(jit, l.ir, grouped);
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
     X64Entry entry = entry_of(eip, key, phys, flags, &l, src.count, second_ppn);
     X64Code code;
@@ -370,7 +375,7 @@ bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
 bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
     Source src;
     if (!translate_lift_again(jit, b, &src, l)) return false;
-    translate_optimize(l->ir, b->grouped);
+    translate_passes(jit, l->ir, b->grouped);
     X64Entry entry = entry_of(b->eip, b->key, b->phys, b->flags, l, src.count, b->second_ppn);
     u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
     u8 *scratch = arena_alloc(jit->arena, hot + cold);
