@@ -6,6 +6,9 @@
 # one. The last line is "N passed, N failed, N skipped". Exit status 1 when something failed.
 #   BUILD         where the programs are (build)
 #   TEST_TIMEOUT  seconds for a program that does not say `timeout: N` in its head (120)
+#   CHECK=1       every glassbox that an e2e or metal test starts runs with -check -restore check; limits are
+#                 TEST_SLOW times as long (10)
+#   GLASSBOX_OPTIONS  other options for every glassbox of an e2e or metal test
 #   KEEP=1        leaves the folders of e2e tests that passed, too: $BUILD/tests/out/NAME
 # An e2e test is a script: exit status 0 passed, 77 skipped (its last line says why). It runs in the top
 # folder with GLASSBOX, BUILD and TEST_DIR (empty, its own) set, and nothing on its standard input.
@@ -14,7 +17,12 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 GLASSBOX=${GLASSBOX:-$BUILD/glassbox}
-export BUILD GLASSBOX
+if [ "${CHECK:-0}" != 0 ]; then
+    GLASSBOX_OPTIONS="-check -restore check ${GLASSBOX_OPTIONS:-}"
+    : "${TEST_SLOW:=10}"
+fi
+TEST_SLOW=${TEST_SLOW:-1}
+export BUILD GLASSBOX TEST_SLOW
 passed=0 failed=0 skipped=0 failures=
 
 # The number in cmocka's summary lines of a kind; several groups add up.
@@ -30,7 +38,7 @@ fail() {        # fail NAME WHY
 
 run_limit() {   # seconds for this source
     limit=$(sed -nE '1,12s/.*timeout: *([0-9]+).*/\1/p' "$1" | head -n 1)
-    echo "${limit:-${TEST_TIMEOUT:-120}}"
+    echo $((${limit:-${TEST_TIMEOUT:-120}} * TEST_SLOW))
 }
 
 how_ended() {   # exit status as words
@@ -84,7 +92,7 @@ run_one() {
 # The checks of a bare-metal image print their own lines: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`.
 run_metal() {
     if [ ! -x "$GLASSBOX" ]; then fail "$1" "$GLASSBOX was not built"; return; fi
-    LIMIT=${TEST_TIMEOUT:-60} T=${1#metal/} timeout -k 5 600 sh tests/metal/run.sh "$GLASSBOX" > "$log" 2>&1 < /dev/null
+    LIMIT=$((${TEST_TIMEOUT:-60} * TEST_SLOW)) T=${1#metal/} timeout -k 5 $((600 * TEST_SLOW)) sh tests/metal/run.sh "$GLASSBOX" > "$log" 2>&1 < /dev/null
     status=$?
     rows=$BUILD/metal/out/1/${1#metal/}
     good=$(grep -c '^ok ' "$rows") bad=$(grep -c '^FAIL ' "$rows") out=$(grep -c '^skip ' "$rows")
@@ -117,6 +125,16 @@ log=$(mktemp "$BUILD/tests/run.XXXXXX") || exit 1
 trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 case $BUILD in */debug) DEBUG_HINT=' DEBUG=1' ;; esac
+if [ -n "${GLASSBOX_OPTIONS:-}" ]; then        # a program that adds the options where there are machine options
+    DEBUG_HINT="${DEBUG_HINT:-} GLASSBOX_OPTIONS='$GLASSBOX_OPTIONS'"
+    cat > "$BUILD/tests/glassbox" << END
+#!/bin/sh
+case \${1:-} in dump | tour) exec "$GLASSBOX" "\$@" ;; esac
+exec "$GLASSBOX" $GLASSBOX_OPTIONS "\$@"
+END
+    chmod +x "$BUILD/tests/glassbox"
+    GLASSBOX=$BUILD/tests/glassbox
+fi
 for name in "$@"; do
     case $name in
     unit/*) run_unit "$name" ;;

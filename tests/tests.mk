@@ -18,6 +18,8 @@ TEST_UNIT := $(filter-out %/test_vnc,$(TEST_UNIT))
 TEST_TOOLS := $(filter-out %/vncdo,$(TEST_TOOLS))
 endif
 
+# CHECK=1: guests run with -check -restore check.
+CHECK ?= 0
 T ?=
 TEST_T := $(basename $(patsubst tests/%,%,$(T)))
 TEST_ALL := $(TEST_STATIC) $(TEST_UNIT) $(TEST_GOLDEN) $(TEST_METAL) $(TEST_E2E)
@@ -33,7 +35,7 @@ TEST_NEED := $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN))) \
 .PHONY: test test-build test-names general-names check rooms lint bless fuzz
 test: test-build
 	@$(if $(TEST_CHOSEN),,echo "no test is called '$(T)'"; exit 1;) \
-	    BUILD=$(BUILD) GENERAL='$(GENERAL)' sh tests/run.sh $(TEST_CHOSEN)
+	    BUILD=$(BUILD) GENERAL='$(GENERAL)' CHECK=$(CHECK) sh tests/run.sh $(TEST_CHOSEN)
 test-build: $(TEST_NEED)
 test-names:
 	@printf '%s\n' $(TEST_CHOSEN)

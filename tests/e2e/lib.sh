@@ -9,7 +9,8 @@
 #     finish 0 10                        ends by itself with status 0 within 10 seconds
 #
 # A test that comes to an end has passed. $TEST_DIR/out holds what the guest said, $TEST_DIR/err
-# glassbox's own words. Limits are wall-clock seconds, several times what a busy machine needs.
+# glassbox's own words. Limits are wall-clock seconds, several times what a busy machine needs, and
+# TEST_SLOW times that.
 set -eu
 export LC_ALL=C
 : "${GLASSBOX:?run this by make test}" "${BUILD:?}" "${TEST_DIR:?}"
@@ -45,7 +46,7 @@ said() { tr '\r\n' '  ' < "$TEST_DIR/out" | sed "s/$esc\[[0-9;?]*[A-Za-z]//g"; }
 
 # expect REGEX SECONDS
 expect() {
-    tenths=$(($2 * 10))
+    tenths=$(($2 * 10 * ${TEST_SLOW:-1}))
     while :; do
         alive=yes
         kill -0 "$pid" 2> /dev/null || alive=no
@@ -65,7 +66,7 @@ send() { printf '%s\r' "$1" >&3; }
 
 # finish STATUS SECONDS
 finish() {
-    tenths=$(($2 * 10))
+    tenths=$(($2 * 10 * ${TEST_SLOW:-1}))
     while kill -0 "$pid" 2> /dev/null; do
         tenths=$((tenths - 1))
         if [ $tenths -le 0 ]; then die "glassbox did not end in $2 s; last: $(said | tail -c 300)"; fi
