@@ -8,10 +8,10 @@
 //
 // The host's FIP says where the guest's are:
 //     in the code cache   the jit knows the guest's instruction (Cpu.fpu_place)
-//     0                   FNINIT or FNSAVE was the last to set them: they are zero
 //     FIP_KEPT            they are in Cpu: put there when state was loaded from memory
-// A host whose kernel loses the pointers at its own task switches (AMD before Zen 2, unless an
-// exception is pending) gives other values: then Cpu's older ones stay. FCS is the selector of the
+//     0                   they are in Cpu, too: FNINIT and FNSAVE have cleared them there
+// A host whose kernel loses the pointers at its own task switches (AMD, unless an exception is pending)
+// gives 0 then, or other values: Cpu's older ones stay. FCS is the selector of the
 // instruction's privilege; FDS reads as 0, as on processors since Haswell, because no one notes which
 // selector a segment register held. FDP is found by the soft MMU's direct entries, so both are worked
 // out before the guest drops its TLB; FXSAVE, which must be quick, looks for FDP only with an exception
@@ -71,8 +71,7 @@ static void pointers_put(Cpu *cpu, const CpuFpuPlace *p) {
 static void pointers_take(Cpu *cpu, const FpuEnv *env, bool data) {
     CpuFpuPlace p;
     u32 addr;
-    if (env->fip == FIP_KEPT) return;
-    if (!env->fip) pointers_clear(cpu);
+    if (env->fip == FIP_KEPT || !env->fip) return;
     if (!cpu->fpu_place || !cpu->fpu_place(cpu->jit, env->fip, &p)) return;
     pointers_put(cpu, &p);
     if (!p.memory || !data || !mmu_find_linear(cpu, p.cpl == 3, env->fdp, &addr)) return;

@@ -390,11 +390,12 @@ static void tell_end(Check *c) {
 
 static bool check_compare(Check *c, const CheckExpect *x) {
     ShadowDifference memory;
-    const ShadowDifference *m = shadow_compare(c->shadow, x->stores, &memory) ? NULL : &memory;
     if (c->fpu) {
+        cpu_fpu_keep_pointers(c->jit->cpu);    // some hosts forget them when another thread runs in between
         fpu_take(&c->host_fpu);
         fpu_put(&c->host_fpu);
     }
+    const ShadowDifference *m = shadow_compare(c->shadow, x->stores, &memory) ? NULL : &memory;
     if (!diff_all(c, x, m, NULL)) return true;
     tell_begin(c, x->where);
     diff_all(c, x, m, stderr);

@@ -32,8 +32,20 @@ void lift_insn_fpu_comi(Lift *l) {
     fpu_emit(l, l->in->opcode, l->in->modrm)->fdef = FLAG_OSZAPC;
 }
 
+// The host's pointers become zero, as they do when its kernel loses them: so the guest's are cleared here.
+static void fpu_init(Lift *l) {
+    IrRef zero = lift_const(l, 0);
+    fpu_emit(l, l->in->opcode, l->in->modrm);
+    ir_stenv(l->b, 4, zero, offsetof(Cpu, fpu_ip));
+    ir_stenv(l->b, 4, zero, offsetof(Cpu, fpu_dp));
+    ir_stenv(l->b, 2, zero, offsetof(Cpu, fpu_cs));
+    ir_stenv(l->b, 2, zero, offsetof(Cpu, fpu_ds));
+    ir_stenv(l->b, 2, zero, offsetof(Cpu, fpu_op));
+}
+
 void lift_insn_fpu_ctl(Lift *l) {
     switch (l->row->sub) {
+    case ISA_SUB_FNINIT: fpu_init(l); break;
     case ISA_SUB_FNOP8087: break;
     case ISA_SUB_FLDCW: fpu_access(l, IR_FPULD); break;
     case ISA_SUB_FNSTCW: case ISA_SUB_FNSTSW:
