@@ -7,7 +7,8 @@
 #   make rooms | lint        layer rules | style       make bench      beside QEMU and the bare host
 #   make lab                 the lab's floppy          make install PREFIX=/usr/local | make clean
 #
-# `make test DEBUG=1` tests the debug build, CHECK=1 runs guests under -check. Options: BUILD=folder VNC=0 OPT=-O0 SEABIOS=folder.
+# `make test DEBUG=1` tests the debug build, CHECK=1 runs guests under -check.
+# Options: BUILD=folder VNC=0 OPT=-O0 SEABIOS=folder.
 BUILD ?= build
 CC = gcc
 CSTD = -std=gnu11 -Isrc

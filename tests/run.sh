@@ -92,7 +92,8 @@ run_one() {
 # The checks of a bare-metal image print their own lines: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`.
 run_metal() {
     if [ ! -x "$GLASSBOX" ]; then fail "$1" "$GLASSBOX was not built"; return; fi
-    LIMIT=$((${TEST_TIMEOUT:-60} * TEST_SLOW)) T=${1#metal/} timeout -k 5 $((600 * TEST_SLOW)) sh tests/metal/run.sh "$GLASSBOX" > "$log" 2>&1 < /dev/null
+    LIMIT=$((${TEST_TIMEOUT:-60} * TEST_SLOW)) T=${1#metal/} timeout -k 5 $((600 * TEST_SLOW)) \
+        sh tests/metal/run.sh "$GLASSBOX" > "$log" 2>&1 < /dev/null
     status=$?
     rows=$BUILD/metal/out/1/${1#metal/}
     good=$(grep -c '^ok ' "$rows") bad=$(grep -c '^FAIL ' "$rows") out=$(grep -c '^skip ' "$rows")

@@ -241,7 +241,7 @@ void options_help(FILE *out) {
         if (row->kind == OPTION_REAL && row->help) help_row(row, out);
     }
     fprintf(out, "\nExit status: 0 power-off or quit, 1 error at start, 70 triple fault (-no-reboot), "
-                 "76 hung,\n78 -check or -restore check found a difference, 80 internal error, 124 -timeout; "
+                 "76 hung,\n78 -check or -restore check: a difference, 80 internal error, 124 -timeout; "
                  "odd: isa-debug-exit.\nCtrl-a h tells the keys of -nographic and mon:stdio. "
                  "Unknown to QEMU's users are only\n-timeout, -restore, -check, -perfmap, dump and tour.\n");
 }

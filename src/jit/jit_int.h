@@ -186,7 +186,8 @@ struct Jit {
 
     struct {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
-        u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps, spins;
+        u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
+        u64 spins;
         u64 invalidations, flushes, restores_table, restores_retranslated;
     } stats;
 };

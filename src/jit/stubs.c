@@ -385,7 +385,8 @@ static const u8 *stub_group_fix(const Jit *jit, Buf *b, const void *fn, const u8
 
 // ---- leaving after a helper that ends the block ------------------------------------------------------------
 // cpu->eip is the next instruction's, the mode may be another. The block there is entered at once when it is in the
-// mode's jump cache and nobody wants the run loop: budget, interrupt pins, HLT and the like, logs that name every block.
+// mode's jump cache and nobody wants the run loop: budget, interrupt pins, HLT and the like,
+// logs that name every block.
 // After STI and MOV SS the next instruction must run before an interrupt: with a whole block's budget left it does.
 
 enum { STUB_JE = 4, STUB_JNE = 5, STUB_JLE = 14 };

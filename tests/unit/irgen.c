@@ -97,7 +97,7 @@ static u32 gen_known_value(const Gen *g, IrRef r) { return r == IR_NONE ? 0 : g-
 
 static u32 gen_place(Gen *g, unsigned bytes) {
     u32 at = g->g->window + pick(g, g->g->window_bytes - bytes + 1);
-    u32 border = (g->g->window + 0xfff) & ~0xfffu;
+    u32 border = (g->g->window & ~0xfffu) + 0x1000;
     if (bytes > 1 && border + bytes <= g->g->window + g->g->window_bytes && one_in(g, 6))
         return border - 1 - pick(g, bytes - 1);      // over the page border
     return one_in(g, 2) ? at & ~3u : at;             // the window begins at a multiple of 4
