@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// pc-testdev: memory behind a device, and ports that remember.
+// pc-testdev: memory behind a device, ports that remember, ports that drive interrupt lines.
 #include "dev/testdev.h"
 
 #include "bus/device.h"
 #include <stdlib.h>
 
 enum { TESTDEV_BASE_PPN = 0xff000, TESTDEV_PAGES = 16 };
-enum { TESTDEV_PORT = 0xe0, TESTDEV_PORTS = 4 };
+enum { TESTDEV_PORT = 0xe0, TESTDEV_PORTS = 4, TESTDEV_IRQ_PORT = 0x2000 };
 
 struct TestDev {
+    Wire irq[TESTDEV_IRQS];
     u8 port[TESTDEV_PORTS];
     u8 memory[TESTDEV_PAGES][PAGE_BYTES];
 };
@@ -32,6 +33,12 @@ static void testdev_out(void *self, u16 port, unsigned size_bytes, u32 value) {
     ((TestDev *)self)->port[port & 3] = (u8)value;
 }
 
+// (The lines themselves are their owners' state: a reset lets them all fall.)
+static void testdev_out_irq(void *self, u16 port, unsigned size_bytes, u32 value) {
+    (void)size_bytes;
+    wire_set(&((TestDev *)self)->irq[port - TESTDEV_IRQ_PORT], value & 1);
+}
+
 static u32 testdev_read(void *self, u32 offset, unsigned size_bytes) {
     const u8 *from = &((TestDev *)self)->memory[0][offset];
     u32 value = 0;
@@ -44,11 +51,14 @@ static void testdev_write(void *self, u32 offset, unsigned size_bytes, u32 value
     for (unsigned i = 0; i < size_bytes; i++) to[i] = (u8)(value >> 8 * i);
 }
 
-TestDev *testdev_new(Bus *bus) {
+TestDev *testdev_new(Bus *bus, const Wire irq[TESTDEV_IRQS]) {
     TestDev *d = mem_new(sizeof(*d));
+    for (unsigned i = 0; i < TESTDEV_IRQS; i++) d->irq[i] = irq[i];
+    BusPort lines = { "testdev-irq", d, 1, NULL, testdev_out_irq };
     BusPort port = { "testdev", d, 1, testdev_in, testdev_out };
     BusMmio memory = { "testdev", d, testdev_read, testdev_write };
     bus_map_ports(bus, TESTDEV_PORT, TESTDEV_PORTS, &port);
+    bus_map_ports(bus, TESTDEV_IRQ_PORT, TESTDEV_IRQS, &lines);
     bus_map_mmio(bus, TESTDEV_BASE_PPN, TESTDEV_PAGES, bus_add_mmio(bus, &memory), 0);
     device_add(bus, &testdev_class, NULL, d);
     return d;

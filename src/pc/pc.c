@@ -110,7 +110,7 @@ static void pc_add_apics(Pc *pc) {
 }
 
 // A wire to an interrupt input, for one of those that share it.
-enum { PC_IRQ_ISA, PC_IRQ_ISA2, PC_IRQ_PCI, PC_IRQ_SCI };
+enum { PC_IRQ_ISA, PC_IRQ_ISA2, PC_IRQ_PCI, PC_IRQ_SCI, PC_IRQ_TEST };
 static Wire pc_irq(Pc *pc, unsigned irq, unsigned who) {
     pc->irq[irq].out = pc->ioapic ? (Wire){ pc_set_irq, pc, irq } : pic_irq(pc->pic, irq);
     return (Wire){ pc_irq_or_set, &pc->irq[irq], who };
@@ -127,6 +127,12 @@ static void pc_add_serials(Pc *pc, const PcConfig *config) {
     }
 }
 
+static void pc_add_testdev(Pc *pc) {
+    Wire irq[TESTDEV_IRQS];
+    for (unsigned i = 0; i < TESTDEV_IRQS; i++) irq[i] = pc_irq(pc, i, PC_IRQ_TEST);
+    pc->testdev = testdev_new(pc->bus, irq);
+}
+
 static void pc_add_debug_ports(Pc *pc, const PcConfig *config) {
     for (unsigned i = 0; i < PC_DEBUGCONS; i++) {
         const PcDebugcon *d = &config->debugcon[i];
@@ -136,7 +142,7 @@ static void pc_add_debug_ports(Pc *pc, const PcConfig *config) {
         pc->debugexit = debugexit_new(pc->bus, config->exit_port,
                                       config->exit_ports ? config->exit_ports : 2);
     pc->bochsoff = bochsoff_new(pc->bus);
-    if (config->testdev) pc->testdev = testdev_new(pc->bus);
+    if (config->testdev) pc_add_testdev(pc);
 }
 
 static void pc_add_pci(Pc *pc, const PcConfig *config, const I440fxRom *rom) {

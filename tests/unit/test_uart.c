@@ -244,10 +244,18 @@ static void test_debug_exit(void **state) {
     debugexit_free(e);
 }
 
+static void test_testdev_line(void *self, unsigned n, bool level) {
+    u32 *lines = self;
+    *lines = (*lines & ~BIT(n)) | (level ? BIT(n) : 0);
+}
+
 static void test_testdev(void **state) {
     Fix *f = *state;
     Bus *bus = f->t.bus;
-    TestDev *d = testdev_new(bus);
+    u32 lines = 0;
+    Wire irq[TESTDEV_IRQS];
+    for (unsigned i = 0; i < TESTDEV_IRQS; i++) irq[i] = (Wire){ test_testdev_line, &lines, i };
+    TestDev *d = testdev_new(bus, irq);
     device_reset_all(bus);
     bus_out(bus, 0xe0, 4, 0x44332211);
     assert_int_equal(bus_in(bus, 0xe0, 4), 0x44332211);
@@ -261,6 +269,11 @@ static void test_testdev(void **state) {
     assert_int_equal(bus_read(bus, phy(0xff00fffc), 4), 0xdd77bbaa);
     assert_int_equal(bus_read(bus, phy(0xff00fffd), 2), 0x77bb);
     assert_int_equal(bus_read(bus, phy(0xff000ffc), 4), 0);
+    bus_out(bus, 0x200e, 1, 1);
+    bus_out(bus, 0x2003, 1, 0xff);
+    assert_int_equal(lines, 0x4008);
+    bus_out(bus, 0x200e, 1, 0);
+    assert_int_equal(lines, 8);
     device_reset_all(bus);
     assert_int_equal(bus_read(bus, phy(0xff00fffc), 4), 0);
     testdev_free(d);
