@@ -239,8 +239,9 @@ static unsigned timer_shift(const Lapic *a) {
 
 static u64 timer_period_ns(const Lapic *a) { return (u64)a->timer_init << timer_shift(a); }
 
+// A count that has run out stays out, whatever becomes of the mode, until the next initial count.
 static u32 timer_now(Lapic *a) {
-    if (!a->timer_init) return 0;
+    if (!bus_timer_armed(a->timer)) return 0;
     u64 passed = (bus_now_ns(a->bus) - a->timer_start_ns) >> timer_shift(a);
     if (a->lvt[LVT_TIMER] & LVT_PERIODIC) return a->timer_init - (u32)(passed % a->timer_init);
     return passed < a->timer_init ? a->timer_init - (u32)passed : 0;
@@ -263,6 +264,14 @@ static void timer_fire(void *self) {
     lapic_update(a);
 }
 
+// A guest that looks at the timer or changes it sooner than the bus tells that it has run out: that
+// comes first.
+static void timer_catch_up(Lapic *a) {
+    if (!bus_timer_armed(a->timer) || bus_now_ns(a->bus) < a->timer_start_ns + timer_period_ns(a)) return;
+    bus_timer_stop(a->timer);
+    timer_fire(a);
+}
+
 static void timer_start(Lapic *a) {
     a->timer_start_ns = bus_now_ns(a->bus);
     timer_arm(a);
@@ -274,11 +283,6 @@ static void timer_set_divide(Lapic *a, u32 value) {
     a->timer_divide = value & 0xb;
     a->timer_start_ns = bus_now_ns(a->bus) - ((u64)(a->timer_init - left) << timer_shift(a));
     if (bus_timer_armed(a->timer)) timer_arm(a);
-}
-
-static void timer_set_mode(Lapic *a, u32 old) {
-    bool starts = !(old & LVT_PERIODIC) && (a->lvt[LVT_TIMER] & LVT_PERIODIC);
-    if (starts && a->timer_init && !bus_timer_armed(a->timer)) timer_start(a);
 }
 
 // ---- registers ----------------------------------------------------------------------------------
@@ -299,7 +303,7 @@ static u32 lapic_read_reg(Lapic *a, unsigned reg) {
     case REG_ESR: return a->esr;
     case REG_ICR_LOW: case REG_ICR_HIGH: return a->icr[reg - REG_ICR_LOW];
     case REG_TIMER_INIT: return a->timer_init;
-    case REG_TIMER_NOW: return timer_now(a);
+    case REG_TIMER_NOW: timer_catch_up(a); return timer_now(a);
     case REG_TIMER_DIVIDE: return a->timer_divide;
     }
     lapic_error(a, ESR_REGISTER);
@@ -308,10 +312,9 @@ static u32 lapic_read_reg(Lapic *a, unsigned reg) {
 
 static void lapic_write_lvt(Lapic *a, unsigned n, u32 value) {
     static const u32 writable[LVT_COUNT] = { 0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff };
-    u32 old = a->lvt[n];
-    a->lvt[n] = (value & writable[n]) | (old & LVT_REMOTE_IRR);
+    if (n == LVT_TIMER) timer_catch_up(a);
+    a->lvt[n] = (value & writable[n]) | (a->lvt[n] & LVT_REMOTE_IRR);
     if (!(a->svr & SVR_ENABLED)) a->lvt[n] |= LVT_MASKED;
-    if (n == LVT_TIMER) timer_set_mode(a, old);
     bool pin = n == LVT_LINT0 || n == LVT_LINT1;
     if (pin && (a->lint >> (n - LVT_LINT0) & 1) && (a->lvt[n] & LVT_LEVEL)) lapic_local(a, n);
 }
@@ -336,8 +339,8 @@ static void lapic_write_reg(Lapic *a, unsigned reg, u32 value) {
     case REG_ESR: a->esr = a->errors; a->errors = 0; break;
     case REG_ICR_LOW: a->icr[0] = value & 0xccfff; lapic_send(a); break;
     case REG_ICR_HIGH: a->icr[1] = value & 0xff000000; break;
-    case REG_TIMER_INIT: a->timer_init = value; timer_start(a); break;
-    case REG_TIMER_DIVIDE: timer_set_divide(a, value); break;
+    case REG_TIMER_INIT: timer_catch_up(a); a->timer_init = value; timer_start(a); break;
+    case REG_TIMER_DIVIDE: timer_catch_up(a); timer_set_divide(a, value); break;
     case REG_VERSION: case REG_APR: case REG_PPR: case REG_TIMER_NOW: break;
     default:
         if (reg < REG_ISR || reg >= REG_IRR + 8) lapic_error(a, ESR_REGISTER);

@@ -166,7 +166,11 @@ static void test_timer(void **state) {
     put(w, EOI, 0);
     testbus_advance(&w->t, 1000000);
     assert_false(intr(w));                                // once
-    put(w, LVT_TIMER, 0x20032);
+    put(w, LVT_TIMER, 0x20032);                           // a count that has run out stays out
+    assert_int_equal(get(w, COUNT), 0);
+    testbus_advance(&w->t, 16000);
+    assert_int_equal(get(w, COUNT), 0);
+    assert_false(intr(w));
     put(w, COUNT_INIT, 100);
     for (unsigned i = 0; i < 3; i++) {
         testbus_advance(&w->t, 1600);
@@ -182,6 +186,16 @@ static void test_timer(void **state) {
     put(w, COUNT_INIT, 0);
     put(w, EOI, 0);
     testbus_advance(&w->t, 100000);
+    assert_false(intr(w));
+    put(w, LVT_TIMER, 0x34);                              // has run out, the bus has not told yet
+    put(w, COUNT_INIT, 100);
+    w->t.now_ns += 200;
+    put(w, LVT_TIMER, 0x20034);
+    assert_int_equal(get(w, COUNT), 0);
+    assert_int_equal(ack(w), 0x34);
+    put(w, EOI, 0);
+    testbus_advance(&w->t, 1000);
+    assert_int_equal(get(w, COUNT), 0);
     assert_false(intr(w));
     put(w, LVT_TIMER, 0x10033);                           // masked: counts, tells nobody
     put(w, COUNT_INIT, 100);
