@@ -58,14 +58,16 @@ void lift_insn_fpu_ctl(Lift *l) {
     }
 }
 
+// FWAIT and a NOP, to be two bytes like all others: FNOP would report pending exceptions too, but it
+// sets the instruction pointer.
+void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0x9b, 0x90); }
+
+// FLDENV and FRSTOR report a pending exception before they load; their helpers must not meet one.
 void lift_insn_fpu_env(Lift *l) {
     static const u8 helpers[4] = { HELPER_fldenv, HELPER_fnstenv, HELPER_frstor, HELPER_fnsave };
     static_assert(ISA_SUB_FNSAVE - ISA_SUB_FLDENV == 3, "ORDER: FLDENV FNSTENV FRSTOR FNSAVE");
+    if (l->row->sub == ISA_SUB_FLDENV || l->row->sub == ISA_SUB_FRSTOR) lift_insn_fpu_wait(l);
     LiftMem m = lift_mem(l, 0);
     IrRef access = lift_access(l, m, lift_log2(l->in->opsize));
     lift_call(l, helpers[l->row->sub - ISA_SUB_FLDENV], m.addr, access, IR_NONE);
 }
-
-// FWAIT and a NOP, to be two bytes like all others: FNOP would report pending exceptions too, but it
-// sets the instruction pointer.
-void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0x9b, 0x90); }

@@ -38,6 +38,13 @@ ICODE(pf_write, "", "mov %eax, (%ebx)");
 ICODE(pf_readonly, "", "mov %eax, (%ebx)");
 ICODE(mf_fwait, "", "fwait");
 ICODE(mf_fld, "", "fld1");
+ICODE(mf_fldcw, "", "fldcw (%ebx)");
+ICODE(mf_fldenv, "", "fldenv (%ebx)");
+ICODE(mf_frstor, "", "frstor (%ebx)");
+ICODE(mf_frstor16, "", "data16 frstor (%ebx)");
+ICODE(mf_emms, "", "emms");
+CODE(nowait_x87, "fnstcw (%ebx); fnstsw (%ebx); fnstenv (%ebx); fnsave (%ebx)");
+CODE(nowait_fx, "fxsave (%ebx); fxrstor (%ebx); fnclex");
 ICODE(ac_load, "", "mov 1(%ebx), %eax");
 ICODE(ac_load16, "", "movw 1(%ebx), %ax");
 ICODE(ac_store, "", "mov %eax, 2(%ebx)");
@@ -104,6 +111,15 @@ static void fpu_error(State *s) {
     static const u16 control = 0x37b;                    // division by zero unmasked
     (void)s;
     __asm__ volatile("fninit; fldcw %0; fld1; fldz; fdivrp" :: "m"(control));
+}
+static void fpu_error_window(State *s) {
+    s->ebx = win(0);
+    memset(win_phys(0), 0xff, 128);
+    fpu_error(s);
+}
+static void fpu_error_sse(State *s) {
+    fpu_error_window(s);
+    if (cpu_features() & 1u << 24) set_cr4(get_cr4() | 0x200);
 }
 static void aligned(State *s) {
     s->ebx = win(0);
@@ -175,6 +191,11 @@ static const Case cases[] = {
     CASE(pf_readonly, V_PF, 3, BOTH, readonly_page, 4),
     CASE(mf_fwait, V_MF, 0, BOTH, fpu_error, 0),
     CASE(mf_fld, V_MF, 0, BOTH, fpu_error, 0),
+    CASE(mf_fldcw, V_MF, 0, BOTH, fpu_error_window, 0),
+    CASE(mf_fldenv, V_MF, 0, BOTH, fpu_error_window, 0),
+    CASE(mf_frstor, V_MF, 0, BOTH, fpu_error_window, 0),
+    CASE(mf_frstor16, V_MF, 0, BOTH, fpu_error_window, 0),
+    CASE(mf_emms, V_MF, 0, BOTH, fpu_error_window, 0),
     CASE(ac_load, V_AC, 0, RING3, aligned, 0),
     CASE(ac_load16, V_AC, 0, RING3, aligned, 0),
     CASE(ac_store, V_AC, 0, RING3, aligned, 0),
@@ -208,6 +229,8 @@ static const struct {
     { "fwait with TS, without MP", nm_fwait, task_switched, BOTH },
     { "fwait with EM", nm_fwait, emulated, BOTH },
     { "alignment is not checked in ring 0", ac_load, aligned, RING0 },
+    { "fnstcw, fnstsw, fnstenv, fnsave with an x87 error", nowait_x87, fpu_error_window, BOTH },
+    { "fxsave, fxrstor with an x87 error", nowait_fx, fpu_error_sse, BOTH },
 };
 
 static void run_quiet(void) {
