@@ -3,7 +3,8 @@
 //
 // Each row of the table is a run of registers: the feature that brings them, and what a write may
 // hold. What has an effect of its own (TSC, SYSENTER, APIC base, EFER) is served by msr_special();
-// the rest is storage. Sources: SDM Vol. 4, tables for P6 and later; 3A 11.11, 11.12 (MTRR, PAT).
+// the rest is storage. Sources: SDM Vol. 4, tables for P6 and later; 3A 11.11, 11.12 (MTRR, PAT);
+// 3B 15.3.2 (machine check banks).
 #include "cpu/cpu_int.h"
 #include "cpu/model.h"
 
@@ -24,6 +25,7 @@ typedef enum MsrRule {
     MSR_PAT,                   // eight memory types of the PAT
     MSR_MTRR_DEFAULT,
     MSR_MTRR_BASE_MASK,        // pairs: base (even), mask (odd)
+    MSR_BANK,                  // fours: CTL (all bits or none), STATUS (only 0), ADDR, MISC
 } MsrRule;
 
 typedef struct MsrRow {
@@ -53,7 +55,7 @@ static const MsrRow msr_rows[] = {
     { 0x268, 8, CPU_HAS_MTRR, MSR_TYPES, 27, 0 },                      // 4 KiB from c0000
     { 0x277, 1, CPU_HAS_PAT, MSR_PAT, 35, 0x0007040600070406 },
     { 0x2ff, 1, CPU_HAS_MTRR, MSR_MTRR_DEFAULT, 36, 0 },
-    { 0x400, 16, CPU_HAS_MCA, MSR_ANY, 40, 0 },                        // MCi_CTL STATUS ADDR MISC
+    { 0x400, 16, CPU_HAS_MCA, MSR_BANK, 40, 0 },                       // MCi_CTL STATUS ADDR MISC
 };
 static_assert(40 + 16 <= CPU_MSRS, "every stored register has its slot");
 
@@ -164,6 +166,7 @@ static bool msr_takes(const Cpu *cpu, const MsrRow *r, u32 msr, u64 value) {
     case MSR_MTRR_BASE_MASK:
         if (msr & 1) return !(value & (beyond | 0x7ff));
         return !(value & (beyond | 0xf00)) && msr_types_valid(value & 0xff, TYPES_MTRR);
+    case MSR_BANK: return value == 0 || (msr & 3) > 1 || ((msr & 3) == 0 && value == ~0ull);
     default: return true;
     }
 }

@@ -239,6 +239,16 @@ static void test_msrs(void **state) {
     assert_no_fault(c);
     wrmsr(c, 0x201, 0x100000800);                           // beyond 32 bits
     assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0x404, ~0ull);                                 // machine check bank 1: CTL
+    wrmsr(c, 0x404, 0);
+    wrmsr(c, 0x405, 0);                                     // STATUS
+    wrmsr(c, 0x406, 0x123456789abc);                        // ADDR
+    assert_no_fault(c);
+    assert_true(rdmsr(c, 0x404) == 0 && rdmsr(c, 0x406) == 0x123456789abc);
+    wrmsr(c, 0x404, 2);
+    assert_fault(c, VEC_GP, 0);
+    wrmsr(c, 0x405, 1);
+    assert_fault(c, VEC_GP, 0);
     wrmsr(c, 0xfe, 0);                                      // MTRRCAP is read only
     assert_fault(c, VEC_GP, 0);
     wrmsr(c, 0xc0000080, 1);                                // EFER.SCE does not exist
