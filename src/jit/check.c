@@ -5,9 +5,9 @@
 // code runs for real; then both states are compared. Eval is ahead by a *piece*: from the block's start, or
 // from the last meeting, to the next thing that can be done only once.
 //
-//     eval      ──piece──► waits         ──piece──► waits        ──piece──► end
-//     generated            ──code──► helper         ──code──► device         ──code──► run loop
-//                                compare                  compare                  compare
+//     eval      --piece--> waits         --piece--> waits         --piece--> end
+//     generated            --code--> helper         --code--> device          --code--> run loop
+//                                compare                   compare                    compare
 //
 // Meetings are helper calls and accesses without RAM behind them. There registers, memory, x87 and XMM state
 // are compared, with a call its arguments, with a store its value; the real thing is done, by generated code
