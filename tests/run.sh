@@ -6,8 +6,8 @@
 # one. The last line is "N passed, N failed, N skipped". Exit status 1 when something failed.
 #   BUILD         where the programs are (build)
 #   TEST_TIMEOUT  seconds for a program that does not say `timeout: N` in its head (120)
-#   CHECK=1       every glassbox that an e2e or metal test starts runs with -check -restore check; limits are
-#                 TEST_SLOW times as long (10)
+#   CHECK=1       every glassbox that an e2e or metal test starts runs with -check -restore check, or what the
+#                 test's head says (`check: OPTIONS`); limits are TEST_SLOW times as long (10)
 #   GLASSBOX_OPTIONS  other options for every glassbox of an e2e or metal test
 #   KEEP=1        leaves the folders of e2e tests that passed, too: $BUILD/tests/out/NAME
 # An e2e test is a script: exit status 0 passed, 77 skipped (its last line says why). It runs in the top
@@ -17,10 +17,8 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 GLASSBOX=${GLASSBOX:-$BUILD/glassbox}
-if [ "${CHECK:-0}" != 0 ]; then
-    GLASSBOX_OPTIONS="-check -restore check ${GLASSBOX_OPTIONS:-}"
-    : "${TEST_SLOW:=10}"
-fi
+CHECK=${CHECK:-0}
+if [ "$CHECK" != 0 ]; then : "${TEST_SLOW:=10}"; fi
 TEST_SLOW=${TEST_SLOW:-1}
 export BUILD GLASSBOX TEST_SLOW
 passed=0 failed=0 skipped=0 failures=
@@ -91,6 +89,7 @@ run_one() {
 
 # The checks of a bare-metal image print their own lines: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`.
 run_metal() {
+    add_options "tests/$1.c"
     if [ ! -x "$GLASSBOX" ]; then fail "$1" "$GLASSBOX was not built"; return; fi
     LIMIT=$((${TEST_TIMEOUT:-60} * TEST_SLOW)) T=${1#metal/} timeout -k 5 $((600 * TEST_SLOW)) \
         sh tests/metal/run.sh "$GLASSBOX" > "$log" 2>&1 < /dev/null
@@ -108,7 +107,24 @@ run_metal() {
     fi
 }
 
+# add_options SOURCE: with CHECK or GLASSBOX_OPTIONS, $GLASSBOX is a script that adds them to a machine's.
+add_options() {
+    if [ "$GLASSBOX" = "$real" ]; then return; fi
+    options=
+    if [ "$CHECK" != 0 ]; then
+        options=$(sed -nE '1,12s/.*check: *(-.*)$/\1/p' "$1" | head -n 1)
+        : "${options:=-check -restore check}"
+    fi
+    cat > "$GLASSBOX" << END
+#!/bin/sh
+case \${1:-} in dump | tour) exec "$real" "\$@" ;; esac
+exec "$real" $options ${GLASSBOX_OPTIONS:-} "\$@"
+END
+    chmod +x "$GLASSBOX"
+}
+
 run_e2e() {
+    add_options "tests/$1.sh"
     TEST_DIR=$BUILD/tests/out/$1
     export TEST_DIR
     rm -rf "$TEST_DIR"
@@ -126,16 +142,9 @@ log=$(mktemp "$BUILD/tests/run.XXXXXX") || exit 1
 trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 case $BUILD in */debug) DEBUG_HINT=' DEBUG=1' ;; esac
-if [ -n "${GLASSBOX_OPTIONS:-}" ]; then        # a program that adds the options where there are machine options
-    DEBUG_HINT="${DEBUG_HINT:-} GLASSBOX_OPTIONS='$GLASSBOX_OPTIONS'"
-    cat > "$BUILD/tests/glassbox" << END
-#!/bin/sh
-case \${1:-} in dump | tour) exec "$GLASSBOX" "\$@" ;; esac
-exec "$GLASSBOX" $GLASSBOX_OPTIONS "\$@"
-END
-    chmod +x "$BUILD/tests/glassbox"
-    GLASSBOX=$BUILD/tests/glassbox
-fi
+if [ "$CHECK" != 0 ]; then DEBUG_HINT="${DEBUG_HINT:-} CHECK=1"; fi
+real=$GLASSBOX
+if [ "$CHECK" != 0 ] || [ -n "${GLASSBOX_OPTIONS:-}" ]; then GLASSBOX=$BUILD/tests/glassbox; fi
 for name in "$@"; do
     case $name in
     unit/*) run_unit "$name" ;;

@@ -186,8 +186,14 @@ static void shadow_put_spans(Shadow *s, u32 count, bool after) {
     }
 }
 
+static bool shadow_is_stored(const Shadow *s, u32 count, const u8 *host) {
+    for (u32 i = 0; i < count; i++)
+        if (host >= s->store[i].host && host < s->store[i].host + s->store[i].bytes) return true;
+    return false;
+}
+
 // Guest RAM is as the copy's stores leave it: what did the guest make of the span of store i?
-static bool shadow_differs(const Shadow *s, u32 i, ShadowDifference *d) {
+static bool shadow_differs(const Shadow *s, u32 count, u32 i, ShadowDifference *d) {
     const ShadowStore *w = &s->store[i];
     u32 n = 0;
     while (n < w->span_bytes && w->span[n] == w->after[n]) n++;
@@ -195,7 +201,7 @@ static bool shadow_differs(const Shadow *s, u32 i, ShadowDifference *d) {
     i32 from_store = (i32)(w->span + n - w->host);
     *d = (ShadowDifference){ .addr = w->addr + (u32)from_store, .physical = w->table,
                              .bytes = min_u32(w->span_bytes - n, sizeof d->found),
-                             .beside = from_store < 0 || from_store >= w->bytes };
+                             .beside = !shadow_is_stored(s, count, w->span + n) };
     memcpy(d->expected, w->span + n, d->bytes);
     memcpy(d->found, w->after + n, d->bytes);
     return true;
@@ -207,7 +213,7 @@ bool shadow_compare(Shadow *s, u32 count, ShadowDifference *d) {
     for (u32 i = 0; i < count; i++) memcpy(s->store[i].after, s->store[i].span, s->store[i].span_bytes);
     shadow_put_spans(s, count, false);
     for (u32 i = 0; i < count; i++) memcpy(s->store[i].host, s->store[i].value, s->store[i].bytes);
-    for (u32 i = 0; i < count && !differs; i++) differs = shadow_differs(s, i, d);
+    for (u32 i = 0; i < count && !differs; i++) differs = shadow_differs(s, count, i, d);
     shadow_put_spans(s, count, true);
     return !differs;
 }

@@ -5,9 +5,9 @@
 // code runs for real; then both states are compared. Eval is ahead by a *piece*: from the block's start, or
 // from the last meeting, to the next thing that can be done only once.
 //
-//     eval      --piece--> waits         --piece--> waits         --piece--> end
-//     generated            --code--> helper         --code--> device          --code--> run loop
-//                                compare                   compare                    compare
+//     eval    --piece--> waits                --piece--> waits                --piece--> end
+//     code              --runs--> a helper              --runs--> a device              --runs--> run loop
+//                                 compare                         compare                         compare
 //
 // Meetings are helper calls and accesses without RAM behind them. There registers, memory, x87 and XMM state
 // are compared, with a call its arguments, with a store its value; the real thing is done, by generated code
@@ -377,8 +377,8 @@ static void tell_begin(Check *c, const char *where) {
     const Cpu *cpu = c->jit->cpu;
     u32 first = b->eip + b->insn_offset[min_u32(c->first_point ? c->first_point - 1 : 0, b->insns - 1u)];
     fprintf(stderr, "glassbox: -check: generated code differs from ir/eval in block %04x:%08x "
-                    "(%u instructions, physical %08x)\n  %s; wrong is an instruction from %08x on\n",
-            cpu->seg[CPU_CS].selector, b->eip, b->insns, b->phys, where, first);
+                    "(%u instruction%s, physical %08x)\n  %s; wrong is an instruction from %08x on\n",
+            cpu->seg[CPU_CS].selector, b->eip, b->insns, b->insns == 1 ? "" : "s", b->phys, where, first);
 }
 
 static void tell_end(Check *c) {
@@ -567,8 +567,8 @@ static void check_end_early(Check *c) {
 
 static void check_end_fully(Check *c) {
     CheckExpect x = { .where = "at the block's end", .regs = c->copy.regs, .eip = check_eval_eip(c),
-                      .flags = c->copy.flag_a,
-        .undefined = c->eval.undefined, .stores = shadow_mark(c->shadow), .insns = c->at.insns + c->helper_insns,
+        .flags = c->copy.flag_a, .undefined = c->eval.undefined, .stores = shadow_mark(c->shadow),
+        .insns = c->at.insns + c->helper_insns,
         .with_eip = true, .with_flags = true, .with_fault = true, .with_state = true };
     c->stats.full++;
     if (c->meeting.wait == WAIT_NOTHING) {

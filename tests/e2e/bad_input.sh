@@ -46,6 +46,13 @@ wrong "-display term: " -display term -serial stdio
 wrong "-display term: stdin and stdout are not a terminal" -display term
 wrong "-d: unknown item 'bogus'" -d bogus
 wrong "-boot: 'q'" -boot q
+wrong "-check: '0' is not 1/N" -check=0
+wrong "-check: '1/0' is not 1/N with N from 1 to 1000000" -check=1/0
+wrong "-check: '2/3' is not 1/N" -check 2/3
+wrong "-check: 'x' is not 1/N" -check=x
+wrong "-check: '' is not 1/N" -check=
+wrong "-chek=1/2: unknown option" -chek=1/2
+wrong "-m=16: unknown option" -m=16
 wrong "-gdb: 'nowhere' is not tcp::PORT" -gdb nowhere
 wrong "-gdb: cannot listen on 'tcp:1234': HOST:PORT expected" -gdb tcp:1234
 

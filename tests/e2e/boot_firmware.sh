@@ -33,6 +33,7 @@ while read -r name options; do
     diff -u "$TEST_DIR/table.txt" "$TEST_DIR/$name.txt" || die "$options changes what SeaBIOS says"
 done << 'END'
 check -restore check
+lockstep -check -restore check
 retranslate -restore retranslate
 nochain -d nochain -D /dev/null
 END

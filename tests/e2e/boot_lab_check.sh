@@ -30,6 +30,7 @@ while read -r name options; do
     diff -u "$TEST_DIR/table.txt" "$TEST_DIR/$name.txt" || die "$options changes what the guest says"
 done << 'END'
 check -restore check
+lockstep -check -restore check
 retranslate -restore retranslate
 singlestep -singlestep
 nochain -d nochain -D /dev/null

@@ -197,6 +197,11 @@ static void test_unknown(void **state) {
     bad("-daemonize", "setsid");
     bad("-device|isa-debug-exti", "did you mean isa-debug-exit?");
     bad("-restore|both", "table, retranslate, check");
+    static const char *const checks[] = { "-check=0", "-check=1/0", "-check=x", "-check=", "-check=1/",
+                                          "-check=1/1000001", "-check=1/4x", "-check|1/0", "-check|2/4", "--check=2" };
+    for (unsigned i = 0; i < ARRAY_LEN(checks); i++) bad(checks[i], "is not 1/N");
+    bad("-chekc", "did you mean -check?");
+    bad("-m=16", "unknown option");
     bad("-d|in_asm,bogus", "unknown item 'bogus'");
     bad("-dfilter|zz", "A..B");
     bad("-boot|xyz", "unknown drive 'x'");
@@ -300,10 +305,27 @@ static void test_running(void **state) {
     done(&f);
 }
 
+static void test_check(void **state) {
+    (void)state;
+    static const struct { const char *line; u32 every; bool image; } rows[] = {
+        { "-snapshot", 0, false }, { "-check", 1, false }, { "-check=1/64", 64, false }, { "-check|1/7", 7, false },
+        { "--check=1/1", 1, false }, { "-check|image", 1, true }, { "-check=1/3|image", 3, true },
+        { "-check|-S", 1, false },
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        Fix f = parse(rows[i].line);
+        good(&f);
+        assert_int_equal(f.o.machine.jit.check, rows[i].every);
+        assert_int_equal(f.o.machine.pc.ide[0].path != NULL, rows[i].image);
+        done(&f);
+    }
+}
+
 static void test_help(void **state) {
     (void)state;
     static const struct { const char *line, *part; } asks[] = {
-        { "-help", "\n-drive file=FILE" }, { "-h", "-nographic" }, { "--version", "glassbox version" },
+        { "-help", "\n-drive file=FILE" }, { "-help", "\n-check[=1/N] " },
+        { "-h", "-nographic" }, { "--version", "glassbox version" },
         { "-d|help", "in_asm" }, { "-d|?", "restore" }, { "-device|help", "isa-debug-exit" },
         { "-device|help", "pc-testdev" },
         { "-machine|help", "pc" }, { "-display|help", "term" }, { "-vga|help", "std" },
@@ -336,7 +358,8 @@ int main(void) {
         cmocka_unit_test(test_cdrom), cmocka_unit_test(test_drive_wrong), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_ignored), cmocka_unit_test(test_character_devices),
-        cmocka_unit_test(test_debug_devices), cmocka_unit_test(test_running), cmocka_unit_test(test_help),
+        cmocka_unit_test(test_debug_devices), cmocka_unit_test(test_running), cmocka_unit_test(test_check),
+        cmocka_unit_test(test_help),
         cmocka_unit_test(test_help_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
