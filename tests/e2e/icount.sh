@@ -20,9 +20,12 @@ done
 for image in irq io step; do
     run $image -icount shift=3 -d int -D "$TEST_DIR/blocks" > /dev/null
     run $image -icount shift=3 -d int,nochain -singlestep -D "$TEST_DIR/single" > /dev/null
+    run $image -icount shift=3 -d int -check -D "$TEST_DIR/checked" > /dev/null
     [ "$(grep -c 'Servicing hardware INT' "$TEST_DIR/blocks")" -gt 5 ] || die "$image: no interrupts"
     # CCO, CCD, CCS: where the flags are, which is the translation's matter
-    for log in blocks single; do sed -i '/^CCS=/d' "$TEST_DIR/$log"; done
-    cmp "$TEST_DIR/blocks" "$TEST_DIR/single" ||
-        die "$image: $(diff "$TEST_DIR/blocks" "$TEST_DIR/single" | head -n 20)"
+    for log in blocks single checked; do sed -i '/^CCS=/d' "$TEST_DIR/$log"; done
+    for log in single checked; do
+        cmp "$TEST_DIR/blocks" "$TEST_DIR/$log" ||
+            die "$image, $log: $(diff "$TEST_DIR/blocks" "$TEST_DIR/$log" | head -n 20)"
+    done
 done

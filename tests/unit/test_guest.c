@@ -47,9 +47,10 @@ static const JitOptions variants[] = {
     { .cache_mib = 4, .restore = JIT_RESTORE_RETRANSLATE, .no_chain = true },
     { .cache_mib = 1, .restore = JIT_RESTORE_CHECK },
     { .cache_mib = 1, .max_insns = 3, .passes = 2 },
+    { .cache_mib = 4, .restore = JIT_RESTORE_CHECK, .check = 1 },
 };
 static const char *const variant_names[] = { "eval", "default", "single instructions", "no chain",
-                                             "small cache", "small blocks" };
+                                             "small cache", "small blocks", "checked" };
 enum { MACHINES = ARRAY_LEN(variants) };
 
 // Selectors beyond those of testcpu.h.
