@@ -57,7 +57,7 @@ OBJ = $(patsubst src/%,$(BUILD)/%.o,$(SRC))
 LIBOBJ = $(filter-out $(BUILD)/cli/main.c.o,$(OBJ))
 
 # Reached from generated code without a save of guest FPU state: no vector registers, no x87, no libc.
-GENERAL = base/flags.c cpu/access.c cpu/mmu.c cpu/walk.c
+GENERAL = base/flags.c cpu/access.c cpu/mmu.c cpu/space.c cpu/walk.c
 $(GENERAL:%=$(BUILD)/%.o): CFLAGS += -mgeneral-regs-only
 
 FIRMWARE = $(SEABIOS)/bios-256k.bin $(SEABIOS)/vgabios-stdvga.bin $(SEABIOS)/vgabios-isavga.bin

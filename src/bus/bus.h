@@ -48,6 +48,7 @@ typedef struct BusHooks {     // set by cpu/jit; opaque is passed back
     void (*map_changed)(void *opaque, u32 ppn, u32 pages);              // drop cached translations
     void (*write_protect)(void *opaque, u32 ppn);   // stores to the page must take the slow path again
     void (*attention)(void *opaque);                // machine thread: leave generated code soon
+    void (*table_written)(void *opaque, u32 ppn);   // stored to a page in use as guest page table
 } BusHooks;
 
 // RAM is one memfd mapping; ROMs and video memory are allocated from the same file behind it.

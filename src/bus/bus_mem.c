@@ -224,6 +224,8 @@ BusPage *bus_page(Bus *bus, u32 ppn) {
 static inline void mem_note_store(Bus *bus, BusPage *page, u32 ppn, u32 offset, u32 bytes) {
     page->flags |= BUS_PAGE_DIRTY;
     bus_may_store_directly(bus, ppn, true);
+    if (__builtin_expect(page->flags & BUS_PAGE_TABLE, 0) && bus->hooks.table_written)
+        bus->hooks.table_written(bus->hooks.opaque, ppn);
     if (__builtin_expect(page->code_granules == 0, 1)) return;
     u64 from_first = ~0ull << (offset >> 6);
     u64 to_last = ~0ull >> (63 - ((offset + bytes - 1) >> 6));

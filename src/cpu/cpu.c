@@ -14,7 +14,7 @@ Cpu *cpu_new(Bus *bus, Log *log) {
     cpu->bus = bus;
     cpu->log = log;
     cpu_set_model(cpu, cpu_model_default());
-    cpu->mmu = mmu_new(cpu);
+    mmu_new(cpu);
     cpu_reset(cpu);
     return cpu;
 }
@@ -71,7 +71,7 @@ void cpu_reset(Cpu *cpu) {
     cpu->no_restart = false;
     cpu->delivering = 0;
     cpu->debug_hits = 0;
-    mmu_flush(cpu, false);
+    mmu_flush(cpu);
     cpu_update_mode(cpu);
 }
 

@@ -203,7 +203,8 @@ typedef struct Cpu {
     Log *log;
     void *jit;           // owner: jit
     struct {
-        u64 exceptions, interrupts, page_faults, task_switches, tlb_fills, tlb_flushes, slow_loads, slow_stores;
+        u64 exceptions, interrupts, page_faults, task_switches, slow_loads, slow_stores;
+        u64 tlb_fills, tlb_flushes, tlb_drops, tlb_changes, table_stores, space_switches, space_misses;
     } stats;
 } Cpu;
 
@@ -284,5 +285,6 @@ bool cpu_watch(Cpu *cpu, const CpuWatch *watch, bool on);
 void cpu_dump(Cpu *cpu, FILE *out, bool with_fpu);
 void cpu_dump_tlb(Cpu *cpu, FILE *out);          // `info tlb`
 void cpu_dump_mem(Cpu *cpu, FILE *out);          // `info mem`
+void cpu_dump_mmu(const Cpu *cpu, FILE *out);    // the soft MMU's part of `info jit`
 
 #endif

@@ -59,27 +59,74 @@ u32 flags_of_model(const Cpu *cpu);              // AC ID VIF VIP, as far as the
 void msr_reset(Cpu *cpu);                        // msr.c
 
 // ---- soft MMU -----------------------------------------------------------------------------------
-#define MMU_LINEAR_MAX 4
-typedef struct MmuLinear {   // linear addresses [first, end) of the window show physical addr - offset
+#define MMU_LINEAR_MAX 4u
+#define MMU_SPACES 32u       // address spaces whose entries are kept
+#define MMU_REGIONS 2048u    // of a space's linear addresses: one per directory entry
+#define MMU_DIRECTORIES 4u   // of a space, under PAE; else one
+typedef struct MmuLinear {   // linear addresses [first, end) of a window show physical addr - offset
     u64 first, end;
     u32 offset;
 } MmuLinear;
 typedef struct MmuContext {
     u8 *base;                // of the window; MMU_READ, MMU_WRITE, MMU_CODE tables lie before it
-    MmuLinear linear[MMU_LINEAR_MAX];
-    u32 linear_count;
-    u32 candidate;           // offset that fills outside the window had last,
-    u32 candidate_fills;     // and how often in a row
+    u32 linear_count;        // ranges of CpuMmu.linear that the window shows
     u32 *filled;             // linear page numbers with an entry in any table; each once
     u32 filled_count;
     u32 *listed;             // bitmap of the pages in `filled`
-    u32 *global;             // bitmap: the entry came from a page table entry with G
-    u32 large[32];           // bitmap per 4 MiB: entries may have come from a large page
+    u32 number;              // of the context: twice its space's, plus 1 for user
 } MmuContext;
 
-struct CpuMmu {
+typedef struct MmuRegion {   // 4 MiB of linear addresses (PAE: 2), mapped by one directory entry
+    u64 pde_at, pde;         // the directory entry that the region's entries are derived from
+    u32 table;               // physical page of the page table; MMU_NO_TABLE: a large page
+    u16 place;               // in MmuSpace.live
+    bool live;               // has entries that are not global
+    bool dirty;              // in MmuSpace.dirty: the table was stored to since the last check
+} MmuRegion;
+#define MMU_NO_TABLE 0xffffffffu
+
+typedef struct MmuSpace {    // what one set of page tables maps (space.c)
+    u64 root[4];             // key: CR3, or PAE's directory pointers
+    u32 mode;                // key: the bits of CR0, CR4 and EFER that a walk depends on; 0: no paging
+    u32 index;               // in CpuMmu.spaces
+    u64 used;                // CpuMmu.clock when it was switched to last
+    bool stale;              // nothing in it holds: to be emptied before use
+    bool loose;              // derived from tables that cannot be watched: not kept over a switch
+    bool directories_dirty;  // stored to since the last check
     MmuContext context[2];   // supervisor, user
-    u32 *writer;             // per physical page: a linear page with a direct write entry to it
+    u32 *global;             // bitmap: the page's entries come from a page table entry with G
+    u64 *pte;                // per page with entries, not global and not large: what they come from
+    u32 large[32];           // bitmap per 4 MiB: entries may have come from a large page
+    u32 directory[MMU_DIRECTORIES];     // their physical pages + 1 while they are watched
+    u32 live_count, dirty_count;
+    u16 live[MMU_REGIONS], dirty[MMU_REGIONS];
+    MmuRegion region[MMU_REGIONS];
+} MmuSpace;
+
+typedef struct MmuWriter {   // of a list of the write entries that lead to one physical page
+    u32 where;               // linear page | context number << 20
+    u32 next;                // index; 0 ends
+} MmuWriter;
+
+struct CpuMmu {
+    MmuContext *context;     // the present space's
+    MmuSpace *space;         // the present one
+    MmuSpace *spaces[MMU_SPACES];
+    u32 space_count;
+    u64 clock;               // counts switches
+    MmuLinear linear[MMU_LINEAR_MAX];   // what supervisors' windows show
+    u32 linear_count;
+    u32 candidate;           // offset that fills outside the window had last,
+    u32 candidate_fills;     // and how often in a row
+    u32 *writer;             // per physical page: first MmuWriter
+    MmuWriter *writers;
+    u32 writer_free;         // list of free ones
+    u32 writer_used;         // how many were ever in use
+    u32 *table_user;         // per physical page: first of the list of what uses it as table, + 1
+    u32 *user_next;          // per user: the next, + 1
+    u32 *ever_global;        // bitmap: the page has been global in some space
+    u32 ever_large[32];      // per 4 MiB: a large global page has been there in some space
+    bool marking;            // we set an A or D bit ourselves
     int pattern_fd;          // file of invalid entries, mapped privately under the tables
 };
 
@@ -87,16 +134,35 @@ static inline i64 *mmu_reads(u8 *base) { return (i64 *)(void *)(base + MMU_READ)
 static inline i64 *mmu_writes(u8 *base) { return (i64 *)(void *)(base + MMU_WRITE); }
 static inline u32 *mmu_codes(u8 *base) { return (u32 *)(void *)(base + MMU_CODE); }
 
-// Makes a KNOWN write entry direct when nothing speaks against it any more. True: it is direct.
-bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn);
 // What the page tables say about an address (walk.c).
 typedef struct MmuMapping {
     u32 phys;                // of the address itself
     u64 pde_at, pte_at;      // physical addresses of the entries; the same for a large page
-    u64 pde, pte;            // as read
+    u64 pde, pte;            // as read; mmu_walk(): as they are now, with A and D
     bool writable, user, execute, global, dirty, accessed, large;
     bool reserved;           // an entry has a bit that must be clear
 } MmuMapping;
+// mmu.c for space.c
+void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number);
+void mmu_close_context(MmuContext *c);
+void *mmu_map_sparse(size_t bytes);
+void mmu_show_linear(Cpu *cpu, MmuContext *c);              // windows are up to date with mmu->linear
+void mmu_clear_page(MmuSpace *s, u32 page);                 // all its entries are invalid
+void mmu_clear_context(MmuContext *c, const u32 *keep);     // all but those of the pages in the bitmap; NULL: all
+// space.c for mmu.c
+void space_close(MmuSpace *s);
+// Entries of the page are going to be made from `m`, not global ones: sees to it that they are dropped when the
+// tables change.
+void space_track(Cpu *cpu, u32 addr, const MmuMapping *m);
+
+static inline bool map_test(const u32 *map, u32 i) { return map[i >> 5] >> (i & 31) & 1; }
+static inline void map_put(u32 *map, u32 i, bool on) {     // writes only what changes
+    u32 bit = 1u << (i & 31);
+    if (((map[i >> 5] & bit) != 0) != on) map[i >> 5] ^= bit;
+}
+
+// Makes a KNOWN write entry direct when nothing speaks against it any more. True: it is direct.
+bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn);
 // Without side effects, A20 not applied. False: not mapped.
 bool mmu_look(Cpu *cpu, u32 addr, MmuMapping *m);
 bool mmu_allows(const Cpu *cpu, MmuMapping *m, MmuAccess access, bool user);     // sets m->writable by CR0.WP
@@ -104,6 +170,9 @@ bool mmu_allows(const Cpu *cpu, MmuMapping *m, MmuAccess access, bool user);    
 bool mmu_walk(Cpu *cpu, u32 addr, MmuAccess access, bool user, MmuMapping *m);
 // Reads the four page directory pointers at cr3. False: a reserved bit is set, nothing changed.
 bool walk_load_pdptes(Cpu *cpu, u32 cr3);
+// A directory or table entry at a physical address, A20 applied; PAE's are 64 bits wide.
+u64 walk_read_entry(Cpu *cpu, u64 at);
+u32 walk_gate(Cpu *cpu, u32 phys);           // A20
 // Sets CR3 as MOV and task switches do. False: bad page directory pointers, nothing changed.
 bool cpu_load_cr3(Cpu *cpu, u32 value);
 

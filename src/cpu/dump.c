@@ -178,3 +178,15 @@ void cpu_dump_mem(Cpu *cpu, FILE *out) {
     }
     dump_range(out, &r, 1ull << 32, 0);
 }
+
+// ---- the soft MMU's counters ----------------------------------------------------------------------
+void cpu_dump_mmu(const Cpu *cpu, FILE *out) {
+#define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)cpu->stats.name);
+    fprintf(out, "Soft MMU\n");
+    fprintf(out, "address spaces   %u kept of %u\n", cpu->mmu->space_count, MMU_SPACES);
+    ROW(space_switches, "CR3 loads") ROW(space_misses, "new spaces") ROW(tlb_fills, "fills")
+    ROW(tlb_flushes, "flushes") ROW(tlb_drops, "INVLPG") ROW(table_stores, "table stores")
+    ROW(tlb_changes, "entries changed") ROW(page_faults, "page faults")
+    ROW(slow_loads, "slow loads") ROW(slow_stores, "slow stores")
+#undef ROW
+}

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The soft MMU: filling and dropping of the flat tables. The page walk is walk.c's.
+// The soft MMU: filling and dropping of the flat tables. The page walk is walk.c's, address spaces are
+// space.c's.
 //
 // Invariants
 //  1. An entry of a context is not "invalid" only if its page is in the context's `filled` list;
 //     the `listed` bitmap keeps the list free of duplicates. So a flush walks the list.
-//  2. A direct (positive) write entry to a physical page p exists only if writer[p] names its
-//     linear page or carries WRITER_SEVERAL, in which case the filled lists must be searched.
+//  2. A direct (positive) write entry to a physical page p exists in any context, of whatever space, only
+//     if the list writer[p] names it. (A name may be out of date: the entry has gone, or leads elsewhere.)
 //  3. Untouched tables cost nothing: they are private mappings of a small file that holds the
 //     pattern "invalid", so that only pages of the tables with an entry are ever copied.
 //  4. A20 is applied by the walk, once: entries and KNOWN page numbers are behind the gate.
@@ -23,12 +24,11 @@
 #define LINEAR_FILLS 32                    // fills with one offset before it gets a mapping
 #define FILLED_MAX 65536u                  // longer lists make the context start afresh
 #define LINEAR_PAGES (1u << 20)
-
-#define WRITER_SET BIT(30)                 // bits 0-19 hold a linear page number
-#define WRITER_SEVERAL BIT(31)
+#define WRITERS (1u << 20)                 // names in all lists of writers
+#define WRITER_SHORT 6                     // a longer list is tidied before it grows
 
 // ---- life ---------------------------------------------------------------------------------------
-static void *mmu_map_sparse(size_t bytes) {
+void *mmu_map_sparse(size_t bytes) {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) panic("the host has no address space left for the soft MMU");
@@ -61,85 +61,101 @@ static void mmu_lay_pattern(const CpuMmu *mmu, MmuContext *c) {
 }
 
 // ---- the window -----------------------------------------------------------------------------------
-// Maps RAM so that linear address physical + offset shows it, where nothing is mapped yet.
-static void window_map(Cpu *cpu, MmuContext *c, u32 offset) {
+// Shows a range where nothing is mapped yet.
+void mmu_show_linear(Cpu *cpu, MmuContext *c) {
+    while (c->linear_count < cpu->mmu->linear_count) {
+        const MmuLinear *l = &cpu->mmu->linear[c->linear_count++];
+        void *p = mmap(c->base + l->first, l->end - l->first, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED, bus_memory_fd(cpu->bus),
+                       (off_t)(l->first - l->offset));
+        require(p != MAP_FAILED);
+    }
+}
+
+// Linear address physical + offset is to show RAM in supervisors' windows, where they show nothing yet.
+static bool window_add(Cpu *cpu, u32 offset) {
+    CpuMmu *mmu = cpu->mmu;
     u64 first = offset, end = min_u64(WINDOW_BYTES, offset + bus_ram_bytes(cpu->bus));
-    if (c->linear_count == MMU_LINEAR_MAX) return;
-    for (u32 i = 0; i < c->linear_count; i++) {
-        const MmuLinear *l = &c->linear[i];
+    if (mmu->linear_count == MMU_LINEAR_MAX) return false;
+    for (u32 i = 0; i < mmu->linear_count; i++) {
+        const MmuLinear *l = &mmu->linear[i];
         if (first < l->end && l->first < end) { if (first < l->first) end = l->first; else first = l->end; }
     }
-    if (first >= end) return;
-    void *p = mmap(c->base + first, end - first, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
-                   bus_memory_fd(cpu->bus), (off_t)(first - offset));
-    if (p == MAP_FAILED) return;                 // the window is an optimisation
-    c->linear[c->linear_count++] = (MmuLinear){ first, end, offset };
+    if (first >= end) return false;
+    mmu->linear[mmu->linear_count++] = (MmuLinear){ first, end, offset };
+    return true;
 }
 
 // Does the window show physical page `ppn` at this linear page?
-static bool window_shows(const MmuContext *c, u32 linear_page, u32 ppn) {
+static bool window_shows(const CpuMmu *mmu, const MmuContext *c, u32 linear_page, u32 ppn) {
     u64 addr = (u64)linear_page << PAGE_SHIFT;
     u32 offset = (linear_page - ppn) << PAGE_SHIFT;
     for (u32 i = 0; i < c->linear_count; i++) {
-        const MmuLinear *l = &c->linear[i];
+        const MmuLinear *l = &mmu->linear[i];
         if (l->offset == offset && addr >= l->first && addr < l->end) return true;
     }
     return false;
 }
 
-// A RAM page filled outside the window: enough of them in a row with one offset get a mapping.
+// A RAM page is about to be filled for a supervisor: enough of them in a row with one offset outside the window
+// get a mapping. Entries made before lead past it: they go.
 static void window_consider(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn) {
+    CpuMmu *mmu = cpu->mmu;
     u32 offset = (linear_page - ppn) << PAGE_SHIFT;
-    if (offset & 0x3fffff) return;
-    if (offset != c->candidate) c->candidate_fills = 0;
-    c->candidate = offset;
-    if (++c->candidate_fills == LINEAR_FILLS) window_map(cpu, c, offset);
+    if (offset & 0x3fffff || ppn >= bus_ram_bytes(cpu->bus) >> PAGE_SHIFT) return;
+    if (window_shows(mmu, c, linear_page, ppn)) return;
+    if (offset != mmu->candidate) mmu->candidate_fills = 0;
+    mmu->candidate = offset;
+    if (++mmu->candidate_fills != LINEAR_FILLS || !window_add(cpu, offset)) return;
+    mmu_show_linear(cpu, c);
+    mmu_clear_context(c, NULL);
 }
 
-static void mmu_open_context(Cpu *cpu, const CpuMmu *mmu, MmuContext *c) {
+void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number) {
     u8 *region = mmap(NULL, WINDOW_BYTES - MMU_READ + GUARD_BYTES, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region == MAP_FAILED) panic("the host has no address space left for the soft MMU");
     c->base = region - MMU_READ;
-    window_map(cpu, c, 0);
+    c->number = number;
     mmu_lay_pattern(mmu, c);
     c->filled = mmu_map_sparse(FILLED_MAX * sizeof(u32));
     c->listed = mmu_map_sparse(LINEAR_PAGES / 8);
-    c->global = mmu_map_sparse(LINEAR_PAGES / 8);
 }
 
-CpuMmu *mmu_new(Cpu *cpu) {
-    CpuMmu *mmu = mem_new(sizeof(CpuMmu));
+void mmu_close_context(MmuContext *c) {
+    munmap(c->base + MMU_READ, WINDOW_BYTES - MMU_READ + GUARD_BYTES);
+    munmap(c->filled, FILLED_MAX * sizeof(u32));
+    munmap(c->listed, LINEAR_PAGES / 8);
+}
+
+void mmu_new(Cpu *cpu) {
+    CpuMmu *mmu = cpu->mmu = mem_new(sizeof(CpuMmu));
     mmu->pattern_fd = mmu_make_pattern();
     mmu->writer = mmu_map_sparse((size_t)BUS_PAGES * sizeof(u32));
-    for (unsigned i = 0; i < 2; i++) mmu_open_context(cpu, mmu, &mmu->context[i]);
-    return mmu;
+    mmu->writers = mmu_map_sparse((size_t)WRITERS * sizeof(MmuWriter));
+    mmu->writer_used = 1;
+    mmu->table_user = mmu_map_sparse((size_t)BUS_PAGES * sizeof(u32));
+    mmu->user_next = mmu_map_sparse((size_t)MMU_SPACES * (MMU_REGIONS + MMU_DIRECTORIES) * sizeof(u32));
+    mmu->ever_global = mmu_map_sparse(LINEAR_PAGES / 8);
+    window_add(cpu, 0);
+    mmu_switch(cpu);
 }
 
 void mmu_free(CpuMmu *mmu) {
     if (!mmu) return;
-    for (unsigned i = 0; i < 2; i++) {
-        MmuContext *c = &mmu->context[i];
-        munmap(c->base + MMU_READ, WINDOW_BYTES - MMU_READ + GUARD_BYTES);
-        munmap(c->filled, FILLED_MAX * sizeof(u32));
-        munmap(c->listed, LINEAR_PAGES / 8);
-        munmap(c->global, LINEAR_PAGES / 8);
-    }
+    for (unsigned i = 0; i < mmu->space_count; i++) space_close(mmu->spaces[i]);
     munmap(mmu->writer, (size_t)BUS_PAGES * sizeof(u32));
+    munmap(mmu->writers, (size_t)WRITERS * sizeof(MmuWriter));
+    munmap(mmu->table_user, (size_t)BUS_PAGES * sizeof(u32));
+    munmap(mmu->user_next, (size_t)MMU_SPACES * (MMU_REGIONS + MMU_DIRECTORIES) * sizeof(u32));
+    munmap(mmu->ever_global, LINEAR_PAGES / 8);
     close(mmu->pattern_fd);
     free(mmu);
 }
 
 u8 *mmu_context_base(CpuMmu *mmu, bool user) { return mmu->context[user].base; }
 
-// ---- bitmaps and the filled list ----------------------------------------------------------------
-static bool map_test(const u32 *map, u32 i) { return map[i >> 5] >> (i & 31) & 1; }
-
-static void map_put(u32 *map, u32 i, bool on) {
-    u32 bit = 1u << (i & 31);
-    if (((map[i >> 5] & bit) != 0) != on) map[i >> 5] ^= bit;
-}
-
+// ---- the filled list ----------------------------------------------------------------------------
 // Writes only what changes: a table page that was never filled must not be copied.
 static void context_clear_entries(MmuContext *c, u32 page) {
     i64 *read = &mmu_reads(c->base)[page], *write = &mmu_writes(c->base)[page];
@@ -162,11 +178,11 @@ static void context_list(CpuMmu *mmu, MmuContext *c, u32 page) {
     map_put(c->listed, page, true);
 }
 
-static void context_flush(MmuContext *c, bool keep_global) {
+void mmu_clear_context(MmuContext *c, const u32 *keep) {
     u32 kept = 0;
     for (u32 i = 0; i < c->filled_count; i++) {
         u32 page = c->filled[i];
-        if (keep_global && map_test(c->global, page)) {
+        if (keep && map_test(keep, page)) {
             c->filled[kept++] = page;
             continue;
         }
@@ -174,7 +190,11 @@ static void context_flush(MmuContext *c, bool keep_global) {
         map_put(c->listed, page, false);
     }
     c->filled_count = kept;
-    for (unsigned i = 0; !keep_global && i < ARRAY_LEN(c->large); i++) c->large[i] = 0;
+}
+
+void mmu_clear_page(MmuSpace *s, u32 page) {
+    for (unsigned i = 0; i < 2; i++)
+        if (map_test(s->context[i].listed, page)) context_clear_entries(&s->context[i], page);
 }
 
 // ---- write entries ------------------------------------------------------------------------------
@@ -182,16 +202,16 @@ static i64 entry_plain(const BusPage *page, u32 linear_page) {
     return (i64)(uintptr_t)page->host - ((i64)linear_page << PAGE_SHIFT);
 }
 
-static i64 entry_direct(Cpu *cpu, MmuContext *c, const BusPage *page, u32 linear_page, u32 ppn) {
+static i64 entry_direct(Cpu *cpu, const MmuContext *c, const BusPage *page, u32 linear_page, u32 ppn) {
     bool is_ram = page->host == bus_ram(cpu->bus) + ((u64)ppn << PAGE_SHIFT);
-    if (is_ram && window_shows(c, linear_page, ppn)) return (i64)(uintptr_t)c->base;
-    if (is_ram) window_consider(cpu, c, linear_page, ppn);
+    if (is_ram && window_shows(cpu->mmu, c, linear_page, ppn)) return (i64)(uintptr_t)c->base;
     return entry_plain(page, linear_page);
 }
 
-static bool entry_leads_to(const MmuContext *c, i64 entry, u32 linear_page, const BusPage *page, u32 ppn) {
+static bool entry_leads_to(const CpuMmu *mmu, const MmuContext *c, i64 entry, u32 linear_page,
+                           const BusPage *page, u32 ppn) {
     return entry >= 0 && (entry == entry_plain(page, linear_page) ||
-                          (entry == (i64)(uintptr_t)c->base && window_shows(c, linear_page, ppn)));
+                          (entry == (i64)(uintptr_t)c->base && window_shows(mmu, c, linear_page, ppn)));
 }
 
 // May stores to the page go the direct way? `storing`: one is about to happen (makes it dirty).
@@ -204,34 +224,72 @@ static bool page_takes_direct(Cpu *cpu, BusPage *page, u32 ppn, bool storing) {
     return page->flags & BUS_PAGE_DIRTY;
 }
 
-static bool writer_is_alive(const CpuMmu *mmu, u32 linear_page, const BusPage *page, u32 ppn) {
-    for (unsigned i = 0; i < 2; i++) {
-        const MmuContext *c = &mmu->context[i];
-        if (entry_leads_to(c, mmu_writes(c->base)[linear_page], linear_page, page, ppn)) return true;
-    }
-    return false;
+// The entry that a name means; *c: its context.
+static i64 *writer_entry(CpuMmu *mmu, const MmuWriter *w, MmuContext **c) {
+    u32 number = w->where >> 20;
+    *c = &mmu->spaces[number >> 1]->context[number & 1];
+    return &mmu_writes((*c)->base)[w->where & (LINEAR_PAGES - 1)];
 }
 
-static void writer_note(CpuMmu *mmu, u32 ppn, u32 linear_page, const BusPage *page) {
-    u32 old = mmu->writer[ppn], now = WRITER_SET | linear_page;
-    if (old == now || (old & WRITER_SEVERAL)) return;
-    if ((old & WRITER_SET) && writer_is_alive(mmu, old & (LINEAR_PAGES - 1), page, ppn))
-        now |= WRITER_SEVERAL;
-    mmu->writer[ppn] = now;
+static bool writer_is_alive(CpuMmu *mmu, const MmuWriter *w, const BusPage *page, u32 ppn) {
+    MmuContext *c;
+    i64 entry = *writer_entry(mmu, w, &c);
+    return entry_leads_to(mmu, c, entry, w->where & (LINEAR_PAGES - 1), page, ppn);
+}
+
+static void writer_free(CpuMmu *mmu, u32 i) {
+    mmu->writers[i].next = mmu->writer_free;
+    mmu->writer_free = i;
+}
+
+static void writer_tidy(CpuMmu *mmu, u32 ppn, const BusPage *page) {
+    for (u32 *at = &mmu->writer[ppn]; *at;) {
+        u32 i = *at;
+        if (writer_is_alive(mmu, &mmu->writers[i], page, ppn)) {
+            at = &mmu->writers[i].next;
+            continue;
+        }
+        *at = mmu->writers[i].next;
+        writer_free(mmu, i);
+    }
+}
+
+static bool writers_are_left(const CpuMmu *mmu) { return mmu->writer_free || mmu->writer_used < WRITERS; }
+
+static void writer_note(CpuMmu *mmu, const MmuContext *c, u32 ppn, u32 linear_page, const BusPage *page) {
+    u32 where = linear_page | c->number << 20, count = 0;
+    for (u32 i = mmu->writer[ppn]; i; i = mmu->writers[i].next, count++)
+        if (mmu->writers[i].where == where) return;
+    if (count >= WRITER_SHORT) writer_tidy(mmu, ppn, page);
+    u32 fresh = mmu->writer_free;
+    if (fresh) mmu->writer_free = mmu->writers[fresh].next;
+    else fresh = mmu->writer_used++;
+    mmu->writers[fresh] = (MmuWriter){ where, mmu->writer[ppn] };
+    mmu->writer[ppn] = fresh;
+}
+
+// All names are given out, some of them twice or to what has gone long ago: everything starts afresh.
+static void writers_restart(Cpu *cpu) {
+    CpuMmu *mmu = cpu->mmu;
+    mmu_flush(cpu);
+    for (u32 ppn = 0; ppn < BUS_PAGES; ppn++)
+        if (mmu->writer[ppn]) mmu->writer[ppn] = 0;
+    mmu->writer_free = 0;
+    mmu->writer_used = 1;
 }
 
 static void entry_put_write(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn, bool storing) {
     BusPage *page = bus_page(cpu->bus, ppn);
     i64 entry = MMU_KNOWN(ppn);
     if (page_takes_direct(cpu, page, ppn, storing)) {
-        writer_note(cpu->mmu, ppn, linear_page, page);
+        writer_note(cpu->mmu, c, ppn, linear_page, page);
         entry = entry_direct(cpu, c, page, linear_page, ppn);
     }
     mmu_writes(c->base)[linear_page] = entry;
 }
 
 bool mmu_upgrade_write(Cpu *cpu, u32 addr, bool user, u32 ppn) {
-    if (!page_takes_direct(cpu, bus_page(cpu->bus, ppn), ppn, true)) return false;
+    if (!page_takes_direct(cpu, bus_page(cpu->bus, ppn), ppn, true) || !writers_are_left(cpu->mmu)) return false;
     entry_put_write(cpu, &cpu->mmu->context[user], addr >> PAGE_SHIFT, ppn, true);
     return true;
 }
@@ -242,14 +300,29 @@ static void mmu_log(Cpu *cpu, const char *what, u32 addr, u32 phys, bool user) {
         log_printf(cpu->log, "tlb: %s %08x -> %08x %s\n", what, addr, phys, user ? "u" : "s");
 }
 
+// Entries of the page are about to be made from `m`. A page table entry may have changed since older ones were
+// made: a page is global as a whole, or not at all.
+static void mmu_prepare(Cpu *cpu, u32 addr, const MmuMapping *m) {
+    CpuMmu *mmu = cpu->mmu;
+    MmuSpace *s = mmu->space;
+    u32 page = addr >> PAGE_SHIFT;
+    if (map_test(s->global, page) != m->global) {
+        mmu_clear_page(s, page);
+        map_put(s->global, page, m->global);
+    }
+    if (m->large) map_put(s->large, page >> 10, true);
+    if (m->global) {
+        map_put(mmu->ever_global, page, true);
+        if (m->large) map_put(mmu->ever_large, page >> 10, true);
+    } else if (s->mode) {
+        space_track(cpu, addr, m);
+    }
+}
+
 static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess access, bool user) {
     MmuContext *c = &cpu->mmu->context[user];
     u32 page = addr >> PAGE_SHIFT, ppn = m->phys >> PAGE_SHIFT;
-    // A page table entry may change under older entries of the page: any not global, none global.
-    bool global = m->global && (!map_test(c->listed, page) || map_test(c->global, page));
     context_list(cpu->mmu, c, page);
-    map_put(c->global, page, global);
-    if (m->large) map_put(c->large, page >> 10, true);
     if (access == MMU_FETCH) {
         mmu_codes(c->base)[page] = ppn;
         return;
@@ -265,6 +338,9 @@ bool mmu_fill(Cpu *cpu, Lin addr, MmuAccess access, bool user, Phy *out) {
         cpu->stats.page_faults++;
         return false;
     }
+    if (!writers_are_left(cpu->mmu)) writers_restart(cpu);
+    if (!user) window_consider(cpu, &cpu->mmu->context[0], addr.v >> PAGE_SHIFT, m.phys >> PAGE_SHIFT);
+    mmu_prepare(cpu, addr.v, &m);
     mmu_install(cpu, addr.v, &m, access, user);
     cpu->stats.tlb_fills++;
     mmu_log(cpu, "fill", addr.v, m.phys, user);
@@ -289,6 +365,8 @@ i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store) {
 bool mmu_find_linear(Cpu *cpu, bool user, u32 host_low, u32 *addr) {
     const MmuContext *c = &cpu->mmu->context[user];
     u32 offset = host_low & ~PAGE_MASK;
+    *addr = host_low - (u32)(uintptr_t)c->base;
+    if (mmu_reads(c->base)[*addr >> PAGE_SHIFT] == (i64)(uintptr_t)c->base) return true;
     for (u32 i = 0; i < c->filled_count; i++) {
         u32 page = c->filled[i] << PAGE_SHIFT;
         i64 read = mmu_reads(c->base)[c->filled[i]];
@@ -300,43 +378,45 @@ bool mmu_find_linear(Cpu *cpu, bool user, u32 host_low, u32 *addr) {
 }
 
 // ---- dropping -----------------------------------------------------------------------------------
-void mmu_flush(Cpu *cpu, bool keep_global) {
-    keep_global = keep_global && (cpu->cr4 & CR4_PGE);
-    for (unsigned i = 0; i < 2; i++) context_flush(&cpu->mmu->context[i], keep_global);
+void mmu_flush(Cpu *cpu) {
+    CpuMmu *mmu = cpu->mmu;
+    for (u32 i = 0; i < mmu->space_count; i++) mmu->spaces[i]->stale = true;
     cpu->stats.tlb_flushes++;
-    mmu_log(cpu, keep_global ? "flush but global" : "flush", 0, 0, false);
+    mmu_log(cpu, "flush", 0, 0, false);
+    mmu_switch(cpu);
 }
 
-// INVLPG of an address in a large page drops all of it: its 4 KiB entries were filled one by one.
+// Of an address in a large page all of it goes: its 4 KiB entries were filled one by one.
+static void space_drop_page(MmuSpace *s, u32 page) {
+    mmu_clear_page(s, page);
+    if (!map_test(s->large, page >> 10)) return;
+    for (u32 n = 0; n < 1024; n++) mmu_clear_page(s, (page & ~1023u) + n);
+    map_put(s->large, page >> 10, false);
+}
+
+// Other spaces have lost their entries of the page already, or lose them when they are switched to: but for global
+// ones.
 void mmu_drop_page(Cpu *cpu, Lin addr) {
+    CpuMmu *mmu = cpu->mmu;
     u32 page = addr.v >> PAGE_SHIFT;
-    for (unsigned i = 0; i < 2; i++) {
-        MmuContext *c = &cpu->mmu->context[i];
-        if (map_test(c->listed, page)) context_clear_entries(c, page);
-        if (!map_test(c->large, page >> 10)) continue;
-        for (u32 n = 0; n < 1024; n++) context_clear_entries(c, (page & ~1023u) + n);
-        map_put(c->large, page >> 10, false);
-    }
+    space_drop_page(mmu->space, page);
+    bool everywhere = map_test(mmu->ever_global, page) || map_test(mmu->ever_large, page >> 10);
+    for (u32 i = 0; everywhere && i < mmu->space_count; i++) space_drop_page(mmu->spaces[i], page);
+    cpu->stats.tlb_drops++;
     mmu_log(cpu, "drop", addr.v, 0, false);
-}
-
-static void protect_entry(MmuContext *c, u32 linear_page, const BusPage *page, u32 ppn) {
-    i64 *entry = &mmu_writes(c->base)[linear_page];
-    if (entry_leads_to(c, *entry, linear_page, page, ppn)) *entry = MMU_INVALID;
 }
 
 void mmu_protect_phys(Cpu *cpu, u32 ppn) {
     CpuMmu *mmu = cpu->mmu;
-    u32 writer = mmu->writer[ppn];
     const BusPage *page = bus_page(cpu->bus, ppn);
-    if (!writer || !page->host) return;
-    for (unsigned i = 0; i < 2; i++) {
-        MmuContext *c = &mmu->context[i];
-        if (!(writer & WRITER_SEVERAL)) {
-            protect_entry(c, writer & (LINEAR_PAGES - 1), page, ppn);
-            continue;
-        }
-        for (u32 n = 0; n < c->filled_count; n++) protect_entry(c, c->filled[n], page, ppn);
+    u32 next;
+    for (u32 i = mmu->writer[ppn]; i; i = next) {
+        const MmuWriter *w = &mmu->writers[i];
+        MmuContext *c;
+        i64 *entry = writer_entry(mmu, w, &c);
+        if (entry_leads_to(mmu, c, *entry, w->where & (LINEAR_PAGES - 1), page, ppn)) *entry = MMU_INVALID;
+        next = w->next;
+        writer_free(mmu, i);
     }
     mmu->writer[ppn] = 0;
 }
@@ -344,7 +424,9 @@ void mmu_protect_phys(Cpu *cpu, u32 ppn) {
 // Entries hold host addresses and page kinds; no list leads from a physical page to its readers.
 void mmu_map_changed(void *cpu, u32 ppn, u32 pages) {
     (void)ppn, (void)pages;
-    mmu_flush(cpu, false);
+    mmu_flush(cpu);
 }
 
 void mmu_write_protect(void *cpu, u32 ppn) { mmu_protect_phys(cpu, ppn); }
+
+void mmu_note_table(void *cpu, u32 ppn) { mmu_table_written(cpu, ppn); }

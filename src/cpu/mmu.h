@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The soft MMU: flat tables that decide validity.
 //
-// One context per privilege (supervisor, user); a context is one reserved address range around `base`:
+// Each address space (space.c) has one context per privilege (supervisor, user); a context is one reserved address
+// range around `base`:
 //
 //     base + lin        the window: where the guest's linear address space may be mapped a second time
 //     base + MMU_READ   8-byte entry per 4 KiB page: host minus guest address; negative: look in C
@@ -28,7 +29,7 @@
 #define MMU_KNOWN(ppn) (MMU_INVALID | MMU_KNOWN_BIT | (i64)(ppn))
 #define MMU_NO_CODE 0xffffffffu
 
-CpuMmu *mmu_new(Cpu *cpu);
+void mmu_new(Cpu *cpu);                              // cpu->mmu
 void mmu_free(CpuMmu *mmu);
 u8 *mmu_context_base(CpuMmu *mmu, bool user);
 
@@ -44,11 +45,14 @@ i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store);
 static inline u32 mmu_code_page(const Cpu *cpu, Lin addr) {
     return ((const u32 *)(const void *)(cpu->mmu_base + MMU_CODE))[addr.v >> PAGE_SHIFT];
 }
-void mmu_flush(Cpu *cpu, bool keep_global);          // CR3 load, CR0/CR4 changes, A20, map changes
+void mmu_switch(Cpu *cpu);                           // CR3 was loaded, CR0.WP changed: to that address space
+void mmu_flush(Cpu *cpu);                            // CR0.PG, CR4, A20, the map: nothing holds any more
 void mmu_drop_page(Cpu *cpu, Lin addr);              // INVLPG
+void mmu_table_written(Cpu *cpu, u32 ppn);           // a store to a page that is in use as page table
 void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to the page
 // For the bus hooks of the same names (opaque: the Cpu).
 void mmu_map_changed(void *cpu, u32 ppn, u32 pages);
 void mmu_write_protect(void *cpu, u32 ppn);
+void mmu_note_table(void *cpu, u32 ppn);
 
 #endif

@@ -121,7 +121,7 @@ static bool msr_put_efer(Cpu *cpu, u64 value) {
     if (value & ~(u64)EFER_NXE) return false;
     bool changed = cpu->efer != (u32)value;
     cpu->efer = (u32)value;
-    if (changed) mmu_flush(cpu, false);
+    if (changed) mmu_flush(cpu);
     return true;
 }
 

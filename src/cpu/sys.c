@@ -51,7 +51,8 @@ static void write_cr0(Cpu *cpu, u32 value) {
     cpu->cr0 = value;
     if ((old ^ cpu->cr0) & CR0_OF_MMU) {
         cpu_fpu_keep_pointers(cpu);
-        mmu_flush(cpu, false);
+        if ((old ^ cpu->cr0) & CR0_PG) mmu_flush(cpu);
+        else mmu_switch(cpu);
     }
     if ((old ^ cpu->cr0) & CR0_PE) cpu_update_mode(cpu);
     else cpu_update_privilege(cpu);
@@ -67,7 +68,7 @@ static void write_cr4(Cpu *cpu, u32 value) {
     cpu->cr4 = value;
     if (changed & CR4_OF_MMU) {
         cpu_fpu_keep_pointers(cpu);
-        mmu_flush(cpu, false);
+        mmu_flush(cpu);
     }
     cpu_update_privilege(cpu);
 }
@@ -77,7 +78,8 @@ bool cpu_load_cr3(Cpu *cpu, u32 value) {
     if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !walk_load_pdptes(cpu, value)) return false;
     cpu->cr3 = value & (table | CR3_PCD_PWT);
     cpu_fpu_keep_pointers(cpu);
-    mmu_flush(cpu, true);
+    mmu_switch(cpu);
+    cpu->stats.space_switches++;
     return true;
 }
 

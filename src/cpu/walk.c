@@ -29,7 +29,7 @@
 
 #define WALK_NOWHERE 0xfeeff000u           // nothing is ever mapped in this page
 
-static u32 walk_gate(Cpu *cpu, u32 phys) { return bus_a20(cpu->bus) ? phys : phys & ~BIT(20); }
+u32 walk_gate(Cpu *cpu, u32 phys) { return bus_a20(cpu->bus) ? phys : phys & ~BIT(20); }
 
 static u32 walk_read(Cpu *cpu, u32 phys) {
     phys = walk_gate(cpu, phys);
@@ -38,16 +38,23 @@ static u32 walk_read(Cpu *cpu, u32 phys) {
     return get_le32(page->host + (phys & ~PAGE_MASK));
 }
 
-// Accessed and dirty bits are in the low half of either format.
+// Accessed and dirty bits are in the low half of either format. What the entry maps stays the same, so that
+// nothing made from it must go.
 static void walk_write(Cpu *cpu, u64 phys, u32 low) {
     if (phys >> 32) return;
+    cpu->mmu->marking = true;
     if (cpu->shadow) shadow_write_table(cpu->shadow, walk_gate(cpu, (u32)phys), low);
     else bus_write(cpu->bus, phy(walk_gate(cpu, (u32)phys)), 4, low);
+    cpu->mmu->marking = false;
 }
 
 static u64 walk_read64(Cpu *cpu, u64 phys) {
     if (phys >> 32) return ~0ull;
     return walk_read(cpu, (u32)phys) | (u64)walk_read(cpu, (u32)phys + 4) << 32;
+}
+
+u64 walk_read_entry(Cpu *cpu, u64 at) {
+    return cpu->cr4 & CR4_PAE ? walk_read64(cpu, at) : walk_read(cpu, (u32)at);
 }
 
 // ---- PAE ----------------------------------------------------------------------------------------
@@ -149,11 +156,16 @@ static bool walk_fault(Cpu *cpu, u32 addr, MmuAccess access, bool user, u32 erro
 }
 
 static void walk_mark(Cpu *cpu, MmuMapping *m, bool store) {
-    if (!m->large && !(m->pde & PTE_A)) walk_write(cpu, m->pde_at, (u32)m->pde | PTE_A);
     u32 marks = PTE_A | (store ? PTE_D : 0);
+    if (!m->large && !(m->pde & PTE_A)) {
+        m->pde |= PTE_A;
+        walk_write(cpu, m->pde_at, (u32)m->pde);
+    }
     if ((m->pte & marks) == marks) return;
-    walk_write(cpu, m->pte_at, (u32)m->pte | marks);
+    m->pte |= marks;
+    walk_write(cpu, m->pte_at, (u32)m->pte);
     m->dirty = m->dirty || store;
+    if (m->large) m->pde = m->pte;
 }
 
 bool mmu_allows(const Cpu *cpu, MmuMapping *m, MmuAccess access, bool user) {

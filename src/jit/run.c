@@ -97,7 +97,7 @@ static void run_hook_written(void *self, u32 ppn, u32 offset, u32 bytes) {
 static void run_set_hooks(Jit *jit) {
     BusHooks hooks = { .opaque = jit->cpu, .code_written = run_hook_written,
                        .map_changed = mmu_map_changed, .write_protect = mmu_write_protect,
-                       .attention = run_attention };
+                       .attention = run_attention, .table_written = mmu_note_table };
     bus_set_hooks(jit->bus, &hooks);
     jit->cpu->store_hits_code = cache_store_hits_code;
     jit->cpu->fpu_place = fpu_place_of_host;
@@ -540,6 +540,5 @@ void jit_info(const Jit *jit, FILE *out) {
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
 #undef ROW
     if (jit->check) check_print(jit->check, out);
-    fprintf(out, "%-16s %llu\n", "slow loads", (unsigned long long)jit->cpu->stats.slow_loads);
-    fprintf(out, "%-16s %llu\n", "slow stores", (unsigned long long)jit->cpu->stats.slow_stores);
+    cpu_dump_mmu(jit->cpu, out);
 }

@@ -175,7 +175,7 @@ static void test_page_fault_pairs(void **state) {
     idt_all(c, 0x8e);
     testcpu_page(c, 7);
     poke32(c, AT_PT + 4 * 7, 0);                            // the stack's page
-    mmu_flush(cpu, false);
+    mmu_flush(cpu);
     cpu_raise_error(cpu, VEC_GP, 0);
     cpu_deliver(cpu);       // #GP, then #PF of its frame: served one after the other, but the #PF's
     assert_true(cpu->shutdown);     // frame faults too: #DF, and its frame: shutdown

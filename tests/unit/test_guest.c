@@ -210,7 +210,7 @@ static void machine_start(Test *t, Machine *m) {
     memcpy(cpu->xmm, t->xmm, sizeof t->xmm);
     cpu->mxcsr = t->mxcsr;
     cpu->cr4 = t->cr4;
-    mmu_flush(cpu, false);
+    mmu_flush(cpu);
     cpu_update_mode(cpu);
     m->stops = 0;
     // FNINIT leaves the registers' contents, which MMX shows.

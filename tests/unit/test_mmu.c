@@ -74,7 +74,7 @@ static void test_accessed_and_dirty(void **state) {
     store32(c, AT_DATA, 5);
     assert_int_equal(pte(c, 0x100), AT_DATA | 0x67);
     assert_true(write_entry(c, false, AT_DATA) >= 0);
-    mmu_flush(c->cpu, false);
+    mmu_flush(c->cpu);
     load32(c, AT_DATA);                                               // dirty: both at once
     assert_true(write_entry(c, false, AT_DATA) >= 0);
 }
@@ -125,7 +125,7 @@ static void test_crossing_fault(void **state) {
     assert_fault(c, VEC_PF, 2);
     set_pte(c, 0x100, AT_DATA | 5);
     c->cpu->cr0 |= CR0_WP;
-    mmu_flush(c->cpu, false);
+    mmu_flush(c->cpu);
     cpu_slow_load(c->cpu, AT_DATA, DATA3 | CPU_ACCESS_RMW);           // as for a write
     assert_fault(c, VEC_PF, 3);
 }
@@ -162,6 +162,9 @@ static void test_global_pages(void **state) {
     load32(c, AT_DATA + 0x1000);
     cpu_h_write_cr(c->cpu, 3, AT_PD);
     assert_true(read_entry(c, false, AT_DATA) >= 0);
+    assert_true(read_entry(c, false, AT_DATA + 0x1000) >= 0);         // the table is as it was
+    bus_write(c->bus, phy(AT_PT + 4 * 0x101), 4, 0);
+    cpu_h_write_cr(c->cpu, 3, AT_PD);
     assert_true(read_entry(c, false, AT_DATA + 0x1000) == MMU_INVALID);
     mmu_drop_page(c->cpu, lin(AT_DATA));                              // drops global ones too
     assert_true(read_entry(c, false, AT_DATA) == MMU_INVALID);
@@ -248,7 +251,7 @@ static void test_dirty_log(void **state) {
     assert_true(bus_is_dirty(c->bus, 0x100));
     assert_true(write_entry(c, false, AT_DATA) >= 0);
     bus_clear_dirty(c->bus, 0x100, 1);
-    mmu_flush(c->cpu, false);
+    mmu_flush(c->cpu);
     store32(c, AT_DATA, 3);                                           // by way of a fill
     assert_true(bus_is_dirty(c->bus, 0x100));
 }
@@ -319,7 +322,7 @@ static void test_list_overflow(void **state) {
     assert_no_fault(c);
     store32(c, AT_DATA, 42);
     assert_int_equal(load32(c, AT_DATA), 42);
-    mmu_flush(c->cpu, false);
+    mmu_flush(c->cpu);
     assert_true(read_entry(c, false, 69999u << 12) == MMU_INVALID);
     assert_true(read_entry(c, false, 0x5000) == MMU_INVALID);
 }

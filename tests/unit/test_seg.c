@@ -306,7 +306,7 @@ static void test_gate_checks(void **state) {
     assert_fault(c, VEC_TS, SEL_DATA3 & ~3);
     poke32(c, AT_TSS_A + 8, SEL_DATA0);
     poke32(c, AT_PT + 4 * 7, 0);                                        // no stack below TOP0
-    mmu_flush(c->cpu, false);
+    mmu_flush(c->cpu);
     cpu_h_call_far(c->cpu, SEL_GATE, 0, 4);
     assert_int_equal(c->cpu->cr2, TOP0 - 4);
     assert_fault(c, VEC_PF, 2);

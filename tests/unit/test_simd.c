@@ -82,7 +82,7 @@ static void sim_map(Sim *s, u32 addr, u32 rights) {
     u8 entry[4];
     put_le32(entry, (addr & PAGE_MASK) | rights);
     put_dma(s, AT_PT + (addr >> 12) * 4, entry, 4);
-    mmu_flush(s->c->cpu, false);
+    mmu_flush(s->c->cpu);
 }
 
 static bool sim_is_stopped(Sim *s) {

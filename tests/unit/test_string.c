@@ -93,7 +93,7 @@ static void test_random(void **state) {
         bool wide = rnd(&seed) & 1, down = rnd(&seed) & 1, repne = rnd(&seed) & 1;
         for (u32 i = 0; i < 64; i++) put_le32(at(c, 0x9f80 + 4 * i), rnd(&seed) & 0x01010101);
         for (u32 i = 0; i < 0x9000; i += 4) put_le32(at(c, 0xa000 + i), (rnd(&seed) & 7) ? 0 : 1);
-        if (rnd(&seed) & 1) mmu_flush(cpu, false);
+        if (rnd(&seed) & 1) mmu_flush(cpu);
         u32 dirt = wide ? 0 : rnd(&seed) << 16;
         Model m = { ram, rnd(&seed), dirt | (rnd(&seed) % 3000),
                     dirt | (0xd000 + rnd(&seed) % 0x1800), dirt | (0xd000 + rnd(&seed) % 0x1800),

@@ -307,7 +307,7 @@ static void arrange_pages(Rig *g, bool paging) {
         poke32(g->c, AT_PT + 4 * ((MEMORY >> 12) + i), MEMORY + (i << 12) + rights);
     }
     g->cpu->cr0 = (g->cpu->cr0 & 0x7ffeffff) | (paging ? 0x80010000 : 0);
-    mmu_flush(g->cpu, false);
+    mmu_flush(g->cpu);
 }
 
 static void arrange_machine(Rig *g) {

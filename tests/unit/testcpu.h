@@ -62,6 +62,10 @@ static inline void testcpu_write_protect(void *self, u32 ppn) {
     mmu_write_protect(((TestCpu *)self)->cpu, ppn);
 }
 
+static inline void testcpu_table_written(void *self, u32 ppn) {
+    mmu_note_table(((TestCpu *)self)->cpu, ppn);
+}
+
 static inline TestCpu *testcpu_open(void) {
     TestCpu *c = calloc(1, sizeof(*c));
     testbus_open(&c->t, 4 << 20);
@@ -70,7 +74,7 @@ static inline TestCpu *testcpu_open(void) {
     c->cpu->jit = c;
     c->cpu->store_hits_code = testcpu_hit;
     bus_set_hooks(c->bus, &(BusHooks){ c, testcpu_written, testcpu_map_changed,
-                                       testcpu_write_protect, NULL });
+                                       testcpu_write_protect, NULL, testcpu_table_written });
     return c;
 }
 
