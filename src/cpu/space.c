@@ -157,6 +157,7 @@ static void region_check(Cpu *cpu, MmuSpace *s, u32 r) {
         u64 now = pae ? get_le64(table + 8 * (page & 511)) : get_le32(table + 4 * (page & 1023));
         if (entry_holds(s->pte[page], now)) continue;
         mmu_clear_page(s, page);
+        s->pte[page] = now;                  // so that an entry that has gone is not looked at again
         cpu->stats.tlb_changes++;
     }
     table_watch(cpu, g->table);
