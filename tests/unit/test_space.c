@@ -129,7 +129,7 @@ static void change_by_rep(TestCpu *c) {
     c->cpu->regs[CPU_EAX] = NEW | 7;
     c->cpu->regs[CPU_ECX] = 1024;
     c->cpu->regs[CPU_EDI] = AT_PT;
-    for (u32 n = 0; n < 10 && c->cpu->regs[CPU_ECX]; n++) cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 2, 2) | CPU_STR_A32);
+    while (c->cpu->regs[CPU_ECX]) cpu_h_rep_stos(c->cpu, CPU_STR(CPU_DS, 2, 2) | CPU_STR_A32);
 }
 static void change_by_alias(TestCpu *c) {
     store(c, PT_B + 4 * 0x150, AT_PT | 7);
