@@ -90,6 +90,7 @@ typedef struct MmuSpace {    // what one set of page tables maps (space.c)
     u32 mode;                // key: the bits of CR0, CR4 and EFER that a walk depends on; 0: no paging
     u32 index;               // in CpuMmu.spaces
     u64 used;                // CpuMmu.clock when it was switched to last
+    struct MmuSpace *next;   // what was switched to from here last time
     bool stale;              // nothing in it holds: to be emptied before use
     bool loose;              // derived from tables that cannot be watched: not kept over a switch
     bool directories_dirty;  // stored to since the last check

@@ -233,7 +233,7 @@ static MmuSpace *space_find(Cpu *cpu) {
     u64 root[4];
     u32 mode;
     space_key(cpu, root, &mode);
-    if (mmu->space && space_has(mmu->space, root, mode)) return mmu->space;
+    if (mmu->space && mmu->space->next && space_has(mmu->space->next, root, mode)) return mmu->space->next;
     for (u32 i = 0; i < mmu->space_count; i++)
         if (space_has(mmu->spaces[i], root, mode)) return mmu->spaces[i];
     cpu->stats.space_misses++;
@@ -243,6 +243,7 @@ static MmuSpace *space_find(Cpu *cpu) {
 void mmu_switch(Cpu *cpu) {
     CpuMmu *mmu = cpu->mmu;
     MmuSpace *s = space_find(cpu);
+    if (mmu->space) mmu->space->next = s;
     s->used = ++mmu->clock;
     mmu->space = s;
     mmu->context = s->context;

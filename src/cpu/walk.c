@@ -69,8 +69,10 @@ static u64 walk_reserved_high(const Cpu *cpu) {
 bool walk_load_pdptes(Cpu *cpu, u32 cr3) {
     u64 entry[4];
     u64 reserved = PDPTE_RESERVED | ~((1ull << cpu->phys_bits) - 1);
+    u32 at = walk_gate(cpu, cr3 & ~31u);
+    const u8 *host = bus_page(cpu->bus, at >> PAGE_SHIFT)->host;
     for (unsigned i = 0; i < 4; i++) {
-        entry[i] = walk_read64(cpu, (cr3 & ~31u) + 8 * i);
+        entry[i] = host ? get_le64(host + (at & ~PAGE_MASK) + 8 * i) : walk_read64(cpu, at + 8 * i);
         if ((entry[i] & PTE_P) && (entry[i] & reserved)) return false;
     }
     for (unsigned i = 0; i < 4; i++) cpu->pdpte[i] = entry[i];
