@@ -279,6 +279,7 @@ static bool eval_exit(Eval *e, const IrOp *op) {
     case IR_JCC: return eval_condition(e->flags, op->cc) ? eval_jump(e, op->imm) : true;
     case IR_JZ: return eval_read(e, op, IR_A) == 0 ? eval_jump(e, op->imm) : true;
     case IR_JNZ: return eval_read(e, op, IR_A) != 0 ? eval_jump(e, op->imm) : true;
+    case IR_GUARD: return eval_read(e, op, IR_A) == op->imm || eval_jump(e, eval_read(e, op, IR_A));
     case IR_JMP: return eval_jump(e, op->imm);
     case IR_JMPI: return eval_jump(e, eval_read(e, op, IR_A));
     case IR_LEAVE: return eval_end(e, IR_EVAL_LEAVE);
@@ -330,7 +331,8 @@ static bool eval_op(Eval *e, const IrOp *op) {
     case IR_SIMD: return eval_simd_run(e, op, NULL);
     case IR_SIMDLD: return eval_simd_load(e, op);
     case IR_SIMDST: return eval_simd_store(e, op);
-    case IR_JCC: case IR_JZ: case IR_JNZ: case IR_JMP: case IR_JMPI: case IR_LEAVE: case IR_RAISE:
+    case IR_JCC: case IR_JZ: case IR_JNZ: case IR_GUARD: case IR_JMP: case IR_JMPI: case IR_LEAVE:
+    case IR_RAISE:
         return eval_exit(e, op);
     default: eval_alu(e, op); return true;
     }

@@ -22,6 +22,7 @@ const u8 ir_operand_width[IR_CODE_COUNT][IR_OPERANDS] = {
     [IR_SETCC] = { IR_WIDTH_1, 0, 0, 0 },
     [IR_LDENV] = { IR_WIDTH_4, 0, 0, 0 },
     [IR_CALL] = { IR_WIDTH_4, IR_WIDTH_4, IR_WIDTH_4, IR_WIDTH_4 },
+    [IR_GUARD] = ADDRESS_IN_A,
     [IR_JMPI] = ADDRESS_IN_A,
 };
 #undef COUNT_IN_B

@@ -113,7 +113,7 @@ static bool verify_has_size(const IrOp *op) {
         return s == 2 || s == 4;
     case IR_ZEXT: case IR_SEXT:
         return (s == 2 || s == 4) && op->aux < s && (op->aux == 1 || op->aux == 2);
-    case IR_BSWAP: case IR_CALL: case IR_JMPI: return s == 4;
+    case IR_BSWAP: case IR_CALL: case IR_JMPI: case IR_GUARD: return s == 4;
     case IR_SETCC: return s == 1;
     case IR_GETF: case IR_SETF: return s == 1 || s == 4;
     default: return ir_default_size(op->code) || s == 1 || s == 2 || s == 4;

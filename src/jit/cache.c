@@ -265,28 +265,38 @@ static u64 cache_granules(u32 offset, u32 bytes) {
     return ~0ull << (offset >> 6) & ~0ull >> (63 - ((offset + bytes - 1) >> 6));
 }
 
-// Bytes of the block in its n-th page.
-static bool cache_part(const Block *b, unsigned n, u32 *ppn, u32 *offset, u32 *bytes) {
-    u32 first = min_u32(b->bytes, PAGE_BYTES - (b->phys & ~PAGE_MASK));
+// The pieces of the block in its n-th page: their number. Of the second there is one at most.
+static u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part) {
     if (n == 0) {
         *ppn = b->phys >> PAGE_SHIFT;
-        *offset = b->phys & ~PAGE_MASK;
-        *bytes = first;
-        return true;
+        memcpy(part, b->part, b->parts * sizeof *part);
+        return b->parts;
     }
     *ppn = b->second_ppn;
-    *offset = 0;
-    *bytes = b->bytes - first;
+    *part = (BlockPart){ .bytes = (u16)(b->bytes - (PAGE_BYTES - (b->phys & ~PAGE_MASK))) };
     return b->second_ppn != JIT_NO_PAGE;
 }
 
+static u64 cache_granules_in(const Block *b, unsigned n) {
+    BlockPart part[JIT_MAX_FOLLOWS + 1];
+    u32 ppn;
+    u64 granules = 0;
+    for (u32 i = cache_parts(b, n, &ppn, part); i-- > 0;) granules |= cache_granules(part[i].offset, part[i].bytes);
+    return granules;
+}
+
+static bool cache_page_of(const Block *b, unsigned n, u32 *ppn) {
+    *ppn = n ? b->second_ppn : b->phys >> PAGE_SHIFT;
+    return *ppn != JIT_NO_PAGE;
+}
+
 static void cache_add_to_page(Jit *jit, Block *b, unsigned n) {
-    u32 ppn, offset, bytes;
-    if (!cache_part(b, n, &ppn, &offset, &bytes)) return;
+    u32 ppn;
+    if (!cache_page_of(b, n, &ppn)) return;
     BusPage *page = bus_page(jit->bus, ppn);
     b->page_next[n] = page->blocks;
     page->blocks = (void *)((uintptr_t)b | n);           // which link of b continues the list
-    page->code_granules |= cache_granules(offset, bytes);
+    page->code_granules |= cache_granules_in(b, n);
     if (!(page->flags & BUS_PAGE_CODE)) {
         page->flags |= BUS_PAGE_CODE;
         mmu_protect_phys(jit->cpu, ppn);
@@ -297,8 +307,8 @@ static Block *page_block(const void *link) { return (Block *)((uintptr_t)link & 
 static unsigned page_which(const void *link) { return (uintptr_t)link & 1; }
 
 static void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
-    u32 ppn, offset, bytes;
-    if (!cache_part(b, n, &ppn, &offset, &bytes)) return;
+    u32 ppn;
+    if (!cache_page_of(b, n, &ppn)) return;
     BusPage *page = bus_page(jit->bus, ppn);
     u64 granules = 0;
     void **at = &page->blocks;
@@ -306,9 +316,7 @@ static void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
         Block *other = page_block(*at);
         unsigned k = page_which(*at);
         if (other == b && k == n) { *at = other->page_next[k]; continue; }
-        u32 oppn, ooffset, obytes;
-        cache_part(other, k, &oppn, &ooffset, &obytes);
-        granules |= cache_granules(ooffset, obytes);
+        granules |= cache_granules_in(other, k);
         at = (void **)&other->page_next[k];
     }
     page->code_granules = granules;
@@ -496,9 +504,10 @@ void cache_invalidate(Jit *jit, Block *b) {
 // ---- self-modifying code -----------------------------------------------------------------------------------
 bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
     for (unsigned n = 0; n < 2; n++) {
-        u32 bppn, boffset, bbytes;
-        if (cache_part(b, n, &bppn, &boffset, &bbytes) && bppn == ppn &&
-            offset < boffset + bbytes && boffset < offset + bytes) return true;
+        BlockPart part[JIT_MAX_FOLLOWS + 1];
+        u32 bppn, count = cache_parts(b, n, &bppn, part);
+        for (u32 i = 0; i < count && bppn == ppn; i++)
+            if (offset < (u32)part[i].offset + part[i].bytes && part[i].offset < offset + bytes) return true;
     }
     return false;
 }

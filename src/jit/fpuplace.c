@@ -26,15 +26,15 @@ bool fpu_place_of_host(void *self, u32 host_ip, CpuFpuPlace *place) {
     const Block *b = cache_block_at(jit, pc);
     const X64Restore *r = b ? restore_record(jit, b, pc) : NULL;
     if (!r) return false;
-    u32 at = b->insn_offset[r->insn];
-    u64 phys = (u64)b->phys + at;
+    i32 at = b->insn_offset[r->insn];
+    u64 phys = (u64)((i64)b->phys + at);
     u8 bytes[ISA_MAX_BYTES] = { 0 };
     u32 first = min_u32(ISA_MAX_BYTES, PAGE_BYTES - (u32)(phys & ~PAGE_MASK));
     place_read(jit->bus, phys, bytes, first);
     if (b->second_ppn != JIT_NO_PAGE)
         place_read(jit->bus, (u64)b->second_ppn << PAGE_SHIFT, bytes + first, ISA_MAX_BYTES - first);
     Insn in;
-    place->ip = b->eip + at;
+    place->ip = b->eip + (u32)at;
     place->cpl = b->key & MODE_CPL;
     return place_of(bytes, b->key & MODE_CODE32, &in, place);
 }

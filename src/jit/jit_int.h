@@ -48,6 +48,7 @@ typedef enum JitExit {
 } JitExit;
 
 #define JIT_MAX_INSNS 64
+#define JIT_MAX_FOLLOWS 4      // direct jumps, calls and their returns that a block goes on behind
 #define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
 #define JIT_UNGROUPED_BITS 16
 #define JIT_NO_PAGE 0xffffffffu
@@ -60,6 +61,7 @@ typedef enum JitExit {
 typedef struct JumpEntry { u32 eip, pad; const u8 *code; } JumpEntry;     // 16 bytes: generated code knows
 
 typedef struct Block Block;
+typedef struct BlockPart { u16 offset, bytes; } BlockPart;     // in a page
 typedef struct Names Names;
 typedef struct Check Check;                    // check.h
 typedef struct CheckedIr CheckedIr;
@@ -78,6 +80,8 @@ struct Block {
     u32 phys;                  // of the first byte
     u32 second_ppn;            // page of the rest of the last instruction, or JIT_NO_PAGE
     u16 bytes;                 // guest bytes
+    u8 parts;                  // of the first page that they are
+    BlockPart part[JIT_MAX_FOLLOWS + 1];
     u8 insns;
     bool valid;
     bool flags_dead;           // nobody sees the flags at entry
@@ -89,7 +93,7 @@ struct Block {
     u32 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
     X64Restore *restores;
     u32 restore_count;
-    u16 *insn_offset;          // guest offset of each instruction from eip
+    i16 *insn_offset;          // guest offset of each instruction from eip
     u32 first_edge, edge_count;
     u32 incoming;              // edge number + 1
     const CheckedIr *checked;  // for -check: as lifted; NULL until it is wanted
@@ -241,13 +245,16 @@ typedef struct Source {        // the guest bytes a block is made of
     u32 limit;                 // of CS
     const u8 *bytes;           // at eip
     u32 count;                 // up to the end of the page
+    u32 before;                // as many there are before eip, in the same page
     const u8 *second;          // the following page's bytes, or NULL when not known (yet)
     const Jit *stops;          // whose breakpoints end the block; NULL: none
     bool counted;              // time is counted: each segment polls
 } Source;
 typedef struct Lifted {
     IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known
-    u16 insn_offset[JIT_MAX_INSNS];
+    i16 insn_offset[JIT_MAX_INSNS];
+    BlockPart part[JIT_MAX_FOLLOWS + 1];    // offsets in the page
+    u32 parts;
     u32 bytes;                 // guest bytes covered
     bool second;               // the only instruction goes on to the next page
 } Lifted;

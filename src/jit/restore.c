@@ -50,7 +50,7 @@ static void restore_log(Jit *jit, const Block *b, const X64Restore *r, const u8 
             if (l.ir->ops[i].code == IR_INSN) { fprintf(out, "0x%04x: %08x\n", i, l.ir->ops[i].imm); n++; }
     }
     fprintf(out, "spc=0x%llx pc_pos=0x%x eip=%08x cs_base=%x\n", (unsigned long long)(uintptr_t)pc, r->op,
-            b->eip + b->insn_offset[r->insn], jit->cpu->seg[CPU_CS].base);
+            b->eip + (u32)b->insn_offset[r->insn], jit->cpu->seg[CPU_CS].base);
     fflush(out);
 }
 
@@ -112,7 +112,7 @@ Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
                   (const void *)pc, b->eip, (u32)(pc - b->hot), (u32)(pc - b->cold));
     jit->stats.restores_table++;
     Cpu *cpu = jit->cpu;
-    cpu->eip = b->eip + b->insn_offset[r->insn];
+    cpu->eip = b->eip + (u32)b->insn_offset[r->insn];
     cpu->budget += r->charged;
     restore_flags(cpu, &r->flags);
     *record = r;

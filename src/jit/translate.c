@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Guest bytes -> block. The pipeline, in order:
 //
-//     decode + lift   until the block ends, the page ends or enough instructions are in
+//     decode + lift   until the block ends, the page ends or enough instructions are in; direct jumps and calls
+//                     inside the page are followed, and so is the return from such a call
 //     poll            one per block: charges its instructions, leaves when the budget is used up
 //     fold, flags     the passes
 //     emit            into the hot and cold areas
@@ -41,6 +42,8 @@ static bool lift_crossing(Lifted *l, const Source *src) {
     if (!lift_one(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
     l->bytes = in.length;
     l->second = in.length > src->count;
+    l->part[0] = (BlockPart){ (u16)(PAGE_BYTES - src->count), (u16)min_u32(in.length, src->count) };
+    l->parts = 1;
     return true;
 }
 
@@ -58,11 +61,12 @@ typedef struct Segment { u32 first, end, insns; bool polls; } Segment;   // ops 
 
 static bool poll_is_exit(const IrOp *op) { return ir_info[op->code].props & IRP_EXIT; }
 
-// A cycle of blocks has a backward or an indirect edge: only segments with one poll, others count. In counted
-// time all poll, so that none overruns its budget by more than a block.
-static bool poll_needed(const IrBlock *ir, const IrOp *op) {
+// A cycle of instructions has a step backward, in a block or on an edge, or an indirect edge: only segments with
+// one poll, others count. (Where a GUARD fails the run loop looks.) In counted time all poll, so that none
+// overruns its budget by more than a block.
+static bool poll_needed(const IrOp *op, u32 eip) {
     bool direct = op->code == IR_JMP || op->code == IR_JCC || op->code == IR_JZ || op->code == IR_JNZ;
-    return op->code == IR_JMPI || (direct && op->imm < ir->end_eip);
+    return op->code == IR_JMPI || (direct && op->imm <= eip);
 }
 
 // Are the flags before op i, which the poll there shows to the outside, a plain sum's or logic result's of this
@@ -104,12 +108,16 @@ static u32 poll_place(const IrBlock *ir, const Segment *s) {
 }
 
 static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
-    u32 n = 0;
+    u32 n = 0, eip = 0;
     s[0] = (Segment){ .polls = always };
     for (u32 i = 0; i < ir->count; i++) {
         const IrOp *op = &ir->ops[i];
-        s[n].insns += op->code == IR_INSN;
-        s[n].polls |= poll_needed(ir, op);
+        if (op->code == IR_INSN) {
+            s[n].insns++;
+            s[n].polls |= i && op->imm <= eip;
+            eip = op->imm;
+        }
+        s[n].polls |= poll_needed(op, eip);
         s[n].end = i + 1;
         bool last_of_insn = i + 1 == ir->count || ir->ops[i + 1].code == IR_INSN;
         if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count)
@@ -119,7 +127,7 @@ static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
 }
 
 static void poll_add(IrBlock *ir, bool always) {
-    Segment s[LIFT_SIDE_EXITS + 2];
+    Segment s[LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + 2];
     u32 n = poll_segments(ir, always, s);
     while (n-- > 0) {                                      // from the end: indices stay true
         if (s[n].polls) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
@@ -127,40 +135,109 @@ static void poll_add(IrBlock *ir, bool always) {
     }
 }
 
-// A forward Jcc does not end the block: its way not taken goes on (ops: .., jcc, jmp next).
-static bool lift_goes_on(IrBlock *ir, u32 next, u32 *side_exits) {
-    if (ir->count < 2 || *side_exits >= LIFT_SIDE_EXITS) return false;
+// ---- the way through the guest's code ------------------------------------------------------------------------
+typedef struct Walk {
+    const Source *src;
+    Lifted *l;
+    i32 at;                    // offset from eip of the next instruction
+    u32 insns, max_insns;
+    u32 side_exits, follows;
+    u32 returns[JIT_MAX_FOLLOWS], calls;     // where the calls followed return to
+} Walk;
+
+static bool walk_is_inside(const Walk *w, i32 at) {
+    return at >= -(i32)w->src->before && at < (i32)w->src->count;
+}
+
+// May the block go on at this eip? Inside the page, with an instruction that is not in it yet.
+static bool walk_follow(Walk *w, u32 eip) {
+    i32 at = (i32)(eip - w->src->eip);
+    if (!walk_is_inside(w, at) || w->follows == JIT_MAX_FOLLOWS || w->insns >= w->max_insns) return false;
+    for (u32 i = 0; i < w->insns; i++)
+        if (w->l->insn_offset[i] == at) return false;
+    w->follows++;
+    w->at = at;
+    return true;
+}
+
+// A forward Jcc: its way not taken goes on (ops: .., jcc, jmp next).
+static bool walk_beyond_jcc(Walk *w, u32 next) {
+    IrBlock *ir = w->l->ir;
+    if (ir->count < 2 || w->side_exits >= LIFT_SIDE_EXITS) return false;
     const IrOp *jcc = &ir->ops[ir->count - 2], *jmp = &ir->ops[ir->count - 1];
     if (jcc->code != IR_JCC || jmp->code != IR_JMP || jmp->imm != next || jcc->imm < next) return false;
     ir->count--;
-    ++*side_exits;
+    w->side_exits++;
+    return true;
+}
+
+// An instruction has ended the block: can it go on all the same?
+static bool walk_goes_on(Walk *w, const Insn *in) {
+    IrBlock *ir = w->l->ir;
+    IrOp *last = &ir->ops[ir->count - 1];
+    u32 next = w->src->eip + (u32)w->at;
+    unsigned lifter = isa_row(in)->lifter;
+    if (walk_beyond_jcc(w, next)) return true;
+    if (last->code == IR_JMP && (lifter == ISA_LIFT_JMP || lifter == ISA_LIFT_CALL) && walk_follow(w, last->imm)) {
+        ir->count--;
+        if (lifter == ISA_LIFT_CALL) w->returns[w->calls++] = next;
+        return true;
+    }
+    if (last->code != IR_JMPI || !(last->attr & IR_RETURN) || !w->calls) return false;
+    u32 back = w->returns[w->calls - 1];
+    if (!walk_follow(w, back)) return false;
+    w->calls--;
+    last->code = IR_GUARD;
+    last->attr = 0;
+    last->imm = back;
+    return true;
+}
+
+// The instruction at w->at is in the block.
+static void walk_note(Walk *w, u32 length) {
+    Lifted *l = w->l;
+    u16 offset = (u16)(PAGE_BYTES - w->src->count + (u32)w->at);
+    BlockPart *part = l->parts ? &l->part[l->parts - 1] : NULL;
+    if (!part || part->offset + part->bytes != offset) {
+        part = &l->part[l->parts++];
+        *part = (BlockPart){ .offset = offset };
+    }
+    part->bytes += (u16)length;
+    l->insn_offset[w->insns++] = (i16)w->at;
+    l->bytes += length;
+}
+
+static bool walk_may_break(const Walk *w) {
+    return w->src->stops && cache_may_break(w->src->stops, PAGE_BYTES - w->src->count + (u32)w->at);
+}
+
+// False: the first instruction goes on to a page that is not known.
+static bool walk(Walk *w) {
+    const Source *src = w->src;
+    while (w->insns < w->max_insns && walk_is_inside(w, w->at) && !(w->insns && walk_may_break(w))) {
+        Insn in;
+        u32 left = src->count - (u32)w->at, eip = src->eip + (u32)w->at;
+        IsaStatus st = isa_decode(src->bytes + w->at, min_u32(left, ISA_MAX_BYTES), src->mode & MODE_CODE32, &in);
+        if (st == ISA_NEED_MORE && !w->insns) return lift_crossing(w->l, src);
+        if (st == ISA_NEED_MORE) break;
+        walk_note(w, in.length);
+        bool ended = lift_one(w->l->ir, src, &in, st, eip);
+        w->at += in.length;
+        if (ended && !(st == ISA_OK && walk_goes_on(w, &in))) return true;
+    }
+    ir_jmp(w->l->ir, src->eip + (u32)w->at);
     return true;
 }
 
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
     Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
+    Walk w = { .src = src, .l = &l, .max_insns = max_insns };
     l.ir->code_limit = src->limit;
     l.ir->features = src->features;
-    bool ended = false;
-    u32 n = 0, side_exits = 0;
-    while (!ended && n < max_insns && l.bytes < src->count) {
-        if (n && src->stops && cache_may_break(src->stops, PAGE_BYTES - (src->count - l.bytes))) break;
-        Insn in;
-        u32 left = src->count - l.bytes;
-        IsaStatus st = isa_decode(src->bytes + l.bytes, min_u32(left, ISA_MAX_BYTES),
-                                  src->mode & MODE_CODE32, &in);
-        if (st == ISA_NEED_MORE) {
-            if (n) break;
-            if (!lift_crossing(&l, src)) { l.ir = NULL; return l; }
-            ended = true;
-            break;
-        }
-        l.insn_offset[n++] = (u16)l.bytes;
-        ended = lift_one(l.ir, src, &in, st, src->eip + l.bytes);
-        l.bytes += in.length;
-        if (ended && lift_goes_on(l.ir, src->eip + l.bytes, &side_exits)) ended = false;
+    if (!walk(&w)) {
+        l.ir = NULL;
+        return l;
     }
-    if (!ended) lift_end(l.ir);
     poll_add(l.ir, src->counted);
     return l;
 }
@@ -190,6 +267,7 @@ static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
     return (Source){ .eip = eip, .mode = key & 0x03ffffff, .features = jit->cpu->cpuid_features,
                      .limit = jit->cs_limits[key >> 26 & 31],
                      .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count,
+                     .before = bus_page(jit->bus, phys >> PAGE_SHIFT)->host ? offset : 0,
                      .stops = jit->break_count ? jit : NULL, .counted = jit->opt.icount };
 }
 
@@ -210,19 +288,19 @@ static X64Entry entry_of(u32 eip, u32 key, u32 phys, X64Recipe flags, const Lift
 
 // ---- log -----------------------------------------------------------------------------------------------------
 void translate_print_insns(const Source *src, const Lifted *l, FILE *out) {
-    for (u32 i = 0, at = 0; i < l->ir->insns && at < l->bytes; i++) {
+    for (u32 i = 0; i < l->ir->insns; i++) {
         u8 bytes[2 * ISA_MAX_BYTES] = { 0 };
-        u32 have = min_u32(src->count - at, ISA_MAX_BYTES);
+        i32 at = l->insn_offset[i];
+        u32 have = min_u32(src->count - (u32)at, ISA_MAX_BYTES);
         memcpy(bytes, src->bytes + at, have);
         if (src->second) memcpy(bytes + have, src->second, ISA_MAX_BYTES);
         Insn in;
         char text[128];
         if (isa_decode(bytes, ISA_MAX_BYTES, src->mode & MODE_CODE32, &in) == ISA_OK)
-            isa_format(&in, src->eip + at, ISA_ATT, text, sizeof text);
+            isa_format(&in, src->eip + (u32)at, ISA_ATT, text, sizeof text);
         else strcpy(text, "(bad)");
-        fprintf(out, "0x%08x:  %s\n", src->eip + at, text);
+        fprintf(out, "0x%08x:  %s\n", src->eip + (u32)at, text);
         if (!in.length) break;
-        at += in.length;
     }
     fprintf(out, "\n");
 }
@@ -287,7 +365,8 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
                   .bytes = (u16)l->bytes, .insns = (u8)l->ir->insns, .flags_dead = !l->ir->flags_in,
                   .hot = code->hot, .cold = code->cold, .hot_bytes = code->hot_bytes,
                   .cold_bytes = code->cold_bytes, .fast = code->fast, .live = code->live, .uses_xmm = code->uses_xmm,
-                  .restore_count = code->restore_count };
+                  .restore_count = code->restore_count, .parts = (u8)l->parts };
+    memcpy(b->part, l->part, l->parts * sizeof *l->part);
     b->restores = meta_copy(jit, code->restores, code->restore_count * sizeof *code->restores);
     b->insn_offset = meta_copy(jit, l->insn_offset, l->ir->insns * sizeof *l->insn_offset);
     block_take_edges(jit, b, code);

@@ -963,6 +963,20 @@ static void ex_indirect(Emit *e, const IrOp *op) {
     enc_rm(b, 0, 0xff, 4, rm_mem(R9, 8));                          // jmp *8(%r9)
 }
 
+//     cmp $imm, a ; jne cold             cold: flags to the state; mov a, %r8d ; jmp lookup
+static void ex_guard(Emit *e, const IrOp *op) {
+    fl_prepare_clobber(e, true);
+    Opd a = st_read_reg(e, 4, op->a, R8);
+    enc_alu_imm(e->b, 0, 7, a.rm, op->imm, 4);
+    fl_reset_host(e);
+    enc_patch32(enc_jcc32(e->b, 5), e->cold.p);
+    FlagsState before = e->f;
+    if (a.rm.reg != R8) enc_rr(&e->cold, 0, 0x89, a.rm.reg, R8);
+    fl_to_state(e, &e->cold, &e->f);
+    enc_patch32(enc_jmp32(&e->cold), e->t->lookup);
+    e->f = before;
+}
+
 static void ex_leave(Emit *e) {
     fl_to_state(e, e->b, &e->f);
     enc_patch32(enc_jmp32(e->b), e->t->leave);
@@ -1063,6 +1077,7 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_SIMDST: op_simd_store(e, op); break;
     case IR_JCC: ex_jcc(e, op); break;
     case IR_JZ: case IR_JNZ: ex_jz(e, op); break;
+    case IR_GUARD: ex_guard(e, op); break;
     case IR_JMP: ex_edge(e, enc_jmp32(e->b), op->imm); break;
     case IR_JMPI: ex_indirect(e, op); break;
     case IR_LEAVE: ex_leave(e); break;

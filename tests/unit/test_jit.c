@@ -4,7 +4,7 @@
 #include "testbus.h"
 
 #include "cpu/cpu.h"
-#include "jit/jit.h"
+#include "jit/jit_int.h"
 
 #include <cmocka.h>
 #include <stdlib.h>
@@ -50,6 +50,9 @@ static u32 run_real(Rig *g, u16 selector, u32 ip) {
     assert_int_equal(jit_run(g->jit), JIT_END_HUNG);
     return cpu->regs[CPU_EAX] & 0xffff;
 }
+
+// Blocks dropped so far because their bytes were written.
+static u64 dropped(const Rig *g) { return g->jit->stats.invalidations; }
 
 // Two CS bases 0x20 apart lead ip 0x10 to the same page, at different bytes. A block of one must not run for the
 // other: neither by lookup nor by an indirect jump. Breaks with em_check_page()'s test of the offset.
@@ -114,11 +117,41 @@ static void test_forgotten_x87_pointers(void **state) {
     cpu_fpu_save_host(g->cpu);
 }
 
+// A block goes on behind a call and its return; where the callee changes the return address the guest goes there.
+// Breaks with ex_guard()'s compare.
+static void test_return_elsewhere(void **state) {
+    Rig *g = *state;
+    put(g, 0x9000, "\xe8\x1d\x00\xb8\x01\x00\xf4", 7);                     // call 0x20 ; mov $1, %ax ; hlt
+    put(g, 0x9013, "\xb8\x02\x00\xf4", 4);                                // mov $2, %ax ; hlt
+    put(g, 0x9020, "\x5b\x01\xcb\x53\xc3", 5);                            // pop %bx ; add %cx, %bx ; push %bx ; ret
+    for (unsigned i = 0; i < 3; i++) {
+        g->cpu->regs[CPU_ECX] = i & 1 ? 0x10 : 0;
+        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 2 : 1);
+    }
+}
+
+// Of a block that goes on behind a jump both parts are code, what lies between them is not. Breaks with
+// walk_note()'s second part.
+static void test_parts_are_code(void **state) {
+    Rig *g = *state;
+    put(g, 0x9000, "\xeb\x7e", 2);                                        // jmp 0x80
+    put(g, 0x9080, "\xb8\x05\x00\xf4", 4);                                // mov $5, %ax ; hlt
+    put(g, 0x9100, "\xc6\x06\x81\x90\x09\xe9\xf8\xfe", 8);                // movb $9, 0x9081 ; jmp 0
+    put(g, 0x9200, "\xc6\x06\x41\x90\x09\xe9\xf8\xfd", 8);                // movb $9, 0x9041 ; jmp 0
+    assert_int_equal(run_real(g, 0x900, 0), 5);
+    assert_int_equal(run_real(g, 0x900, 0x200), 5);
+    assert_int_equal(dropped(g), 0);
+    assert_int_equal(run_real(g, 0x900, 0x100), 9);
+    assert_true(dropped(g) > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_ip_other_base, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_cs_limit_shrinks, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_forgotten_x87_pointers, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_return_elsewhere, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_parts_are_code, rig_open, rig_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

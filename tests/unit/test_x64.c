@@ -398,10 +398,10 @@ static bool code_is_repeatable(Rig *g) {
 
 static Block *code_insert(Rig *g) {
     Block *b = arena_alloc(g->arena, sizeof *b);
-    u16 *offset = arena_alloc(g->arena, (g->block->insns + 1) * sizeof *offset);
+    i16 *offset = arena_alloc(g->arena, (g->block->insns + 1) * sizeof *offset);
     u32 n = 0;
     for (u32 i = 0; i < g->block->count; i++)
-        if (g->block->ops[i].code == IR_INSN) offset[n++] = (u16)(g->block->ops[i].imm - EIP);
+        if (g->block->ops[i].code == IR_INSN) offset[n++] = (i16)(g->block->ops[i].imm - EIP);
     *b = (Block){ .eip = EIP, .phys = g->smc ? g->smc_at : CODE_AT, .second_ppn = JIT_NO_PAGE,
                   .bytes = (u16)(g->smc ? g->smc_bytes : 1), .insns = (u8)g->block->insns,
                   .hot = g->code.hot, .cold = g->code.cold, .hot_bytes = g->code.hot_bytes,
@@ -410,6 +410,7 @@ static Block *code_insert(Rig *g) {
                   .insn_offset = offset, .flags.op = X64_FLAGS_IN_STATE };
     if (g->smc && (b->phys & 0xfff) + b->bytes > 0x1000) b->bytes = 0x1000 - (b->phys & 0xfff);
     g->smc_bytes = b->bytes;
+    b->part[b->parts++] = (BlockPart){ .offset = b->phys & 0xfff, .bytes = b->bytes };
     cache_insert(g->jit, b);
     return b;
 }
