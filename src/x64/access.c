@@ -238,9 +238,8 @@ static void gr_check(Emit *e, const IrOp *op) {
     Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
     enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
     u8 *table = enc_jcc32(b, e->linear ? 5 : 8);
-    u8 *crosses = gr_crosses(e, b, reg, g->span);
+    if (g->span > 1) enc_patch32(gr_crosses(e, b, reg, g->span), c->p);
     enc_patch32(table, c->p);
-    enc_patch32(crosses, c->p);
     if (g->aligned) enc_patch32(gr_misaligned(b, reg, g->phase), c->p);
     if (limit) enc_patch32(limit, c->p);
     gr_address(e, c, op, R8);

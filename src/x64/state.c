@@ -298,11 +298,11 @@ static void fl_apply_b(Emit *e, unsigned size, unsigned digit, unsigned reg) {
     enc_rm(e->b, size_flags(size), digit << 3 | (size == 1 ? 2 : 3), reg, rm);
 }
 
-// Place C -> CF.
+// Place C -> CF. A byte, as SETC has stored it: a wider load would have to wait until that store is done.
 static void fl_load_carry(Emit *e) {
     if (e->f.c == X64_AT_ZERO) { enc_u8(e->b, 0xf8); return; }               // clc
-    enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_c));                      // bt $0, flag_c
-    enc_u8(e->b, 0);
+    enc_alu_imm(e->b, ENC_BYTE, 7, rm_state(e->t->flag_c), 1, 1);            // cmpb $1, flag_c
+    enc_u8(e->b, 0xf5);                                                      // cmc
 }
 
 // CF = OF = place C: 0x80 + 0x80 as bytes, or 0 + 0.
@@ -313,8 +313,25 @@ static void fl_execute_mul(Emit *e) {
     enc_rr(e->b, 0, 0x00, R9, R9);                                           // add %r9b, %r9b
 }
 
-// Executes the recipe again so that host EFLAGS hold the flags. Uses r9.
-static void fl_execute_recipe(Emit *e) {
+// S, Z and P of a result that is still there.
+static bool fl_test_result(Emit *e) {
+    unsigned size = 1u << (e->f.op & 3);
+    switch (e->f.op >> 2) {
+    case FLAGS_ADDR: case FLAGS_SUBR: case FLAGS_LOGIC: case FLAGS_INC: case FLAGS_DEC: case FLAGS_ADCR:
+    case FLAGS_SBBR: case FLAGS_NEGR: break;
+    default: return false;
+    }
+    if (e->f.a == X64_AT_A) {
+        enc_alu_imm(e->b, size_flags(size), 7, rm_state(e->t->flag_a), 0, size);
+    } else {
+        unsigned a = st_host_reg(IR_REG(e->f.a));
+        enc_rr(e->b, size_flags(size), size == 1 ? 0x84 : 0x85, a, a);
+    }
+    return true;
+}
+
+// Executes the recipe again so that host EFLAGS hold these bits, and others except perhaps C. Uses r9.
+static void fl_execute_recipe(Emit *e, u16 bits) {
     unsigned size = 1u << (e->f.op & 3), kind = e->f.op >> 2, fl = size_flags(size);
     if (kind == FLAGS_MUL) { fl_execute_mul(e); return; }
     if (kind == FLAGS_LAHF) { fl_load_lahf(e); return; }
@@ -347,8 +364,8 @@ static void fl_execute_recipe(Emit *e) {
         enc_rm(e->b, fl, size == 1 ? 0xf6 : 0xf7, 3, rm_reg(R9));
         break;
     case FLAGS_INC: case FLAGS_DEC:
+        if (bits & FLAG_CF) fl_load_carry(e);
         enc_rm(e->b, 0, 0x8d, R9, rm_mem(R9, kind == FLAGS_INC ? -1 : 1));   // lea: undo
-        fl_load_carry(e);
         enc_rm(e->b, fl, wide, kind == FLAGS_INC ? 0 : 1, rm_reg(R9));
         break;
     default: panic("recipe kind %u", kind);
@@ -365,11 +382,17 @@ void fl_need_host(Emit *e, u16 bits) {
     }
     if (e->f.recipe) {
         require(!e->f.wants_carry);
-        fl_execute_recipe(e);
-    } else {
-        require(e->f.env);
-        enc_patch32(enc_call32(e->b), e->t->flags_load);
+        if (!(bits & ~(FLAG_SF | FLAG_ZF | FLAG_PF)) && fl_test_result(e)) {
+            e->f.host = FLAG_SF | FLAG_ZF | FLAG_PF;
+            return;
+        }
+        fl_execute_recipe(e, bits);
+        bool step = e->f.op >> 2 == FLAGS_INC || e->f.op >> 2 == FLAGS_DEC;
+        e->f.host = step && !(bits & FLAG_CF) ? FLAG_OSZAP : FLAG_OSZAPC;
+        return;
     }
+    require(e->f.env);
+    enc_patch32(enc_call32(e->b), e->t->flags_load);
     e->f.host = FLAG_OSZAPC;
 }
 

@@ -364,6 +364,7 @@ static void arrange_flags(Rig *g) {
     if (one_in(g, 3)) f->b = one_in(g, 2) ? X64_AT_B : X64_AT_IMM;
     if (shift) f->b = X64_AT_IMM;
     if (shift) f->imm = 1 + f->imm % 31;
+    g->flag_words[2] &= ~0xfeu;                               // SETC
     if (kind == FLAGS_LAHF) g->flag_words[0] &= ~0xfeu;       // SETO AL
     g->start.flags = flags_compute(f->op, place_value(g, f->a), place_value(g, f->b), place_value(g, f->c));
 }
