@@ -388,7 +388,8 @@ static void tour_tell(const Tour *t, const char *log_file) {
 static bool tour_start(Tour *t, const char *log_file, char **err) {
     MachineConfig config = {
         .ram_bytes = 16u << 20,
-        .jit = { .icount = true, .icount_shift = TOUR_ICOUNT_SHIFT, .no_reboot = true },
+        .jit = { .icount = true, .icount_shift = TOUR_ICOUNT_SHIFT, .no_reboot = true,
+                 .no_follow = true },          // the function is a block of its own
         .pc = { .floppy = { { .blob = lab_floppy(), .blob_bytes = lab_floppy_bytes() } },
                 .serial = { { true, { tour_put, t } } } },
     };

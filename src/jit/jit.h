@@ -18,6 +18,7 @@ typedef struct JitOptions {
     u32 cache_mib;             // code cache; 0: default
     u32 max_insns;             // per block; 0: default, 1: single-instruction blocks (-singlestep)
     bool no_chain;             // never link blocks
+    bool no_follow;            // blocks end at direct jumps and calls
     u32 passes;                // of flags through an edge before its target is made for them; 0: default
     bool perfmap;              // names for perf and gdb: names.c
     u32 check;                 // -check: of so many executions of blocks one is compared with ir/eval; 0: none

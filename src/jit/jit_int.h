@@ -249,6 +249,8 @@ typedef struct Source {        // the guest bytes a block is made of
     const u8 *second;          // the following page's bytes, or NULL when not known (yet)
     const Jit *stops;          // whose breakpoints end the block; NULL: none
     bool counted;              // time is counted: each segment polls
+    const Log *filter;         // a block does not lead into what -dfilter chooses, or out; NULL: no matter
+    bool no_follow;
 } Source;
 typedef struct Lifted {
     IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known

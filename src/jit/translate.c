@@ -152,7 +152,10 @@ static bool walk_is_inside(const Walk *w, i32 at) {
 // May the block go on at this eip? Inside the page, with an instruction that is not in it yet.
 static bool walk_follow(Walk *w, u32 eip) {
     i32 at = (i32)(eip - w->src->eip);
+    const Log *filter = w->src->filter;
     if (!walk_is_inside(w, at) || w->follows == JIT_MAX_FOLLOWS || w->insns >= w->max_insns) return false;
+    if (w->src->no_follow) return false;
+    if (filter && log_pc_chosen(filter, eip) != log_pc_chosen(filter, w->src->eip)) return false;
     for (u32 i = 0; i < w->insns; i++)
         if (w->l->insn_offset[i] == at) return false;
     w->follows++;
@@ -268,7 +271,8 @@ static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
                      .limit = jit->cs_limits[key >> 26 & 31],
                      .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count,
                      .before = bus_page(jit->bus, phys >> PAGE_SHIFT)->host ? offset : 0,
-                     .stops = jit->break_count ? jit : NULL, .counted = jit->opt.icount };
+                     .stops = jit->break_count ? jit : NULL, .counted = jit->opt.icount,
+                     .filter = jit->log, .no_follow = jit->opt.no_follow };
 }
 
 static u32 max_insns(const Jit *jit) {

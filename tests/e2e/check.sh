@@ -28,7 +28,7 @@ caught '^  e[a-ds][xpi] +eval [0-9a-f]{8} +generated code [0-9a-f]{8}' inc:dec -
 caught '^  0[0-9a-f]{7} +eval +([0-9a-f]{2} )+' adc:add -check
 caught '^  eval +calls load_seg\(2, 0\)' xor:or -check
 caught '^glassbox: .*\(1 instruction, ' xor:or -check -singlestep
-caught '^  e[a-ds][xpi] +eval' sub:add -check=1/16
+caught '^  e[a-ds][xpi] +eval' sub:add -check=1/4
 caught '^  e[a-ds][xpi] +eval' dec:inc -check 1/64
 
 # What is right passes; the monitor tells how much was compared.
