@@ -26,6 +26,7 @@ static const DeviceClass bus_class = {
 Bus *bus_new(u64 ram_bytes, Log *log) {
     Bus *bus = mem_new(sizeof(Bus));
     bus->log = log;
+    host_time_open(&bus->host_time);
     bus->a20 = true;
     bus->memory_fd = bus->wake_fd = -1;
     if (!bus_mem_open(bus, ram_bytes) || !bus_outside_open(bus)) {

@@ -5,6 +5,7 @@
 
 #include "bus/device.h"
 #include "bus/flow.h"
+#include "bus/hosttime.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -75,6 +76,7 @@ struct Bus {
     void *source_self;
     u64 (*insns)(void *self);           // instructions done; NULL: there is no processor
     void *insns_self;
+    HostTime host_time;
     Flow flow;                          // guest time while there is one and it runs
     u64 waited_insns;                   // its count at the last wait for a deadline
     u32 calm_waits;                     // waits in a row with little work before and nothing from outside

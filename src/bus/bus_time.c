@@ -9,21 +9,14 @@
 #include "bus/bus_int.h"
 
 #include <stdlib.h>
-#include <time.h>
 
-static u64 time_host_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
-}
-
-static u64 time_wall_ns(const Bus *bus) {
-    return bus->running ? time_host_ns() - bus->wall_base_ns : bus->stopped_ns;
+static u64 time_wall_ns(Bus *bus) {
+    return bus->running ? host_time_ns(&bus->host_time) - bus->wall_base_ns : bus->stopped_ns;
 }
 
 static void time_set_wall(Bus *bus, u64 now_ns) {
     bus->stopped_ns = now_ns;
-    bus->wall_base_ns = time_host_ns() - now_ns;
+    bus->wall_base_ns = host_time_ns(&bus->host_time) - now_ns;
 }
 
 u64 bus_now_ns(Bus *bus) {

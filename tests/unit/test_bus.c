@@ -4,6 +4,7 @@
 //       src/base/*.c src/bus/*.c -lcmocka -lpthread -o build/test_bus && build/test_bus  (one line)
 #define _GNU_SOURCE
 #include "bus/device.h"
+#include "bus/hosttime.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -790,6 +791,29 @@ static void test_two_rounds(void **state) {
     free(b);
 }
 
+// The host's clock by its counter: between two readings of the clock itself, and never back.
+static u64 clock_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+static void test_host_time(void **state) {
+    (void)state;
+    enum { SLACK_NS = 50000, LONG_NS = 60000000 };
+    HostTime h;
+    host_time_open(&h);
+    u64 start = clock_ns(), last = 0, counted = 0;
+    for (u64 before = start; before - start < LONG_NS; before = clock_ns()) {
+        counted += h.span_ticks != 0;
+        u64 now = host_time_ns(&h), after = clock_ns();
+        assert_true(now >= last);
+        assert_true(now + SLACK_NS >= before && now <= after + SLACK_NS);
+        last = now;
+    }
+    if (h.steady) assert_true(counted > 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -800,6 +824,7 @@ int main(void) {
         T(test_port_log), T(test_pins), T(test_requests), T(test_clock), T(test_timers),
         T(test_timer_heap), T(test_events), T(test_event_reused), T(test_bus_call), T(test_wait),
         T(test_idle_ticks), T(test_device_reset), T(test_device_info), T(test_snapshot), T(test_two_rounds),
+        cmocka_unit_test(test_host_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
