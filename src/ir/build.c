@@ -154,6 +154,8 @@ void ir_jmp(IrBlock *b, u32 target) { build_exit(b, IR_JMP, IR_NONE, target); }
 void ir_jmpi(IrBlock *b, IrRef a) { build_exit(b, IR_JMPI, a, 0); }
 void ir_leave(IrBlock *b) { build_exit(b, IR_LEAVE, IR_NONE, 0); }
 
+void ir_leavenz(IrBlock *b, IrRef a) { build_exit(b, IR_LEAVENZ, a, 0); }
+
 void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error) {
     IrOp *op = ir_emit(b, IR_RAISE, 4, IR_NONE, IR_NONE, IR_NONE);
     op->imm = vector | (has_error ? 0x100u : 0) | error << 16;

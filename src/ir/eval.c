@@ -283,6 +283,7 @@ static bool eval_exit(Eval *e, const IrOp *op) {
     case IR_JMP: return eval_jump(e, op->imm);
     case IR_JMPI: return eval_jump(e, eval_read(e, op, IR_A));
     case IR_LEAVE: return eval_end(e, IR_EVAL_LEAVE);
+    case IR_LEAVENZ: return eval_read(e, op, IR_A) != 0 ? eval_end(e, IR_EVAL_LEAVE) : true;
     case IR_RAISE: return eval_raise(e, op->imm & 0xff, op->imm & 0x100, op->imm >> 16);
     default: panic("eval: no such op: %u", op->code);
     }
@@ -332,7 +333,7 @@ static bool eval_op(Eval *e, const IrOp *op) {
     case IR_SIMDLD: return eval_simd_load(e, op);
     case IR_SIMDST: return eval_simd_store(e, op);
     case IR_JCC: case IR_JZ: case IR_JNZ: case IR_GUARD: case IR_JMP: case IR_JMPI: case IR_LEAVE:
-    case IR_RAISE:
+    case IR_LEAVENZ: case IR_RAISE:
         return eval_exit(e, op);
     default: eval_alu(e, op); return true;
     }

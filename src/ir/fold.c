@@ -63,7 +63,7 @@ static void fold_use(Fold *f, IrRef r) {
 static bool fold_takes_const(unsigned code) {
     switch (code) {
     case IR_MULW: case IR_IMULW: case IR_DIVW: case IR_IDIVW: case IR_BSF: case IR_BSR:
-    case IR_SHLD: case IR_SHRD: case IR_JMPI: case IR_JZ: case IR_JNZ: case IR_SEL:
+    case IR_SHLD: case IR_SHRD: case IR_JMPI: case IR_JZ: case IR_JNZ: case IR_LEAVENZ: case IR_SEL:
     case IR_LIMIT: case IR_GUARD:
         return false;
     default: return true;

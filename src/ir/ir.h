@@ -162,6 +162,7 @@ void ir_jcc(IrBlock *b, unsigned cc, u32 target);
 void ir_jmp(IrBlock *b, u32 target);
 void ir_jmpi(IrBlock *b, IrRef a);
 void ir_leave(IrBlock *b);
+void ir_leavenz(IrBlock *b, IrRef a);
 void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error);
 
 // ---- MMX and SSE instructions: what the imm of SIMD, SIMDLD, SIMDST says (simd.c) -------------------

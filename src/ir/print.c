@@ -50,7 +50,8 @@ unsigned ir_default_size(unsigned code) {
     switch (code) {
     case IR_INSN: case IR_PROBE: case IR_CALL: case IR_FPU: case IR_FPULD: case IR_FPUST:
     case IR_SIMD: case IR_SIMDLD: case IR_SIMDST:
-    case IR_JCC: case IR_JMP: case IR_JMPI: case IR_GUARD: case IR_LEAVE: case IR_RAISE: case IR_COUNT:
+    case IR_JCC: case IR_JMP: case IR_JMPI: case IR_GUARD: case IR_LEAVE: case IR_LEAVENZ: case IR_RAISE:
+    case IR_COUNT:
     case IR_POLL: case IR_CLC: case IR_STC: case IR_CMC:
         return 4;
     case IR_SETCC: return 1;

@@ -215,7 +215,7 @@ static bool verify_may_fault(const Verify *v) {
 static bool verify_sets_eip(const Verify *v) {
     const IrOp *end = v->b->ops + v->b->count, *op = v->op;
     while (op < end && op->code == IR_STENV) op++;
-    return op < end && (op->code == IR_CALL || op->code == IR_LEAVE);
+    return op < end && (op->code == IR_CALL || op->code == IR_LEAVE || op->code == IR_LEAVENZ);
 }
 
 static bool verify_changes(const Verify *v) {

@@ -228,6 +228,14 @@ static void run_log_block(Jit *jit, const Block *b) {
     if (log_on(jit->log, LOG(CPU))) cpu_dump(jit->cpu, jit->log->file, false);
 }
 
+// After STI or MOV SS with no interrupt waiting: a budget for a whole block lets the next instruction go first.
+static void run_end_shadow(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    bool wanted = bus_intr(jit->bus) || bus_nmi(jit->bus);
+    if (!wanted && cpu->budget > JIT_MAX_INSNS && !(cpu->mode & (MODE_TF | MODE_DEBUG)))
+        cpu->inhibit_irq = false;
+}
+
 typedef struct Left { JitExit exit; Block *from; u32 edge; } Left;        // from, edge: where the exit tells them
 
 static void run_settle_stale(Jit *jit, const u8 *pc) {
@@ -288,8 +296,9 @@ static Block *run_next(Jit *jit, const Left *left) {
     case EXIT_STALE: case EXIT_LOOKUP:
         jit->stats.lookups++;
         return cache_find(jit, cpu->eip);
-    case EXIT_LEAVE:
+    case EXIT_LEAVE:                       // as stub_leave()
         jit->stats.leaves++;
+        run_end_shadow(jit);
         if (cpu->budget <= 0 || cpu->halted || cpu->inhibit_irq || cpu->mode & (MODE_TF | MODE_DEBUG)) return NULL;
         if (cpu_interrupt_due(cpu)) return NULL;    // IRET and POPF may have let one in
         return cache_find(jit, cpu->eip);
@@ -417,11 +426,8 @@ static bool run_alone(Jit *jit) {
     bool shadow = cpu->inhibit_irq;
     if (!trap && !shadow) return false;
     if (trap && !shadow && cpu_take_interrupt(cpu)) return true;
-    bool wanted = bus_intr(jit->bus) || bus_nmi(jit->bus);
-    if (!trap && !wanted && cpu->budget > JIT_MAX_INSNS) {      // no poll comes before it is done
-        cpu->inhibit_irq = false;
-        return false;
-    }
+    run_end_shadow(jit);
+    if (!trap && !cpu->inhibit_irq) return false;
     if (!run_at_break(jit)) run_step(jit);
     return true;
 }

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define LIFT_SIDE_EXITS 4              // forward Jcc's that a block may go beyond
+#define LIFT_LEAVES 8                  // conditional leaves likewise
 
 // ---- lifting -------------------------------------------------------------------------------------------------
 static bool lift_one(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
@@ -127,7 +128,7 @@ static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
 }
 
 static void poll_add(IrBlock *ir, bool always) {
-    Segment s[LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + 2];
+    Segment s[LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + LIFT_LEAVES + 2];
     u32 n = poll_segments(ir, always, s);
     while (n-- > 0) {                                      // from the end: indices stay true
         if (s[n].polls) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
@@ -141,7 +142,7 @@ typedef struct Walk {
     Lifted *l;
     i32 at;                    // offset from eip of the next instruction
     u32 insns, max_insns;
-    u32 side_exits, follows;
+    u32 side_exits, follows, leaves;
     u32 returns[JIT_MAX_FOLLOWS], calls;     // where the calls followed return to
 } Walk;
 
@@ -214,10 +215,20 @@ static bool walk_may_break(const Walk *w) {
     return w->src->stops && cache_may_break(w->src->stops, PAGE_BYTES - w->src->count + (u32)w->at);
 }
 
+static bool walk_may_leave(const Walk *w) {
+    const IrBlock *ir = w->l->ir;
+    return ir->count && ir->ops[ir->count - 1].code == IR_LEAVENZ;
+}
+
+static bool walk_may_go_on(const Walk *w) {
+    return w->insns < w->max_insns && w->leaves < LIFT_LEAVES && walk_is_inside(w, w->at) &&
+           !(w->insns && walk_may_break(w));
+}
+
 // False: the first instruction goes on to a page that is not known.
 static bool walk(Walk *w) {
     const Source *src = w->src;
-    while (w->insns < w->max_insns && walk_is_inside(w, w->at) && !(w->insns && walk_may_break(w))) {
+    while (walk_may_go_on(w)) {
         Insn in;
         u32 left = src->count - (u32)w->at, eip = src->eip + (u32)w->at;
         IsaStatus st = isa_decode(src->bytes + w->at, min_u32(left, ISA_MAX_BYTES), src->mode & MODE_CODE32, &in);
@@ -226,6 +237,7 @@ static bool walk(Walk *w) {
         walk_note(w, in.length);
         bool ended = lift_one(w->l->ir, src, &in, st, eip);
         w->at += in.length;
+        w->leaves += walk_may_leave(w);
         if (ended && !(st == ISA_OK && walk_goes_on(w, &in))) return true;
     }
     ir_jmp(w->l->ir, src->eip + (u32)w->at);

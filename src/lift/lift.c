@@ -32,6 +32,14 @@ void lift_call_end(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c) {
     lift_leave(l);
 }
 
+// After a helper with HA_MODE: the block goes on when it has left the mode word as it was.
+void lift_call_mode(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c) {
+    lift_call_next(l, helper, a, x, c);
+    IrRef mode = ir_temp(l->b);
+    ir_ldenv(l->b, 4, mode, offsetof(Cpu, mode));
+    ir_leavenz(l->b, lift_plain(l, IR_XOR, mode, lift_const(l, l->b->mode)));
+}
+
 void lift_raise(Lift *l, CpuVector vector) {
     ir_raise(l->b, vector, false, 0);
     l->ended = true;

@@ -21,7 +21,8 @@
 //     temporary lives across a helper call.
 //  6. Attributes of the row (privilege, protected mode, FPU availability) are checked by
 //     lift_insn(); IOPL is checked by helpers.
-//  7. A helper that ends the block goes through lift_call_end(): it sets cpu->eip, calls, leaves.
+//  7. A helper that ends the block goes through lift_call_end(): it sets cpu->eip, calls, leaves; one with HA_MODE
+//     may go through lift_call_mode(), which leaves only when the mode word has changed.
 #ifndef LIFT_LIFT_INT_H
 #define LIFT_LIFT_INT_H
 
@@ -107,6 +108,7 @@ IrRef lift_call_value(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);    /
 void lift_call_next(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);
 void lift_leave(Lift *l);
 void lift_call_end(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);       // rule 7
+void lift_call_mode(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);
 void lift_raise(Lift *l, CpuVector vector);
 void lift_raise_gp0(Lift *l);
 // Address of `m` and its description as helpers take them.

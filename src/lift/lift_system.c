@@ -15,6 +15,35 @@ static void system_set_df(Lift *l, bool down) {
     ir_stenv(l->b, 4, lift_const(l, down ? -1 : 1), offsetof(Cpu, df));
 }
 
+// Where IOPL allows it: IF, and nothing else that could stand in for it.
+static void system_cli(Lift *l) {
+    if (!(l->b->mode & MODE_IO_OK)) {
+        lift_call(l, HELPER_cli, IR_NONE, IR_NONE, IR_NONE);
+        return;
+    }
+    IrRef eflags = ir_temp(l->b);
+    ir_ldenv(l->b, 4, eflags, offsetof(Cpu, eflags));
+    ir_stenv(l->b, 4, lift_plain(l, IR_AND, eflags, lift_const(l, ~FLAG_IF)), offsetof(Cpu, eflags));
+}
+
+// The block is left when IF was clear: interrupts are held off for one instruction and may be waiting.
+static void system_sti(Lift *l) {
+    if (!(l->b->mode & MODE_IO_OK)) {
+        lift_call_end(l, HELPER_sti, IR_NONE, IR_NONE, IR_NONE);
+        return;
+    }
+    IrRef eflags = ir_temp(l->b), inhibit = ir_temp(l->b), was_clear = ir_temp(l->b);
+    ir_ldenv(l->b, 4, eflags, offsetof(Cpu, eflags));
+    ir_ldenv(l->b, 1, inhibit, offsetof(Cpu, inhibit_irq));
+    ir_emit(l->b, IR_NOT, 4, was_clear, eflags, IR_NONE);
+    was_clear = lift_plain(l, IR_SHR, was_clear, lift_const(l, 9));
+    was_clear = lift_plain(l, IR_AND, was_clear, lift_const(l, 1));
+    ir_stenv(l->b, 4, lift_plain(l, IR_OR, eflags, lift_const(l, FLAG_IF)), offsetof(Cpu, eflags));
+    ir_stenv(l->b, 1, lift_plain(l, IR_OR, inhibit, was_clear), offsetof(Cpu, inhibit_irq));
+    ir_stenv(l->b, 4, lift_const(l, l->next), offsetof(Cpu, eip));
+    ir_leavenz(l->b, was_clear);
+}
+
 void lift_insn_flagop(Lift *l) {
     switch (l->row->sub) {
     case ISA_SUB_CLC: ir_emit(l->b, IR_CLC, 4, IR_NONE, IR_NONE, IR_NONE); break;
@@ -22,8 +51,8 @@ void lift_insn_flagop(Lift *l) {
     case ISA_SUB_CMC: ir_emit(l->b, IR_CMC, 4, IR_NONE, IR_NONE, IR_NONE); break;
     case ISA_SUB_CLD: system_set_df(l, false); break;
     case ISA_SUB_STD: system_set_df(l, true); break;
-    case ISA_SUB_CLI: lift_call(l, HELPER_cli, IR_NONE, IR_NONE, IR_NONE); break;
-    default: lift_call_end(l, HELPER_sti, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_CLI: system_cli(l); break;
+    default: system_sti(l); break;
     }
 }
 
@@ -46,6 +75,12 @@ static IrRef system_selector(Lift *l, unsigned seg) {
     return t;
 }
 
+// A load of SS holds off interrupts: the block is left. CS is #UD.
+static void system_load(Lift *l, unsigned seg, HelperId helper, IrRef a, IrRef x, IrRef c) {
+    if (seg == CPU_SS || seg == CPU_CS) lift_call_end(l, helper, a, x, c);
+    else lift_call_mode(l, helper, a, x, c);
+}
+
 void lift_insn_mov_seg(Lift *l) {
     const IsaOperand *o = l->in->op;
     if (o[1].kind == ISA_SEG) {
@@ -53,7 +88,7 @@ void lift_insn_mov_seg(Lift *l) {
         return;
     }
     IrRef selector = lift_read_zext(l, &o[1]);
-    lift_call_end(l, HELPER_load_seg, lift_const(l, o[0].reg), selector, IR_NONE);
+    system_load(l, o[0].reg, HELPER_load_seg, lift_const(l, o[0].reg), selector, IR_NONE);
 }
 
 void lift_insn_push_seg(Lift *l) {
@@ -61,15 +96,15 @@ void lift_insn_push_seg(Lift *l) {
 }
 
 void lift_insn_pop_seg(Lift *l) {
-    lift_call_end(l, HELPER_pop_seg, lift_const(l, l->in->op[0].reg), lift_const(l, l->in->opsize),
-                  IR_NONE);
+    unsigned seg = l->in->op[0].reg;
+    system_load(l, seg, HELPER_pop_seg, lift_const(l, seg), lift_const(l, l->in->opsize), IR_NONE);
 }
 
 void lift_insn_lds(Lift *l) {
     LiftMem m = lift_mem(l, 0);
     unsigned seg = l->row->sub - ISA_SUB_ES, reg = l->in->op[0].reg;
-    lift_call_end(l, HELPER_load_far, m.addr, lift_access(l, m, lift_log2(l->in->opsize)),
-                  lift_const(l, seg | reg << 4));
+    system_load(l, seg, HELPER_load_far, m.addr, lift_access(l, m, lift_log2(l->in->opsize)),
+                lift_const(l, seg | reg << 4));
 }
 
 // ---- control and debug registers ----------------------------------------------------------------

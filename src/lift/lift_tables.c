@@ -42,7 +42,7 @@ static const LiftEnvName lift_env_names[] = {
     { name ".base", offsetof(Cpu, seg[number].base) }, \
     { name ".limit", offsetof(Cpu, seg[number].limit) },
     FIELD(eip) FIELD(flag_op) FIELD(flag_a) FIELD(flag_b) FIELD(flag_c) FIELD(eflags) FIELD(df)
-    FIELD(budget) FIELD(mode) FIELD(cr0) FIELD(cr2) FIELD(cr3) FIELD(cr4)
+    FIELD(budget) FIELD(mode) FIELD(inhibit_irq) FIELD(cr0) FIELD(cr2) FIELD(cr3) FIELD(cr4)
     SEG("es", CPU_ES) SEG("cs", CPU_CS) SEG("ss", CPU_SS)
     SEG("ds", CPU_DS) SEG("fs", CPU_FS) SEG("gs", CPU_GS)
 #undef FIELD

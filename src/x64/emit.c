@@ -982,6 +982,15 @@ static void ex_leave(Emit *e) {
     enc_patch32(enc_jmp32(e->b), e->t->leave);
 }
 
+//     test a, a ; jne leave
+static void ex_leave_if(Emit *e, const IrOp *op) {
+    fl_to_state(e, e->b, &e->f);
+    Opd a = st_read_reg(e, 4, op->a, R9);
+    enc_rr(e->b, 0, 0x85, a.rm.reg, a.rm.reg);
+    fl_reset_host(e);
+    enc_patch32(enc_jcc32(e->b, 5), e->t->leave);
+}
+
 static void ex_raise(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     enc_mov_imm(e->b, R9, op->imm);
@@ -1081,6 +1090,7 @@ static void em_op(Emit *e, const IrOp *op) {
     case IR_JMP: ex_edge(e, enc_jmp32(e->b), op->imm); break;
     case IR_JMPI: ex_indirect(e, op); break;
     case IR_LEAVE: ex_leave(e); break;
+    case IR_LEAVENZ: ex_leave_if(e, op); break;
     case IR_RAISE: ex_raise(e, op); break;
     case IR_LIMIT: ex_limit(e, op); break;
     case IR_COUNT: ex_count(e, op); break;

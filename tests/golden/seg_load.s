@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Loading DS in real mode ends the block: its class may change.
+# After loading DS the block goes on unless the mode word has changed with DS's class.
 # mode: real
     .code16
     mov $0x07c0, %ax

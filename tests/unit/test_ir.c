@@ -894,6 +894,10 @@ static void test_eval_exits(void **state) {
     r = test_run(parse(*state, " ---- 0x10\n leave\n"), &t, 9);
     assert_int_equal(r.end, IR_EVAL_LEAVE);
     assert_int_equal(r.insns, 1);
+    r = test_run(parse(*state, " ---- 0x10\n leavenz eax\n jmp $0x30\n"), &t, 9);
+    assert_int_equal(r.end, IR_EVAL_LEAVE);
+    r = test_run(parse(*state, " ---- 0x10\n mov.4 eax, $0\n leavenz eax\n jmp $0x30\n"), &t, 9);
+    assert_int_equal(r.eip, 0x30);
     r = test_run(parse(*state, " ---- 0x10\n raise $0xd, $0x18\n"), &t, 9);
     assert_int_equal(r.end, IR_EVAL_FAULT);
     assert_int_equal(r.insns, 0);
