@@ -132,6 +132,7 @@ struct Jit {
     X64Target target;
     const u8 *helper_stub[256];
     const u8 *enter, *signal_exit;             // stubs
+    const u8 *commit_nothing, *commit_bounce;  // after a store: what WORD_SLOW_COMMIT may hold
     const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
     u8 *thunk;                                 // IR_THUNK_BYTES for eval
 

@@ -35,6 +35,13 @@ static void stub_pop(Buf *b, unsigned r) { if (r >= 8) enc_u8(b, 0x41); enc_u8(b
 static void stub_rsp(Buf *b, i32 bytes) { enc_alu_imm(b, ENC_W, 0, rm_reg(RSP), (u32)bytes, 4); }
 
 static void stub_pass_cpu(Buf *b) { enc_rm(b, ENC_W, 0x8d, RDI, rm_mem(R14, -JIT_STATE_BIAS)); }
+static void stub_lea(Buf *b, unsigned r, const u8 *code) {     // lea code(%rip), r
+    enc_u8(b, r >= 8 ? 0x4c : 0x48);
+    enc_u8(b, 0x8d);
+    enc_u8(b, (r & 7) << 3 | 5);
+    b->p += 4;
+    enc_patch32(b->p - 4, code);
+}
 
 static void stub_call_c(Buf *b, const void *fn) {
     enc_mov_imm64(b, RAX, (u64)(uintptr_t)fn);
@@ -165,12 +172,12 @@ static const u8 *stub_slow_tail(const Jit *jit, Buf *b, const void *fn, bool lin
 static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10, 16, 16 };
 
 // r8 = addend + linear: form 0 wants that, form 1 the same minus r13.
-static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
+static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear) {
     enc_rm(b, ENC_W, 0x03, R8, entry);
     u8 *invalid = enc_jcc32(b, 8);
     if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
-    enc_rm(b, 0, 0xc7, 0, stub_word(WORD_SLOW_COMMIT));
-    enc_u32(b, 0);
+    stub_lea(b, R9, jit->commit_nothing);
+    enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_SLOW_COMMIT));
     enc_u8(b, 0xc3);
     enc_patch32(invalid, b->p);
     enc_rm(b, ENC_W, 0x2b, R8, entry);
@@ -186,10 +193,10 @@ static void stub_slow_direct(Buf *b, Rm entry, bool linear) {
 //     shr   $12, %r9d
 //     add   table(%r13,%r9,8), %r8
 //     js    undo
-//     movl  $0, commit ; ret
+//     lea   nothing, %r9 ; mov %r9, commit ; ret
 //   undo: sub table(%r13,%r9,8), %r8
 //   no:
-static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 size, u32 cls) {
+static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 size, u32 cls) {
     u32 span = cls == X64_REAL || size == X64_SIZE_16A ? 16 : PAGE_BYTES, bytes = stub_bytes[size];
     enc_rr(b, 0, 0x89, R8, R9);
     enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
@@ -198,7 +205,7 @@ static void stub_slow_try(Buf *b, Rm entry, bool linear, u32 size, u32 cls) {
     enc_rr(b, 0, 0x89, R8, R9);
     enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
     enc_u8(b, 12);
-    stub_slow_direct(b, entry, linear);
+    stub_slow_direct(jit, b, entry, linear);
     enc_patch32(crosses, b->p);
 }
 
@@ -207,12 +214,13 @@ static u32 stub_slow_info(u32 kind, u32 seg, u32 size) {
 }
 
 // r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
-static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
+static const u8 *stub_slow_table(const Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
                                  u32 cls, const u8 *tail) {
+    const X64Target *t = &jit->target;
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
     if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
-    stub_slow_try(b, entry, linear, size, cls);
+    stub_slow_try(jit, b, entry, linear, size, cls);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
     enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
     enc_patch32(enc_jmp32(b), tail);
@@ -221,8 +229,9 @@ static const u8 *stub_slow_table(const X64Target *t, Buf *b, bool linear, u32 ki
 
 // The same from the offset in a checked segment: limit first.
 //     cmp end, %r8d ; jae c ; add base, %r8d ; (as above) ; sub base, %r8d ; c: mov $info, %r9d ; jmp tail
-static const u8 *stub_slow_offset(const X64Target *t, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
+static const u8 *stub_slow_offset(const Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
                                   const u8 *tail) {
+    const X64Target *t = &jit->target;
     const u8 *at = b->p;
     bool load = kind == X64_SLOW_LOAD;
     u32 bytes = stub_bytes[size];
@@ -233,7 +242,7 @@ static const u8 *stub_slow_offset(const X64Target *t, Buf *b, bool linear, u32 k
         enc_rm(b, 0, 0x3b, bytes == 16 ? R9 : R8, end);
         u8 *limit = enc_jcc32(b, 3);
         enc_rm(b, 0, 0x03, R8, rm_mem(R14, t->seg_base[seg]));
-        stub_slow_try(b, rm_sib(R13, R9, 3, load ? t->read_table : t->write_table), linear, size, X64_CHECKED);
+        stub_slow_try(jit, b, rm_sib(R13, R9, 3, load ? t->read_table : t->write_table), linear, size, X64_CHECKED);
         enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
         enc_patch32(limit, b->p);
     }
@@ -242,26 +251,29 @@ static const u8 *stub_slow_offset(const X64Target *t, Buf *b, bool linear, u32 k
     return at;
 }
 
-static void stub_slow_accesses(X64Target *t, Buf *b, bool linear, const u8 *tail) {
+static void stub_slow_accesses(Jit *jit, Buf *b, bool linear, const u8 *tail) {
+    X64Target *t = &jit->target;
     for (u32 kind = 0; kind < X64_SLOW_KINDS; kind++)
         for (u32 seg = 0; seg < 6; seg++)
             for (u32 size = 0; size < X64_SIZES; size++) {
                 t->slow_offset[linear][kind][seg][size] =
-                    stub_slow_offset(t, b, linear, kind, seg, size, tail);
+                    stub_slow_offset(jit, b, linear, kind, seg, size, tail);
                 for (u32 cls = 0; cls < X64_CLASSES; cls++)
                     t->slow[linear][kind][seg][size][cls] =
-                        stub_slow_table(t, b, linear, kind, seg, size, cls, tail);
+                        stub_slow_table(jit, b, linear, kind, seg, size, cls, tail);
             }
 }
 
-// After a store through a bounce buffer. Keeps every register and host EFLAGS.
-static const u8 *stub_commit(const Jit *jit, Buf *b, const void *fn) {
+// After a store through a pointer that a slow access gave: keeps every register and host EFLAGS. A word says where
+// to go: to `nothing`, when the pointer led to memory, or to what brings the bounce buffer there.
+static const u8 *stub_commit(Jit *jit, Buf *b, const void *fn) {
     stub_align(b);
     const u8 *at = b->p;
+    enc_rm(b, 0, 0xff, 4, stub_word(WORD_SLOW_COMMIT));    // jmp *commit
+    jit->commit_nothing = b->p;
+    enc_u8(b, 0xc3);
+    jit->commit_bounce = b->p;
     enc_u8(b, 0x9c);                                       // pushfq
-    enc_rm(b, 0, 0x83, 7, stub_word(WORD_SLOW_COMMIT));    // cmpl $0, commit
-    enc_u8(b, 0);
-    u8 *nothing = enc_jcc32(b, 4);
     stub_push(b, R10);
     stub_push(b, R11);
     stub_store_regs(b, jit->opt.check ? STUB_ALL : STUB_CALLER_SAVED);
@@ -272,7 +284,6 @@ static const u8 *stub_commit(const Jit *jit, Buf *b, const void *fn) {
     enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
     stub_pop(b, R11);
     stub_pop(b, R10);
-    enc_patch32(nothing, b->p);
     enc_u8(b, 0x9d);                                       // popfq
     enc_u8(b, 0xc3);
     return at;
@@ -293,6 +304,12 @@ static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
         enc_rm(b, fl, 0x3a + wide, R9, rm_mem(R14, OFF(flag_b)));
     } else if (kind == FLAGS_LOGIC) {
         enc_rr(b, fl, 0x84 + wide, R9, R9);
+    } else if (kind == FLAGS_INC || kind == FLAGS_DEC) {   // carry from before, then undo and do again
+        bool inc = kind == FLAGS_INC;
+        enc_rm(b, 0, 0x8d, R9, rm_mem(R9, inc ? -1 : 1));
+        enc_rm(b, 0, 0x0fba, 4, rm_mem(R14, OFF(flag_c)));  // bt $0, flag_c
+        enc_u8(b, 0);
+        enc_rm(b, fl, 0xfe + wide, inc ? 0 : 1, rm_reg(R9));
     } else {                                               // SUBR, ADDR: undo, do again
         bool sub = kind == FLAGS_SUBR;
         enc_rm(b, 0, sub ? 0x03 : 0x2b, R9, rm_mem(R14, OFF(flag_b)));
@@ -311,6 +328,8 @@ static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     stub_flags_quick(b, FLAGS_SUBR, 2);
     stub_flags_quick(b, FLAGS_ADDR, 2);
     stub_flags_quick(b, FLAGS_LAHF, 2);
+    stub_flags_quick(b, FLAGS_DEC, 2);
+    stub_flags_quick(b, FLAGS_INC, 2);
     stub_push(b, R8);
     stub_push(b, R10);
     stub_push(b, R11);
@@ -327,8 +346,23 @@ static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     return at;
 }
 
+// The same where the block ends after it: the next one that uses XMM registers loads them.
+static void stub_call_last(const Jit *jit, Buf *b, const void *fn) {
+    stub_if_sse(b, jit->sse_store);
+    enc_rm(b, 0, 0xc7, 0, rm_mem(R14, OFF(sse_live)));
+    enc_u32(b, 0);
+    stub_call_c(b, fn);
+}
+
+static const u32 stub_helper_attributes[] = {
+#define H(name, result, count, attributes) attributes,
+#include "cpu/helpers.def"
+#undef H
+};
+
 static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn, const u8 *exit) {
     const u8 *at = b->p;
+    bool last = (stub_helper_attributes[helper] & (HA_END | HA_MODE)) == HA_END;
     stub_store_regs(b, STUB_ALL);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
     stub_pass_cpu(b);
@@ -342,7 +376,8 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn,
         fn = (void *)check_helper;
     }
     stub_rsp(b, -8);
-    stub_call_guarded(jit, b, fn);
+    if (last) stub_call_last(jit, b, fn);
+    else stub_call_guarded(jit, b, fn);
     stub_rsp(b, 8);
     enc_rr(b, 0, 0x89, RAX, R8);
     enc_rm(b, 0, 0x80, 7, rm_mem(R14, OFF(fault)));        // cmpb $0, fault.pending
@@ -540,7 +575,7 @@ static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address)
     if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     cpu->jit_word[WORD_SLOW_INFO] = info;
-    cpu->jit_word[WORD_SLOW_COMMIT] = 1;
+    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)((const Jit *)cpu->jit)->commit_bounce;
     if (kind == X64_SLOW_RMW) return slow_bounce_load(cpu, offset, seg, bytes, CPU_ACCESS_RMW);
     if (!cpu_probe(cpu, seg, offset, bytes, true)) return NULL;
     slow_keep_memory(cpu, offset, seg, bytes);
@@ -633,14 +668,15 @@ void stubs_generate(Jit *jit) {
     stub_sse(jit, &b);
     const u8 *exit = stub_exit(jit, &b);
     stub_exits(jit, &b, exit);
+    t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit);
+    if (jit->cpu) jit->cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
     for (unsigned linear = 0; linear < 2; linear++) {
         void *access = jit->opt.check ? (void *)slow_access_checked : (void *)slow_access;
         const u8 *tail = stub_slow_tail(jit, &b, access, linear, exit);
         if (!linear) t->probe = tail;
-        stub_slow_accesses(t, &b, linear, tail);
+        stub_slow_accesses(jit, &b, linear, tail);
     }
     t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit);
-    t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
         jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit);
