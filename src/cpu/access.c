@@ -325,6 +325,7 @@ void frame_init_on(const Cpu *cpu, Frame *f, const CpuSeg *ss, u32 sp, unsigned 
     f->size = size;
     f->count = 0;
     f->user = cpu_is_user(cpu);
+    f->peek_bytes = 0;
 }
 
 void frame_init(const Cpu *cpu, Frame *f, unsigned size) {
@@ -343,6 +344,15 @@ static u8 *frame_direct(Cpu *cpu, const Frame *f, u32 offset, u32 bytes, bool wr
     u8 *base = cpu->mmu->context[f->user].base;
     i64 entry = (write ? mmu_writes(base) : mmu_reads(base))[addr >> PAGE_SHIFT];
     return entry < 0 ? NULL : (u8 *)(entry + addr);
+}
+
+void frame_init_pop(Cpu *cpu, Frame *f, unsigned size) {
+    enum { MOST = 20 };                  // EIP CS EFLAGS ESP SS
+    frame_init(cpu, f, size);
+    u32 sp = f->sp & f->mask;
+    if (sp > f->mask - MOST) return;
+    f->peek_host = frame_direct(cpu, f, sp, MOST, false);
+    f->peek_bytes = f->peek_host ? MOST : 0;
 }
 
 static bool frame_check_word(Cpu *cpu, const Frame *f, u32 offset, bool write) {
@@ -382,7 +392,7 @@ u32 frame_store(Cpu *cpu, const Frame *f) {
     return frame_merge(f, f->sp, sp);
 }
 
-bool frame_peek(Cpu *cpu, const Frame *f, unsigned index, u32 *out) {
+bool frame_peek_slowly(Cpu *cpu, const Frame *f, unsigned index, u32 *out) {
     u32 offset = (f->sp + index * f->size) & f->mask;
     u64 value;
     const u8 *host = frame_direct(cpu, f, offset, f->size, false);

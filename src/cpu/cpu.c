@@ -96,7 +96,7 @@ void cpu_set_eflags(Cpu *cpu, u32 value, u32 mask) {
     cpu->eflags = (old & ~mask) | (value & mask) | 2;
     cpu->df = cpu->eflags & FLAG_DF ? -1 : 1;
     if ((old ^ cpu->eflags) & (FLAG_TF | FLAG_IOPL | FLAG_VM | FLAG_AC))
-        cpu_update_privilege(cpu);
+        cpu_update_cpl(cpu);
 }
 
 // ---- segments -----------------------------------------------------------------------------------
@@ -166,9 +166,26 @@ void cpu_update_class(Cpu *cpu, unsigned s) {
     cpu->mode = big ? cpu->mode | bit : cpu->mode & ~bit;
 }
 
+// The usual segments of protected mode: 4 GiB of data that can be written, or of code in CS. False: others.
+static bool seg_update_full(Cpu *cpu, unsigned s) {
+    static const u32 full[4] = { 0xffffffff, 0xffffffff, 0xfffffffd, 0xfffffff9 }, none[4] = { 0 };
+    const u32 data = SEG_ACC_P | SEG_ACC_S | ACC_WRITABLE, code = SEG_ACC_P | SEG_ACC_S | ACC_CODE | ACC_READABLE;
+    CpuSeg *seg = &cpu->seg[s];
+    u32 kind = seg->access & (SEG_ACC_P | SEG_ACC_S | ACC_CODE | ACC_DOWN | ACC_WRITABLE);
+    bool is_code = s == CPU_CS && (kind & ~ACC_CONFORMING) == code && cpu->cr0 & CR0_PE;
+    if (seg->limit != 0xffffffff || cpu->mode & MODE_AC || (kind != data && !is_code)) return false;
+    u32 shift = MODE_SEG_SHIFT(s), size = s == CPU_CS ? MODE_CODE32 : s == CPU_SS ? MODE_STACK32 : 0;
+    __builtin_memcpy(seg->read_end, full, sizeof(full));
+    __builtin_memcpy(seg->write_end, is_code ? none : full, sizeof(full));
+    u32 mode = cpu->mode & ~(3u << shift | size);
+    cpu->mode = mode | (seg->base ? SEG_BASED : SEG_FLAT) << shift | (seg->access & SEG_ACC_DB ? size : 0);
+    return true;
+}
+
 // Under alignment checks no access has a fast bound: C looks at each.
 void cpu_update_seg(Cpu *cpu, unsigned s) {
     CpuSeg *seg = &cpu->seg[s];
+    if (seg_update_full(cpu, s)) return;
     seg_bounds(cpu, seg);
     if (cpu->mode & MODE_AC)
         for (unsigned i = 0; i < 4; i++) seg->read_end[i] = seg->write_end[i] = 0;
@@ -188,21 +205,43 @@ static u32 mode_of_privilege(const Cpu *cpu) {
     return m;
 }
 
-void cpu_update_privilege(Cpu *cpu) {
-    if (!(cpu->cr0 & CR0_PE)) cpu->cpl = 0;
-    else if (cpu->eflags & FLAG_VM) cpu->cpl = 3;
-    u32 m = mode_of_privilege(cpu), old = cpu->mode;
-    if (cpu->eflags & FLAG_TF) m |= MODE_TF;
+// CR0, CR4, DR7, the model.
+static u32 mode_of_fpu(const Cpu *cpu) {
+    u32 m = 0;
     if ((cpu->cr0 & (CR0_EM | CR0_TS)) || !cpu_has(cpu, CPU_HAS_FPU)) m |= MODE_FPU_NM;
     if ((cpu->cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS)) m |= MODE_WAIT_NM;
+    return m;
+}
+
+static u32 mode_of_system(const Cpu *cpu) {
+    u32 m = mode_of_fpu(cpu);
     if (cpu->dr[7] & 0xff || cpu->watch_count) m |= MODE_DEBUG;
     bool sse = (cpu->cr4 & CR4_OSFXSR) && !(cpu->cr0 & CR0_EM) && cpu_has(cpu, CPU_HAS_SSE);
     if (sse) m |= MODE_SSE;
     if (cpu->cr4 & CR4_TSD) m |= MODE_TSD;
-    cpu->mode = (cpu->mode & MODE_OF_SEGMENTS) | m;
-    cpu->mmu_base = mmu_context_base(cpu->mmu, cpu->cpl == 3);
+    return m;
+}
+
+#define MODE_OF_FPU (MODE_FPU_NM | MODE_WAIT_NM)
+#define MODE_OF_SYSTEM (MODE_OF_FPU | MODE_DEBUG | MODE_SSE | MODE_TSD)
+
+void cpu_update_ts(Cpu *cpu) { cpu->mode = (cpu->mode & ~MODE_OF_FPU) | mode_of_fpu(cpu); }
+
+void cpu_update_cpl(Cpu *cpu) {
+    if (!(cpu->cr0 & CR0_PE)) cpu->cpl = 0;
+    else if (cpu->eflags & FLAG_VM) cpu->cpl = 3;
+    u32 m = mode_of_privilege(cpu), old = cpu->mode;
+    if (cpu->eflags & FLAG_TF) m |= MODE_TF;
+    cpu->mode = (old & (MODE_OF_SEGMENTS | MODE_OF_SYSTEM)) | m;
+    if ((cpu->mode ^ old) & MODE_CPL) cpu->mmu_base = mmu_context_base(cpu->mmu, cpu->cpl == 3);
     if ((cpu->mode ^ old) & MODE_AC)
         for (unsigned s = 0; s < 6; s++) cpu_update_seg(cpu, s);
+}
+
+void cpu_update_privilege(Cpu *cpu) {
+    cpu->mode = (cpu->mode & ~MODE_OF_SYSTEM) | mode_of_system(cpu);
+    cpu_update_cpl(cpu);
+    cpu->mmu_base = mmu_context_base(cpu->mmu, cpu->cpl == 3);
 }
 
 void cpu_update_mode(Cpu *cpu) {

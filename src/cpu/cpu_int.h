@@ -45,6 +45,8 @@ static inline u32 cpu_iopl(const Cpu *cpu) { return cpu->eflags >> 12 & 3; }
 
 // The part of cpu_update_mode() that does not depend on segment registers (CPL, EFLAGS, CRs, DR7).
 void cpu_update_privilege(Cpu *cpu);
+void cpu_update_cpl(Cpu *cpu);                   // the part of that which hangs on CPL and EFLAGS
+void cpu_update_ts(Cpu *cpu);                    // the part which hangs on CR0.TS and MP
 void cpu_update_class(Cpu *cpu, unsigned seg);   // the rest of cpu_update_seg() after seg_bounds()
 // The EFLAGS bits that IRET and POPF may change with this operand size at the present privilege.
 u32 flags_writable(const Cpu *cpu, u32 opsize);
@@ -275,6 +277,12 @@ bool seg_check_stack(Cpu *cpu, u32 selector, u32 cpl, CpuVector vector, u32 ext,
 // Loads ES, DS, FS, GS in protected mode; `vector` #GP, or #TS in a task switch.
 bool seg_load_data(Cpu *cpu, unsigned s, u32 selector, CpuVector vector);
 bool seg_load_ldt(Cpu *cpu, u32 selector, CpuVector vector);
+// Left to itself the compiler copies the 44 bytes by a REP, which takes longer to start than to do.
+static inline void seg_copy(CpuSeg *to, const CpuSeg *from) {
+    _Static_assert(sizeof(CpuSeg) == 44, "32 bytes and, over the last four of them, 16");
+    __builtin_memcpy(to, from, 32);
+    __builtin_memcpy((u8 *)to + 28, (const u8 *)from + 28, 16);
+}
 void seg_drop_for_outer(Cpu *cpu);                          // after a return to outer privilege
 
 // ---- stack frames: all pushes of an instruction or event, checked as a whole, then done ---------
@@ -287,17 +295,27 @@ typedef struct Frame {
     unsigned size;           // bytes per push: 2 or 4
     unsigned count;
     bool user;               // privilege of the accesses
+    u32 peek_bytes;          // from sp upwards that can be read at peek_host
+    const u8 *peek_host;
     u32 word[FRAME_WORDS];
 } Frame;
 
 void frame_init(const Cpu *cpu, Frame *f, unsigned size);   // on the present stack
+void frame_init_pop(Cpu *cpu, Frame *f, unsigned size);     // the same, of which words will be read
 void frame_init_on(const Cpu *cpu, Frame *f, const CpuSeg *ss, u32 sp, unsigned size, u32 error);
 static inline void frame_push(Frame *f, u32 v) { f->word[f->count++] = v; }
 bool frame_check(Cpu *cpu, const Frame *f);                 // false: fault recorded
 u32 frame_store(Cpu *cpu, const Frame *f);                  // after frame_check: gives the new sp
 // Data breakpoints on words from sp upwards that an instruction (not an event) has accessed.
 void frame_watch(Cpu *cpu, const Frame *f, u32 sp, unsigned words, bool write);
-bool frame_peek(Cpu *cpu, const Frame *f, unsigned index, u32 *out);  // index-th word above sp
+bool frame_peek_slowly(Cpu *cpu, const Frame *f, unsigned index, u32 *out);
+// The index-th word above sp.
+static inline bool frame_peek(Cpu *cpu, const Frame *f, unsigned index, u32 *out) {
+    u32 at = index * f->size;
+    if (__builtin_expect(at + 4 > f->peek_bytes, 0)) return frame_peek_slowly(cpu, f, index, out);
+    *out = f->size == 4 ? get_le32(f->peek_host + at) : get_le16(f->peek_host + at);
+    return true;
+}
 static inline u32 frame_merge(const Frame *f, u32 old, u32 sp) {
     return (old & ~f->mask) | (sp & f->mask);
 }

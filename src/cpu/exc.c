@@ -208,7 +208,7 @@ static bool entry_inner(Cpu *cpu, Entry *e) {
     entry_push_common(cpu, e, &f);
     if (!entry_check_target(cpu, e) || !frame_check(cpu, &f)) return false;
     cpu->regs[CPU_ESP] = frame_store(cpu, &f);
-    cpu->seg[CPU_SS] = ss;
+    seg_copy(&cpu->seg[CPU_SS], &ss);
     entry_clear_flags(cpu, e);
     far_enter(cpu, e->selector, &e->cs, dpl, e->eip);
     cpu_update_class(cpu, CPU_SS);
@@ -479,7 +479,7 @@ static void iret_protected(Cpu *cpu, const Frame *f) {
 
 void cpu_h_iret(Cpu *cpu, u32 opsize) {
     Frame f;
-    frame_init(cpu, &f, opsize);
+    frame_init_pop(cpu, &f, opsize);
     bool virtual = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
     if (virtual && !(cpu->cr4 & CR4_VME)) {
         cpu_raise_error(cpu, VEC_GP, 0);

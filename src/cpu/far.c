@@ -19,7 +19,7 @@ void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip) {
     cpu->eip = eip;
     if (cpu->cpl != cpl) {
         cpu->cpl = (u8)cpl;
-        cpu_update_privilege(cpu);
+        cpu_update_cpl(cpu);
     }
     cpu_update_seg(cpu, CPU_CS);
 }
@@ -143,7 +143,7 @@ static bool gate_call_inner(Cpu *cpu, Gate *g) {
     if (!gate_build_inner(cpu, g, &f)) return false;
     if (!far_check_target(cpu, g->selector, &g->cs, g->eip) || !frame_check(cpu, &f)) return false;
     cpu->regs[CPU_ESP] = frame_store(cpu, &f);
-    cpu->seg[CPU_SS] = stack;
+    seg_copy(&cpu->seg[CPU_SS], &stack);
     far_enter(cpu, g->selector, &g->cs, dpl, g->eip);
     cpu_update_class(cpu, CPU_SS);
     return true;
@@ -244,16 +244,21 @@ static bool return_fetch_code(Cpu *cpu, u32 selector, Desc *d) {
 
 // After the popped words (and RET's parameters) lie ESP and SS of the outer privilege.
 static bool return_fetch_stack(Cpu *cpu, const Frame *f, u32 skip, u32 rpl, CpuSeg *ss, u32 *esp) {
-    Frame outer = *f;
-    u32 selector;
-    outer.sp = frame_merge(f, f->sp, f->sp + skip);
-    if (!frame_peek(cpu, &outer, 0, esp) || !frame_peek(cpu, &outer, 1, &selector)) return false;
+    Frame outer;
+    u32 selector, index = skip / f->size;
+    if (skip % f->size) {                // RETF n with an odd n
+        outer = *f;
+        outer.sp = frame_merge(f, f->sp, f->sp + skip);
+        outer.peek_bytes = index = 0;
+        f = &outer;
+    }
+    if (!frame_peek(cpu, f, index, esp) || !frame_peek(cpu, f, index + 1, &selector)) return false;
     return seg_check_stack(cpu, selector & 0xffff, rpl, VEC_GP, 0, ss);
 }
 
 // A 16-bit stack takes over only SP: the upper half of ESP stays what it was, as on processors.
 static void return_to_stack(Cpu *cpu, const CpuSeg *ss, u32 esp) {
-    cpu->seg[CPU_SS] = *ss;
+    seg_copy(&cpu->seg[CPU_SS], ss);
     u32 mask = ss->access & SEG_ACC_DB ? 0xffffffff : 0xffff;
     cpu->regs[CPU_ESP] = (cpu->regs[CPU_ESP] & ~mask) | (esp & mask);
     cpu_update_class(cpu, CPU_SS);
@@ -294,7 +299,7 @@ static void return_log(Cpu *cpu, const Frame *f, u32 bytes) {
 void cpu_h_ret_far(Cpu *cpu, u32 bytes, u32 opsize) {
     Frame f;
     u32 eip, selector;
-    frame_init(cpu, &f, opsize);
+    frame_init_pop(cpu, &f, opsize);
     if (cpu_is_protected(cpu)) {
         return_log(cpu, &f, bytes);
         if (!cpu->fault.pending) far_return(cpu, &f, 2, bytes, NULL);
@@ -320,7 +325,7 @@ static void fast_enter(Cpu *cpu, u32 selector, u32 cpl, u32 eip, u32 esp) {
     cpu->cpl = (u8)cpl;
     cpu->regs[CPU_ESP] = esp;
     cpu->eip = eip;
-    cpu_update_privilege(cpu);
+    cpu_update_cpl(cpu);
     cpu_update_seg(cpu, CPU_CS);
     cpu_update_seg(cpu, CPU_SS);
 }

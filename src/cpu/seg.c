@@ -105,7 +105,7 @@ bool seg_load_data(Cpu *cpu, unsigned s, u32 selector, CpuVector vector) {
 static bool seg_load_stack(Cpu *cpu, u32 selector) {
     CpuSeg seg;
     if (!seg_check_stack(cpu, selector, cpu->cpl, VEC_GP, 0, &seg)) return false;
-    cpu->seg[CPU_SS] = seg;
+    seg_copy(&cpu->seg[CPU_SS], &seg);
     cpu_update_class(cpu, CPU_SS);
     return true;
 }

@@ -28,7 +28,7 @@ typedef struct Str {
     bool until_equal;               // REPNE
 } Str;
 
-static Str str_start(Cpu *cpu, u32 info) {
+static inline Str str_start(Cpu *cpu, u32 info) {
     u32 mask = info & CPU_STR_A32 ? 0xffffffff : 0xffff;
     cpu->eflags &= ~FLAG_RF;
     cpu->rep_paused = false;
@@ -126,13 +126,39 @@ static inline void host_store(u8 *p, unsigned size_log2, u64 v) {
         else __asm__ volatile("std\n\t" insn "\n\tcld" __VA_ARGS__); \
     } while (0)
 
-static void host_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
+// The host takes longer to start a REP than to move a few words. Element by element, as the guest would.
+#define HOST_REP_LEAST 32
+
+static inline void few_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
+    i64 step = s->cpu->df * (i64)s->size;
+    for (; n; n--, to += step, from += step) {
+        if (s->size_log2 == 2) put_le32(to, get_le32(from));
+        else if (s->size_log2 == 1) put_le16(to, get_le16(from));
+        else *to = *from;
+        __asm__ volatile("" : : : "memory");           // one by one: the two may overlap
+    }
+}
+
+static inline void few_stos(const Str *s, u8 *to, u32 v, u64 n) {
+    i64 step = s->cpu->df * (i64)s->size;
+    for (; n; n--, to += step) host_store(to, s->size_log2, v);
+}
+
+static inline void host_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
+    if (n < HOST_REP_LEAST) {
+        few_movs(s, to, from, n);
+        return;
+    }
     if (s->size_log2 == 0) HOST_REP("rep movsb", : "+D"(to), "+S"(from), "+c"(n) : : "memory");
     else if (s->size_log2 == 1) HOST_REP("rep movsw", : "+D"(to), "+S"(from), "+c"(n) : : "memory");
     else HOST_REP("rep movsl", : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 }
 
-static void host_stos(const Str *s, u8 *to, u32 v, u64 n) {
+static inline void host_stos(const Str *s, u8 *to, u32 v, u64 n) {
+    if (n < HOST_REP_LEAST) {
+        few_stos(s, to, v, n);
+        return;
+    }
     if (s->size_log2 == 0) HOST_REP("rep stosb", : "+D"(to), "+c"(n) : "a"(v) : "memory");
     else if (s->size_log2 == 1) HOST_REP("rep stosw", : "+D"(to), "+c"(n) : "a"(v) : "memory");
     else HOST_REP("rep stosl", : "+D"(to), "+c"(n) : "a"(v) : "memory");

@@ -55,6 +55,7 @@ static void write_cr0(Cpu *cpu, u32 value) {
         else mmu_switch(cpu);
     }
     if ((old ^ cpu->cr0) & CR0_PE) cpu_update_mode(cpu);
+    else if (((old ^ cpu->cr0) & ~(CR0_TS | CR0_MP)) == 0) cpu_update_ts(cpu);
     else cpu_update_privilege(cpu);
 }
 
@@ -102,7 +103,7 @@ void cpu_h_lmsw(Cpu *cpu, u32 value) {
 void cpu_h_clts(Cpu *cpu) {
     if (!sys_need_cpl0(cpu)) return;
     cpu->cr0 &= ~CR0_TS;
-    cpu_update_privilege(cpu);
+    cpu_update_ts(cpu);
 }
 
 // ---- debug registers ----------------------------------------------------------------------------
