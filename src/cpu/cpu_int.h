@@ -335,6 +335,16 @@ bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 
 void exc_check_vip(Cpu *cpu);                               // after EFLAGS came from memory
 void cpu_log_dump(Cpu *cpu);                                // register dump into the log
 
+// ---- the usual case (quick.c): false: not usual, nothing has been changed ------------------------
+typedef struct QuickEntry {
+    u32 vector, error, eflags;                              // eflags: as pushed
+    bool has_error, soft;                                   // soft: the gate's privilege counts
+} QuickEntry;
+bool quick_enter(Cpu *cpu, const QuickEntry *e);
+bool quick_iret(Cpu *cpu);                                  // with 32-bit operands
+bool quick_load(Cpu *cpu, unsigned s, u32 selector);        // ES DS FS GS
+bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl);        // CS and SS of SYSENTER, SYSEXIT, with CPL and mode
+
 // ---- x87 (fpu.c) --------------------------------------------------------------------------------
 void fpu_peek(Cpu *cpu, u8 *image512);       // FXSAVE image of the guest's state; 16-byte aligned
 
@@ -357,6 +367,7 @@ bool far_return(Cpu *cpu, const Frame *f, unsigned words, u32 extra, const u32 *
 // The rule for returning or going to real-mode or virtual-8086 code.
 bool far_enter_real(Cpu *cpu, u32 selector, u32 eip);
 
+void far_note_segments(Cpu *cpu);                           // the privilege is about to change
 // Sets CS from a checked code descriptor at privilege cpl and goes to eip.
 void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip);
 

@@ -143,15 +143,15 @@ static bool entry_fetch_code(Cpu *cpu, Entry *e) {
 }
 
 // Fault-class exceptions push RF set, so that IRET does not hit the same breakpoint again.
-static u32 entry_flags(Cpu *cpu, const Entry *e) {
+static u32 entry_flags(Cpu *cpu, unsigned vector, ExcSource source) {
     const u32 not_faults = BIT(VEC_DB) | BIT(VEC_NMI) | BIT(VEC_BP) | BIT(VEC_OF) | BIT(VEC_DF)
         | BIT(VEC_MC);
-    bool fault = e->source == EXC_FAULT && e->vector < 32 && !(not_faults >> e->vector & 1);
+    bool fault = source == EXC_FAULT && vector < 32 && !(not_faults >> vector & 1);
     return cpu_flags(cpu) | (fault ? FLAG_RF : 0);
 }
 
 static void entry_push_common(Cpu *cpu, const Entry *e, Frame *f) {
-    frame_push(f, entry_flags(cpu, e));
+    frame_push(f, entry_flags(cpu, e->vector, e->source));
     frame_push(f, cpu->seg[CPU_CS].selector);
     frame_push(f, cpu->eip);
     if (e->has_error) frame_push(f, e->error);
@@ -220,7 +220,7 @@ static bool entry_task(Cpu *cpu, Entry *e) {
     Desc tss;
     if (!task_fetch_tss(cpu, e->selector, e->ext, &tss)) return false;
     u32 kept = cpu->eflags;
-    cpu->eflags = entry_flags(cpu, e) & ~FLAG_OSZAPC;
+    cpu->eflags = entry_flags(cpu, e->vector, e->source) & ~FLAG_OSZAPC;
     if (task_switch(cpu, e->selector, &tss, TASK_EVENT, cpu->eip, e->has_error, e->error))
         return true;
     cpu->eflags = kept;
@@ -239,6 +239,9 @@ static bool enter_protected(Cpu *cpu, Entry *e) {
 
 bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 error) {
     if (!(cpu->cr0 & CR0_PE)) return enter_real(cpu, vector);
+    QuickEntry quick = { .vector = vector, .error = error, .eflags = entry_flags(cpu, vector, source),
+                         .has_error = has_error, .soft = source == EXC_SOFT };
+    if (quick_enter(cpu, &quick)) return true;
     Entry e = { .vector = vector, .source = source, .has_error = has_error, .error = error,
                 .ext = source != EXC_SOFT };
     return enter_protected(cpu, &e);
@@ -479,6 +482,10 @@ static void iret_protected(Cpu *cpu, const Frame *f) {
 
 void cpu_h_iret(Cpu *cpu, u32 opsize) {
     Frame f;
+    if (opsize == 4 && quick_iret(cpu)) {
+        cpu->nmi_blocked = false;
+        return;
+    }
     frame_init_pop(cpu, &f, opsize);
     bool virtual = (cpu->mode & MODE_VM) && cpu_iopl(cpu) < 3;
     if (virtual && !(cpu->cr4 & CR4_VME)) {

@@ -8,7 +8,7 @@
 
 // ---- entering code ------------------------------------------------------------------------------
 // The privilege is left: what the pointers of an x87 instruction that ran there refer to.
-static void far_note_segments(Cpu *cpu) {
+void far_note_segments(Cpu *cpu) {
     cpu->seg_of_cpl[cpu->cpl].cs = cpu->seg[CPU_CS].selector;
     for (unsigned s = 0; s < 6; s++) cpu->seg_of_cpl[cpu->cpl].base[s] = cpu->seg[s].base;
 }
@@ -319,12 +319,13 @@ static void fast_segment(Cpu *cpu, unsigned s, u32 selector, u32 access) {
 
 static void fast_enter(Cpu *cpu, u32 selector, u32 cpl, u32 eip, u32 esp) {
     u32 dpl = cpl << SEG_ACC_DPL_SHIFT;
+    cpu->regs[CPU_ESP] = esp;
+    cpu->eip = eip;
+    if (quick_fast_segments(cpu, selector, cpl)) return;
     far_note_segments(cpu);
     fast_segment(cpu, CPU_CS, (selector & 0xfffc) | cpl, 0x9b | dpl);
     fast_segment(cpu, CPU_SS, ((selector + 8) & 0xfffc) | cpl, 0x93 | dpl);
     cpu->cpl = (u8)cpl;
-    cpu->regs[CPU_ESP] = esp;
-    cpu->eip = eip;
     cpu_update_cpl(cpu);
     cpu_update_seg(cpu, CPU_CS);
     cpu_update_seg(cpu, CPU_SS);

@@ -84,6 +84,7 @@ bool seg_check_stack(Cpu *cpu, u32 selector, u32 cpl, CpuVector vector, u32 ext,
 
 bool seg_load_data(Cpu *cpu, unsigned s, u32 selector, CpuVector vector) {
     Desc d;
+    if (quick_load(cpu, s, selector)) return true;
     if (selector_is_null(selector)) {
         seg_fill_null(&cpu->seg[s], selector);
         cpu_update_seg(cpu, s);
