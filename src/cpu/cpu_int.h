@@ -343,6 +343,7 @@ typedef struct QuickEntry {
 bool quick_enter(Cpu *cpu, const QuickEntry *e);
 bool quick_iret(Cpu *cpu);                                  // with 32-bit operands
 bool quick_load(Cpu *cpu, unsigned s, u32 selector);        // ES DS FS GS
+bool quick_pop(Cpu *cpu, unsigned s);                       // the same from a 32-bit stack
 bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl);        // CS and SS of SYSENTER, SYSEXIT, with CPL and mode
 
 // ---- x87 (fpu.c) --------------------------------------------------------------------------------

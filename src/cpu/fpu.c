@@ -186,8 +186,23 @@ static bool image_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes, u32 piece) {
     return cpu_probe(cpu, seg, offset, piece, true) && cpu_probe(cpu, seg, offset, bytes, true);
 }
 
+// Where all the bytes are when no check can fail and one direct entry leads to them; else NULL.
+static u8 *image_direct(const Cpu *cpu, u32 offset, u32 mem, u32 bytes, bool write) {
+    const CpuSeg *seg = &cpu->seg[mem & 7];
+    u32 end = write ? seg->write_end[0] : seg->read_end[0], addr = seg->base + offset;
+    if (offset >= end || bytes > end - offset || (addr & ~PAGE_MASK) + bytes > PAGE_BYTES) return NULL;
+    if (cpu->mode & (MODE_AC | MODE_DEBUG)) return NULL;
+    i64 entry = (write ? mmu_writes : mmu_reads)(cpu->mmu_base)[addr >> PAGE_SHIFT];
+    return entry < 0 ? NULL : (u8 *)(entry + addr);
+}
+
 static void image_store(Cpu *cpu, u32 offset, u32 mem, const u8 *from, u32 bytes) {
+    u8 *direct = image_direct(cpu, offset, mem, bytes, true);
     u32 step;
+    if (direct) {
+        __builtin_memcpy(direct, from, bytes);
+        return;
+    }
     for (u32 i = 0; i < bytes; i += step) {
         step = bytes - i >= 4 ? 4 : 2;
         u32 v = step == 4 ? get_le32(from + i) : get_le16(from + i);
@@ -196,7 +211,12 @@ static void image_store(Cpu *cpu, u32 offset, u32 mem, const u8 *from, u32 bytes
 }
 
 static bool image_load(Cpu *cpu, u32 offset, u32 mem, u8 *to, u32 bytes) {
+    const u8 *direct = image_direct(cpu, offset, mem, bytes, false);
     u32 step;
+    if (direct) {
+        __builtin_memcpy(to, direct, bytes);
+        return true;
+    }
     if (!cpu_probe(cpu, mem & 7, offset, bytes, false)) return false;
     for (u32 i = 0; i < bytes; i += step) {
         u64 v;

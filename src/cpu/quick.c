@@ -35,6 +35,11 @@ static inline u32 quick_flat(const Cpu *cpu, u32 selector) {
 
 static inline bool quick_is(u32 hi, u32 kind) { return (hi & ~DESC_FREE) == kind; }
 
+// Would accesses at this privilege be checked for alignment?
+static inline bool quick_checks_alignment(const Cpu *cpu, u32 cpl) {
+    return cpl == 3 && cpu->cr0 & CR0_AM && cpu->eflags & FLAG_AC;
+}
+
 static void quick_fill(Cpu *cpu, unsigned s, u32 selector, u32 hi) {
     static const u32 full[4] = { 0xffffffff, 0xffffffff, 0xfffffffd, 0xfffffff9 }, none[4] = { 0 };
     CpuSeg *seg = &cpu->seg[s];
@@ -141,7 +146,7 @@ bool quick_iret(Cpu *cpu) {
         ss = get_le16(at + 16);
         data = quick_flat(cpu, ss);
         bool good = quick_is(data, DESC_DATA) && DESC_DPL(data) == rpl && (ss & 3) == rpl;
-        if (!good || (rpl == 3 && cpu->cr0 & CR0_AM)) return false;
+        if (!good || quick_checks_alignment(cpu, rpl)) return false;
         far_note_segments(cpu);
         quick_fill(cpu, CPU_SS, ss, data);
     }
@@ -162,7 +167,7 @@ bool quick_iret(Cpu *cpu) {
 
 // ---- SYSENTER, SYSEXIT ---------------------------------------------------------------------------------
 bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl) {
-    if (cpu->mode & (MODE_VM | MODE_AC) || (cpl == 3 && cpu->cr0 & CR0_AM)) return false;
+    if (cpu->mode & (MODE_VM | MODE_AC) || quick_checks_alignment(cpu, cpl)) return false;
     far_note_segments(cpu);
     quick_fill(cpu, CPU_CS, (cs & 0xfffc) | cpl, DESC_CODE | cpl << 13);
     quick_fill(cpu, CPU_SS, ((cs + 8) & 0xfffc) | cpl, DESC_DATA | cpl << 13);
@@ -186,5 +191,15 @@ bool quick_load(Cpu *cpu, unsigned s, u32 selector) {
     quick_fill(cpu, s, selector, hi);
     u32 base = cpu->seg[s].base = lo >> 16 | (hi & 0xff) << 16 | (hi & 0xff000000);
     cpu->mode = (cpu->mode & ~(3u << shift)) | (base ? SEG_BASED : SEG_FLAT) << shift;
+    return true;
+}
+
+bool quick_pop(Cpu *cpu, unsigned s) {
+    bool flat = MODE_SEG_CLASS(cpu->mode, CPU_SS) == SEG_FLAT && cpu->mode & MODE_STACK32;
+    u32 sp = cpu->regs[CPU_ESP];
+    i64 entry = mmu_reads(cpu->mmu_base)[sp >> PAGE_SHIFT];
+    if (!flat || s == CPU_SS || entry < 0 || (sp & ~PAGE_MASK) > PAGE_BYTES - 4 || cpu->mode & MODE_DEBUG) return false;
+    if (!quick_load(cpu, s, get_le16((const u8 *)(entry + sp)))) return false;
+    cpu->regs[CPU_ESP] = sp + 4;
     return true;
 }

@@ -170,6 +170,7 @@ void cpu_h_load_seg(Cpu *cpu, u32 s, u32 selector) {
 void cpu_h_pop_seg(Cpu *cpu, u32 s, u32 opsize) {
     Frame f;
     u32 selector;
+    if (opsize == 4 && quick_pop(cpu, s)) return;
     frame_init(cpu, &f, opsize);
     if (!frame_peek(cpu, &f, 0, &selector)) return;
     u32 esp = frame_merge(&f, f.sp, f.sp + opsize);
