@@ -39,7 +39,8 @@ static Rig *rig_open(u32 every) {
     log_init(&g->log);
     g->bus = bus_new(4 << 20, &g->log);
     g->cpu = cpu_new(g->bus, &g->log);
-    JitOptions options = { .cache_mib = 4, .end_when_hung = true, .restore = JIT_RESTORE_CHECK, .check = every };
+    JitOptions options = { .cache_mib = 4, .end_when_hung = true, .restore = JIT_RESTORE_CHECK, .check = every,
+                           .no_follow = true };
     g->jit = jit_new(g->cpu, g->bus, &g->log, &options, &error);
     assert_non_null(g->jit);
     BusMmio mmio = { .name = "test", .self = g, .read = device_read, .write = device_write };
