@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// The quick ways of interrupts, IRET and segment loads (cpu/quick.c) against the full ones: two processors in the
+// same random state, one whose soft MMU has entries for everything, one with none, for which nothing is usual.
+// Run: make test T=unit/test_quick; a case again: SEED=n N=1 build/tests/unit/test_quick
+#include "fuzz.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "testcpu.h"
+
+enum { CASES = 200000, STACK_PAGE = 0x20000, STACK_BYTES = 0x2000, VECTORS = 16 };
+
+static u64 next(u64 *r) {
+    u64 z = *r += 0x9e3779b97f4a7c15u;                     // splitmix64
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+static u32 pick(u64 *r, u32 n) { return (u32)(next(r) % n); }
+static bool one_in(u64 *r, u32 n) { return pick(r, n) == 0; }
+
+// A descriptor of 4 GiB from 0, most often; sometimes a bit of it is another.
+static void random_desc(u64 *r, u32 *lo, u32 *hi) {
+    static const u32 kinds[] = { 0x00cf9b00, 0x00cf9300, 0x00cffb00, 0x00cff300, 0x00cfdb00, 0x00cf9200, 0x00cffe00 };
+    *lo = 0xffff;
+    *hi = kinds[pick(r, ARRAY_LEN(kinds))];
+    if (one_in(r, 6)) *lo ^= 1u << pick(r, 32);
+    if (one_in(r, 4)) *hi ^= 1u << pick(r, 32);
+}
+
+static void random_tables(u64 *r, TestCpu *c) {
+    for (u32 s = 8; s < 0x80; s += 8) {
+        u32 lo, hi;
+        random_desc(r, &lo, &hi);
+        poke32(c, AT_GDT + s, lo);
+        poke32(c, AT_GDT + s + 4, hi);
+    }
+    for (u32 v = 0; v < 256; v++) {
+        static const u16 types[] = { 0x8e00, 0x8f00, 0xee00, 0xef00, 0x8600, 0x0e00 };
+        poke32(c, AT_IDT + 8 * v, ((u32)next(r) & 0xffff) | pick(r, 0x10) * 8 << 16 | pick(r, 4) << 16);
+        poke32(c, AT_IDT + 8 * v + 4, ((u32)next(r) & 0xffff0000) | types[pick(r, one_in(r, 8) ? 6 : 4)]);
+    }
+    for (u32 i = 1; i < 26; i++) poke32(c, AT_TSS_A + 4 * i, STACK_PAGE + pick(r, STACK_BYTES));
+    for (u32 i = 2; i < 8; i += 2) poke32(c, AT_TSS_A + 4 * i, pick(r, 0x10) * 8 + (i / 2 - 1));
+    c->cpu->gdtr = (CpuTable){ AT_GDT, (u16)(one_in(r, 10) ? pick(r, 0x80) : 0x7f) };
+    c->cpu->idtr = (CpuTable){ AT_IDT, (u16)(one_in(r, 10) ? pick(r, 0x800) : 0x7ff) };
+    c->cpu->tr = (CpuSeg){ .base = AT_TSS_A, .limit = one_in(r, 10) ? pick(r, 0x68) : 0x67,
+                           .access = one_in(r, 10) ? 0x83 : 0x8b, .selector = 0x80 };
+}
+
+static void random_segment(u64 *r, CpuSeg *seg, u32 kind) {
+    *seg = (CpuSeg){ .limit = 0xffffffff, .access = (u16)kind, .selector = (u16)pick(r, 0x80) };
+    if (one_in(r, 10)) seg->limit = pick(r, 0x40000);
+    if (one_in(r, 10)) seg->access ^= 1u << pick(r, 8) | 0x4000;
+}
+
+static void random_cpu(u64 *r, TestCpu *c) {
+    Cpu *cpu = c->cpu;
+    u32 cpl = one_in(r, 4) ? pick(r, 4) : one_in(r, 2) ? 3 : 0, dpl = cpl << 5;
+    for (u32 i = 0; i < 8; i++) cpu->regs[i] = (u32)next(r);
+    cpu->regs[CPU_ESP] = STACK_PAGE + pick(r, STACK_BYTES);
+    cpu->eip = (u32)next(r);
+    cpu->cr0 = 0x11 | (one_in(r, 4) ? BIT(18) : 0);
+    for (unsigned s = 0; s < 6; s++) random_segment(r, &cpu->seg[s], (s == CPU_CS ? 0xc09b : 0xc093) | dpl);
+    cpu->seg[CPU_CS].selector = (u16)((cpu->seg[CPU_CS].selector & ~3u) | cpl);
+    u32 plain = FLAG_IF | FLAG_IOPL | FLAG_DF | FLAG_ID, odd = FLAG_TF | FLAG_NT | FLAG_AC | FLAG_VIF | FLAG_VIP;
+    cpu->eflags = 2 | ((u32)next(r) & plain) | (one_in(r, 6) ? (u32)next(r) & odd : 0);
+    if (cpu->eflags & FLAG_AC) cpu->cr0 &= ~BIT(18);       // an unaligned stack in ring 3 would raise #AC for ever
+    cpu->df = cpu->eflags & FLAG_DF ? -1 : 1;
+    cpu_set_arith(cpu, (u32)next(r));
+    cpu->cpl = (u8)cpl;
+    cpu->fault = (CpuFault){ 0 };
+    cpu->shutdown = cpu->halted = cpu->inhibit_irq = cpu->inhibit_trap = false;
+    cpu->delivering = 0;
+}
+
+// What IRET and POP find: usual words, so that they often get through.
+static void random_stack(u64 *r, TestCpu *c) {
+    for (u32 i = 0; i < STACK_BYTES + 64; i += 4) poke32(c, STACK_PAGE + i, (u32)next(r));
+    u32 esp = c->cpu->regs[CPU_ESP], rpl = one_in(r, 6) ? pick(r, 4) : one_in(r, 2) ? 3 : c->cpu->cpl;
+    poke32(c, esp + 4, (u32)next(r) << 16 | pick(r, 0x10) * 8 | rpl);
+    u32 flags = (u32)next(r) & (FLAG_OSZAPC | FLAG_IF | FLAG_IOPL | FLAG_DF | FLAG_ID);
+    flags |= c->cpu->eflags & (FLAG_TF | FLAG_NT | FLAG_AC);
+    poke32(c, esp + 8, one_in(r, 4) ? flags ^ 1u << pick(r, 22) : flags);
+    poke32(c, esp + 12, STACK_PAGE + pick(r, STACK_BYTES));
+    poke32(c, esp + 16, (u32)next(r) << 16 | pick(r, 0x10) * 8 | (one_in(r, 8) ? pick(r, 4) : rpl));
+}
+
+static void arrange(TestCpu *c, u64 seed) {
+    u64 r = seed;
+    random_tables(&r, c);
+    random_cpu(&r, c);
+    random_stack(&r, c);
+    cpu_update_mode(c->cpu);
+}
+
+static void warm(Cpu *cpu) {
+    static const u32 pages[] = { AT_GDT, AT_IDT, AT_TSS_A, STACK_PAGE, STACK_PAGE + 0x1000, STACK_PAGE - 0x1000,
+                                 STACK_PAGE + 0x2000 };
+    for (unsigned i = 0; i < ARRAY_LEN(pages); i++) {
+        u64 value;
+        assert_true(cpu_load_sys(cpu, lin(pages[i]), 4, &value));
+        assert_true(cpu_store_sys(cpu, lin(pages[i]), 4, value));
+    }
+}
+
+static void act(Cpu *cpu, u64 seed) {
+    u64 r = seed * 31 + 7;
+    u32 s = pick(&r, 5);
+    switch (pick(&r, 6)) {
+    case 0: cpu_h_int_n(cpu, pick(&r, 256)); break;
+    case 1: case 2: cpu_h_iret(cpu, 4); break;
+    case 3: cpu_h_load_seg(cpu, s < 1 ? CPU_ES : s + 1, (u32)next(&r) & 0xff); break;
+    case 4: cpu_h_pop_seg(cpu, s < 1 ? CPU_ES : s + 1, 4); break;
+    default:
+        if (one_in(&r, 2)) cpu_raise_error(cpu, VEC_PF, pick(&r, 8));
+        else cpu_raise(cpu, VEC_UD);
+        cpu_deliver(cpu);
+        break;
+    }
+}
+
+static void same(u64 seed, const char *what, const void *a, const void *b, size_t bytes) {
+    if (memcmp(a, b, bytes)) fail_msg("SEED=%llu N=1: %s differs", (unsigned long long)seed, what);
+}
+
+static void compare(u64 seed, TestCpu *a, TestCpu *b) {
+    Cpu *x = a->cpu, *y = b->cpu;
+    u32 flags[2] = { cpu_flags(x), cpu_flags(y) };
+    same(seed, "regs", x->regs, y->regs, sizeof x->regs);
+    same(seed, "eip", &x->eip, &y->eip, 4);
+    same(seed, "eflags", &flags[0], &flags[1], 4);
+    same(seed, "df", &x->df, &y->df, sizeof x->df);
+    same(seed, "cpl", &x->cpl, &y->cpl, 1);
+    same(seed, "fault", &x->fault, &y->fault, sizeof x->fault);
+    same(seed, "shutdown", &x->shutdown, &y->shutdown, 1);
+    same(seed, "mode", &x->mode, &y->mode, 4);
+    same(seed, "segments", x->seg, y->seg, sizeof x->seg);
+    same(seed, "memory", at(a, 0), at(b, 0), STACK_PAGE + 0x4000);
+    bool user = x->cpl == 3;
+    assert_ptr_equal(x->mmu_base, mmu_context_base(x->mmu, user));
+    assert_ptr_equal(y->mmu_base, mmu_context_base(y->mmu, user));
+}
+
+static void test_quick(void **state) {
+    (void)state;
+    TestCpu *a = testcpu_open(), *b = testcpu_open();
+    u64 first = fuzz_first(), count = fuzz_count(CASES);
+    for (u64 seed = first; seed < first + count; seed++) {
+        arrange(a, seed);
+        arrange(b, seed);
+        mmu_flush(a->cpu);
+        mmu_flush(b->cpu);
+        warm(a->cpu);
+        act(a->cpu, seed);
+        act(b->cpu, seed);
+        compare(seed, a, b);
+    }
+    testcpu_close(a);
+    testcpu_close(b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_quick) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
