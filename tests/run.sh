@@ -11,7 +11,8 @@
 #   GLASSBOX_OPTIONS  other options for every glassbox of an e2e or metal test
 #   KEEP=1        leaves the folders of e2e tests that passed, too: $BUILD/tests/out/NAME
 # An e2e test is a script: exit status 0 passed, 77 skipped (its last line says why). It runs in the top
-# folder with GLASSBOX, BUILD and TEST_DIR (empty, its own) set, and nothing on its standard input.
+# folder with GLASSBOX, BUILD and TEST_DIR (empty, its own) set, and nothing on its standard input. PROGRAM is
+# glassbox itself where GLASSBOX is a script that adds options.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 BUILD=${BUILD:-build}
@@ -109,7 +110,7 @@ run_metal() {
 
 # add_options SOURCE: with CHECK or GLASSBOX_OPTIONS, $GLASSBOX is a script that adds them to a machine's.
 add_options() {
-    if [ "$GLASSBOX" = "$real" ]; then return; fi
+    if [ "$GLASSBOX" = "$PROGRAM" ]; then return; fi
     options=
     if [ "$CHECK" != 0 ]; then
         options=$(sed -nE '1,12s/.*check: *(-.*)$/\1/p' "$1" | head -n 1)
@@ -117,8 +118,8 @@ add_options() {
     fi
     cat > "$GLASSBOX" << END
 #!/bin/sh
-case \${1:-} in dump | tour) exec "$real" "\$@" ;; esac
-exec "$real" $options ${GLASSBOX_OPTIONS:-} "\$@"
+case \${1:-} in dump | tour) exec "$PROGRAM" "\$@" ;; esac
+exec "$PROGRAM" $options ${GLASSBOX_OPTIONS:-} "\$@"
 END
     chmod +x "$GLASSBOX"
 }
@@ -143,7 +144,7 @@ trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 case $BUILD in */debug) DEBUG_HINT=' DEBUG=1' ;; esac
 if [ "$CHECK" != 0 ]; then DEBUG_HINT="${DEBUG_HINT:-} CHECK=1"; fi
-real=$GLASSBOX
+export PROGRAM="$GLASSBOX"
 if [ "$CHECK" != 0 ] || [ -n "${GLASSBOX_OPTIONS:-}" ]; then GLASSBOX=$BUILD/tests/glassbox; fi
 for name in "$@"; do
     case $name in

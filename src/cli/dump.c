@@ -25,7 +25,8 @@ static const char dump_help[] =
     "       glassbox dump --at ADDR [--] [machine options]\n"
     "\n"
     "Prints guest disassembly, IR, optimised IR, host code and restore map of one block.\n"
-    "--bytes   hexadecimal; the block ends where they end (NOPs follow)\n"
+    "--bytes   hexadecimal; the block ends where they end (NOPs follow). '@0x7c20' between them: what follows\n"
+    "          lies at this address\n"
     "--mode    32: flat 32-bit ring 0 with SSE (default); 16: 16-bit protected mode with limits;\n"
     "          real: real mode; 0x...: a mode word, as messages show it\n"
     "--ir      IR as 'dump' prints it; - reads standard input\n"
@@ -114,25 +115,48 @@ static int dump_digit(char c) {
     return isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
 }
 
-// "01 d8", "01d8", "0x01,0xd8", "\x01\xd8". The count, or -1.
-static int dump_hex(const char *text, u8 *bytes) {
-    int count = 0;
+// Bytes around eip: those in between that were not given are NOPs.
+typedef struct DumpBytes {
+    u8 byte[2 * DUMP_MAX_BYTES];           // [DUMP_MAX_BYTES] is at eip
+    u32 first, end;
+} DumpBytes;
+
+static bool dump_put(DumpBytes *b, u32 at, u8 byte) {
+    if (at >= sizeof b->byte) return false;
+    b->byte[at] = byte;
+    b->first = min_u32(b->first, at);
+    b->end = max_u32(b->end, at + 1);
+    return true;
+}
+
+// "01 d8", "01d8", "0x01,0xd8", "\x01\xd8", "e8 1b 00 00 00 @0x1020 c3". False: it is none of that.
+static bool dump_hex(const char *text, u32 eip, DumpBytes *b) {
+    u32 at = DUMP_MAX_BYTES;
+    *b = (DumpBytes){ .first = at, .end = at };
+    memset(b->byte, 0x90, sizeof b->byte);
     while (*text) {
+        char *end;
         if (strchr(" \t\n,;\\", *text)) { text++; continue; }
         if (*text == 'x') { text++; continue; }
+        if (*text == '@') {
+            at = (u32)strtoul(text + 1, &end, 16) - eip + DUMP_MAX_BYTES;
+            if (end == text + 1) return false;
+            text = end;
+            continue;
+        }
         if (text[0] == '0' && text[1] == 'x') { text += 2; continue; }
         int high = dump_digit(text[0]), low = high < 0 ? -1 : dump_digit(text[1]);
-        if (low < 0 || count == DUMP_MAX_BYTES) return -1;
-        bytes[count++] = (u8)(high << 4 | low);
+        if (low < 0 || !dump_put(b, at++, (u8)(high << 4 | low))) return false;
         text += 2;
     }
-    return count;
+    return b->end > DUMP_MAX_BYTES;
 }
 
 static bool dump_bytes(Dump *d) {
-    u8 bytes[DUMP_MAX_BYTES];
-    int count = dump_hex(d->bytes, bytes);
-    if (count > 0 && jit_dump_bytes(bytes, (u32)count, d->eip, d->mode, stdout)) return true;
+    DumpBytes b;
+    const u8 *at_eip = b.byte + DUMP_MAX_BYTES;
+    if (dump_hex(d->bytes, d->eip, &b) &&
+        jit_dump_bytes(at_eip, DUMP_MAX_BYTES - b.first, b.end - DUMP_MAX_BYTES, d->eip, d->mode, stdout)) return true;
     d->err = mem_printf("--bytes: '%s' is not a list of hexadecimal bytes", d->bytes);
     return false;
 }

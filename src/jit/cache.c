@@ -102,6 +102,7 @@ void cache_flush(Jit *jit) {
         if (b->second_ppn != JIT_NO_PAGE) cache_forget_page(jit, b->second_ppn);
     }
     jit->block_count = 0;
+    jit->entered = NULL;
     jit->edge_count = 0;
     jit->hot_next = jit->hot_start;
     jit->cold_next = jit->cold_start;
@@ -245,8 +246,14 @@ void cache_remember(Jit *jit, Block *b) {
     jit->cur_mode->block[n] = b;
 }
 
+static bool cache_is_in(const Block *b, const u8 *pc, bool cold) {
+    const u8 *start = cold ? b->cold : b->hot;
+    return pc >= start && pc < start + (cold ? b->cold_bytes : b->hot_bytes);
+}
+
 Block *cache_block_at(const Jit *jit, const u8 *pc) {
     bool cold = pc >= jit->cold_start;
+    if (jit->entered && cache_is_in(jit->entered, pc, cold)) return jit->entered;
     u32 low = 0, high = jit->block_count;
     while (low < high) {
         u32 mid = (low + high) / 2;
@@ -256,8 +263,7 @@ Block *cache_block_at(const Jit *jit, const u8 *pc) {
     }
     if (!low) return NULL;
     Block *b = jit->block[low - 1];
-    const u8 *start = cold ? b->cold : b->hot;
-    return pc < start + (cold ? b->cold_bytes : b->hot_bytes) ? b : NULL;
+    return cache_is_in(b, pc, cold) ? b : NULL;
 }
 
 // ---- pages -------------------------------------------------------------------------------------------------

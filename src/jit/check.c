@@ -216,7 +216,7 @@ static void check_run_eval(Check *c) {
     }
     c->meeting.wait = WAIT_NOTHING;
     for (;;) {
-        c->at = ir_eval_on(&c->eval, c->block->grouped ? most : UINT32_MAX);
+        c->at = ir_eval_on(&c->eval, c->block->has_groups ? most : UINT32_MAX);
         if (c->at.end != IR_EVAL_POLL || c->at.undefined) break;
         check_note_point(c);
         most = c->eval.started + 1;
@@ -310,7 +310,8 @@ static u32 diff_fpu(const Check *c, FILE *out) {
 
 static u32 diff_state(const Check *c, FILE *out) {
     const Cpu *cpu = c->jit->cpu, *copy = &c->copy;
-    u32 n = diff_u32(out, "eflags", copy->eflags, cpu->eflags) + diff_u32(out, "df", (u32)copy->df, (u32)cpu->df);
+    u32 n = diff_u32(out, "eflags", copy->eflags, cpu->eflags) + diff_u32(out, "df", (u32)copy->df, (u32)cpu->df) +
+            diff_u32(out, "inhibit irq", copy->inhibit_irq, cpu->inhibit_irq);
     for (u32 i = 0; i < 8 && memcmp(copy->xmm, cpu->xmm, sizeof cpu->xmm); i++) {
         char name[8];
         snprintf(name, sizeof name, "xmm%u", i);
@@ -353,10 +354,16 @@ static u32 diff_all(const Check *c, const CheckExpect *x, const ShadowDifference
 }
 
 // ---- telling it ------------------------------------------------------------------------------------------
+// The pieces of the page that the block consists of, each but the first with its address.
 static void tell_bytes(const Source *src, const Lifted *l) {
     fprintf(stderr, "glassbox dump --bytes '");
-    for (u32 i = 0; i < l->bytes; i++)
-        fprintf(stderr, "%s%02x", i ? " " : "", i < src->count ? src->bytes[i] : src->second[i - src->count]);
+    for (u32 i = 0; i < l->parts; i++) {
+        i32 at = (i32)l->part[i].offset - (i32)(PAGE_BYTES - src->count);
+        if (i) fprintf(stderr, " @0x%x", src->eip + (u32)at);
+        for (u32 n = 0; n < l->part[i].bytes; n++)
+            fprintf(stderr, "%s%02x", i || n ? " " : "", src->bytes[at + (i32)n]);
+    }
+    for (u32 n = src->count; l->second && n < l->bytes; n++) fprintf(stderr, " %02x", src->second[n - src->count]);
     fprintf(stderr, "' --eip 0x%x --mode 0x%x\n", src->eip, src->mode);
 }
 

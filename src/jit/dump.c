@@ -99,14 +99,14 @@ static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
     jit_free(jit);
 }
 
-bool jit_dump_bytes(const u8 *bytes, u32 count, u32 eip, u32 mode, FILE *out) {
+bool jit_dump_bytes(const u8 *bytes, u32 before, u32 count, u32 eip, u32 mode, FILE *out) {
     if (!count) return false;
     Arena *arena = arena_new(1 << 16);
-    u8 *padded = arena_alloc(arena, count + ISA_MAX_BYTES);
+    u8 *padded = (u8 *)arena_alloc(arena, before + count + ISA_MAX_BYTES) + before;
     memset(padded, 0x90, count + ISA_MAX_BYTES);
-    memcpy(padded, bytes, count);
+    memcpy(padded - before, bytes - before, before + count);
     Source src = { .eip = eip, .mode = mode, .features = 0xffffffff, .limit = 0xffffffff,
-                   .bytes = padded, .count = count,
+                   .bytes = padded, .count = count, .before = before,
                    .second = padded + count };
     Lifted l = translate_lift(arena, &src, JIT_MAX_INSNS);
     if (l.ir) {
@@ -135,5 +135,5 @@ bool jit_dump_at(Jit *jit, u32 eip, FILE *out) {
     u8 bytes[PAGE_BYTES];
     u32 count = PAGE_BYTES - ((u32)at.v & ~PAGE_MASK);
     if (!cpu_debug_read(cpu, lin(base + eip), bytes, count)) return false;
-    return jit_dump_bytes(bytes, count, eip, cpu->mode, out);
+    return jit_dump_bytes(bytes, 0, count, eip, cpu->mode, out);
 }

@@ -53,7 +53,8 @@ void jit_info(const Jit *jit, FILE *out);      // `info jit`
 // ---- the glass box: every stage of a translation -------------------------------------------------------
 // Prints disassembly, IR, optimised IR, host code and restore records of the block that starts with
 // these bytes (mode: MODE_*), or of the guest's memory at eip in the present mode. False: nothing there.
-bool jit_dump_bytes(const u8 *bytes, u32 count, u32 eip, u32 mode, FILE *out);
+// There are `before` more bytes below `bytes`, where the code may lead.
+bool jit_dump_bytes(const u8 *bytes, u32 before, u32 count, u32 eip, u32 mode, FILE *out);
 bool jit_dump_ir(const char *text, FILE *out, char **error);
 bool jit_dump_at(Jit *jit, u32 eip, FILE *out);
 

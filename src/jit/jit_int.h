@@ -86,7 +86,8 @@ struct Block {
     bool valid;
     bool flags_dead;           // nobody sees the flags at entry
     X64Recipe flags;           // where they are at entry; not in the CPU state: only edges lead here
-    bool grouped;              // accesses were grouped
+    bool grouped;              // groups of accesses were looked for,
+    bool has_groups;           // and found
     bool uses_xmm;             // the guest's XMM registers are in the host's from its entry to its edges
     u8 ungroups;               // how often a group's check sent the guest elsewhere
     u8 *hot, *cold;
@@ -161,6 +162,7 @@ struct Jit {
     Arena *step_arena;
 
     // the running block
+    Block *entered;                            // by the run loop: what left may be another
     bool stepping;                             // an instruction runs in eval
     i32 slack;                                 // -icount: instructions withheld from blocks (run.c)
 

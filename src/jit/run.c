@@ -332,6 +332,7 @@ static void run_blocks(Jit *jit) {
     while (b && cpu->budget > 0 && !run_at_break(jit)) {
         if (log_on(jit->log, LOG(EXEC) | LOG(CPU))) run_log_block(jit, b);
         if (jit->check) check_begin(jit->check, b);
+        jit->entered = b;
         Left left = run_settle(jit, ((JitEnter)(uintptr_t)jit->enter)(cpu, b->hot + b->fast));
         if (jit->check && !check_end(jit->check, left.exit)) return;
         b = run_next(jit, &left);

@@ -435,6 +435,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     Block *b = block_make(jit, eip, key, phys, &l, &code);
     b->second_ppn = second_ppn;
     b->grouped = grouped;
+    b->has_groups = l.ir->group_count;
     b->flags = flags;
     cache_insert(jit, b);
     names_add_block(jit);

@@ -11,7 +11,7 @@ cp "$BUILD/bench/events.img" "$TEST_DIR/events.img"
 printf '%s' "${events% }" | dd of="$TEST_DIR/events.img" bs=512 seek=1 conv=notrunc 2> /dev/null
 run() {
     status=0
-    timeout 100 "$@" -m 64 -display none -no-reboot -boot a -debugcon stdio \
+    timeout $((100 * ${TEST_SLOW:-1})) "$@" -m 64 -display none -no-reboot -boot a -debugcon stdio \
         -drive format=raw,if=floppy,file="$TEST_DIR/events.img" -device isa-debug-exit,iobase=0xf4,iosize=0x04 \
         < /dev/null > "$TEST_DIR/out" 2> "$TEST_DIR/err" || status=$?
     [ $status -eq 33 ] || die "$* ended with status $status, not 33; last: $(tail -n 2 "$TEST_DIR/out" "$TEST_DIR/err")"

@@ -3,6 +3,7 @@
 # Debian's 686 and 686-pae kernels to a shell: commands, a kernel log without complaints about processor or
 # timers, power-off that ends glassbox with status 0. The second boot is one in counted time (-icount).
 # timeout: 400
+# check: -check=1/256 -restore check
 . tests/e2e/lib.sh
 . tests/e2e/debian.sh
 

@@ -3,6 +3,7 @@
 # memtest86+ from GRUB's linux16 with 16 MiB: tests 0 to 9, which take all the time, without an error. Test 10
 # only waits.
 # timeout: 300
+# check: -check=1/256 -restore check
 . tests/e2e/lib.sh
 sh tests/guests/memtest.sh "$TEST_DIR"
 start -m 16 -drive format=raw,if=ide,file="$TEST_DIR/memtest-serial.img"

@@ -24,6 +24,11 @@ for bytes in '01 d8' 01d8 '0x01,0xd8' '\x01\xd8'; do
     has '^OUT: '
     has '^RESTORE MAP: [0-9]+ records'
 done
+dump --bytes 'e8 1b 00 00 00 40 eb d8 @1020 43 c3 @0xfe0 4a f4' --eip 0x1000      # a call, and a jump back
+has '^0x00001020:  inc    %ebx'
+has '^ guard t[0-9]+, \$0x1005'
+has '^0x00000fe0:  dec    %edx'
+has '^0x00000fe1:  hlt'
 dump --bytes '64 88 02' --mode real --eip 0x7c00
 has '^0x00007c00:  mov    %al,%fs:\(%bp,%si\)'
 dump --bytes '64 88 02'
@@ -37,6 +42,9 @@ has '^usage: glassbox dump'
 
 wrong '--bytes: ' --bytes 'xyz'
 wrong '--bytes: ' --bytes '0'
+wrong '--bytes: ' --bytes '90 @zz 90'
+wrong '--bytes: ' --bytes '90 @0x4000 90'
+wrong '--bytes: ' --bytes '@0xfff 90' --eip 0x1000
 wrong '--mode: ' --bytes 90 --mode 64
 wrong '--eip: ' --bytes 90 --eip foo
 wrong '--ir: cannot open' --ir /nonexistent/ir

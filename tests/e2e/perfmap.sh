@@ -15,7 +15,7 @@ pid=
 command -v gdb > /dev/null || exit 0
 timeout 100 gdb -q -nx -batch -ex 'set pagination off' -ex 'handle SIGFPE nostop noprint pass' -ex 'break bus_wait' \
     -ex run -ex 'info inferiors' -ex 'x/i guest_00007c00' \
-    --args "$GLASSBOX" -display none -serial null -perfmap -m 16 \
+    --args "${PROGRAM:-$GLASSBOX}" -display none -serial null -perfmap -m 16 \
     -drive format=raw,if=floppy,file="$BUILD/lab/lab.img" > "$TEST_DIR/gdb" 2>&1 || true
 rm -f "/tmp/perf-$(sed -n 's/.*process \([0-9]*\).*/\1/p' "$TEST_DIR/gdb" | head -n 1).map"
 grep -q '<guest_00007c00>:' "$TEST_DIR/gdb" || die "gdb does not know guest_00007c00: $(tail -n 5 "$TEST_DIR/gdb")"

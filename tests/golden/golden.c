@@ -237,7 +237,7 @@ int main(int argc, char **argv) {
     char *bytes = read_all(argv[2], &count), *text = NULL;
     size_t text_bytes = 0;
     FILE *dump = open_memstream(&text, &text_bytes);
-    if (!jit_dump_bytes((const u8 *)bytes, count, GOLDEN_EIP, mode, dump)) die("%s: no code", argv[1]);
+    if (!jit_dump_bytes((const u8 *)bytes, 0, count, GOLDEN_EIP, mode, dump)) die("%s: no code", argv[1]);
     fclose(dump);
     Golden g = { .dump = lines_of(text) };
     g.address = calloc(g.dump.count, sizeof *g.address);

@@ -173,7 +173,7 @@ static const Case cases[] = {
     CASE(device_missing, "\xb8\x00\xa0\x8e\xd8\xa3\x08\x00\xeb\x00" HLT, "eval         stores 2 bytes"),
     CASE(device_load, "\xb8\x00\xa0\x8e\xd8\xa1\x08\x00\xeb\x00" HLT, "eval         loads 2 bytes"),
     CASE(helper, "\xe4\x80" HLT, "eval         calls in(80, 1)"),                       // in $0x80, %al
-    CASE(count, "\x40\x40\xeb\x00" HLT, "instructions eval 00000003"),                    // inc; inc; jmp
+    CASE(count, "\xbb\x06\x90\x40\xff\xe3" HLT, "instructions eval 00000003"),             // mov; inc; jmp *%bx
     CASE(after_call, "\x40\x0f\x01\xe3\x31\xc0\xeb\x00" HLT,                          // inc; smsw %bx; xor
          "wrong is an instruction from 00009001 on"),
 };
@@ -234,16 +234,18 @@ static void test_undefined_flags(void **state) {
 // 1/N: N executions apart on average, no two runs of a loop with another step: each block gets its turn.
 static void test_sampling(void **state) {
     (void)state;
-    static const char loop[] = "\xb9\x00\x10\xeb\x00\x49\xeb\x00\x75\xf9" HLT;     // three blocks, 4096 times
+    static const char loop[] = "\xb9\x00\x10\xbb\x08\x90\xff\xe3"     // two blocks, 4096 times: mov; jmp *%bx and
+                               "\xbb\x0d\x90\xff\xe3\x49\x75\xf8" HLT;      // dec %cx; jne
     Rig *g = rig_open(16);
     assert_int_equal(rig_run(g, loop, sizeof loop - 1), JIT_END_HUNG);
     Totals t = rig_totals(g);
-    assert_in_range(t.full, 3 * 4096 / 16 - 1, 3 * 4096 / 16 + 2);
+    assert_in_range(t.full, 2 * 4096 / 16 - 1, 2 * 4096 / 16 + 2);
     rig_close(g);
     for (unsigned at = 0; at < 2; at++) {       // a mistake in either block of the loop is met
         g = rig_open(16);
         g->jit->spoil = at ? mistake_register : mistake_memory;   // ADD, INC
-        static const char other[] = "\xb9\x00\x10\x40\xeb\x00\x83\xc2\x01\x49\x75\xf7" HLT;
+        static const char other[] = "\xb9\x00\x10\xbb\x08\x90\xff\xe3\x40\xbb\x0e\x90\xff\xe3"
+                                    "\x83\xc2\x01\x49\x75\xf4" HLT;
         assert_int_equal(rig_run(g, other, sizeof other - 1), JIT_END_SHUTDOWN);
         assert_int_equal(bus_exit_status(g->bus), 78);
         rig_close(g);
