@@ -225,7 +225,8 @@ void cpu_update_seg(Cpu *cpu, unsigned seg);     // the same when only this regi
 bool cpu_raise(Cpu *cpu, CpuVector v);                       // no error code; always returns false
 bool cpu_raise_error(Cpu *cpu, CpuVector v, u32 error);      // always returns false
 // Delivers the pending fault through the IDT with cpu->eip = the address to be pushed. Handles double
-// fault; sets cpu->shutdown on triple fault. Registers must be exact.
+// fault; sets cpu->shutdown on triple fault. May leave one pending when faults follow one another for ever:
+// call it again. Registers must be exact.
 void cpu_deliver(Cpu *cpu);
 // Takes an external interrupt or NMI if one can be taken now (IF, inhibit). True: state changed.
 bool cpu_take_interrupt(Cpu *cpu);

@@ -249,6 +249,7 @@ bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 
 
 // ---- delivery -----------------------------------------------------------------------------------
 #define EXC_NONE 0xffffffffu
+#define EXC_ROUNDS 16u
 
 static bool exc_is_contributory(u32 v) { return v == VEC_DE || (v >= VEC_TS && v <= VEC_GP); }
 
@@ -267,9 +268,12 @@ static void exc_shut_down(Cpu *cpu) {
     cpu->delivering = 0;
 }
 
-// Delivers faults, starting with the pending one, until a handler is entered or the CPU shuts down.
+// Delivers faults, starting with the pending one, until a handler is entered or the CPU shuts down. Benign
+// ones can follow one another for ever (#AC whose handler's frame is not aligned): a processor is lost then,
+// but here one is left pending after some, so that the world outside is heard.
 static void exc_deliver_from(Cpu *cpu, u32 old) {
-    while (cpu->fault.pending) {
+    for (unsigned rounds = 0; cpu->fault.pending; rounds++) {
+        if (rounds == EXC_ROUNDS) return;
         CpuFault f = cpu->fault;
         cpu->fault = (CpuFault){ 0 };
         if (exc_is_logged(cpu))
@@ -291,7 +295,7 @@ static void exc_deliver_from(Cpu *cpu, u32 old) {
 }
 
 void cpu_deliver(Cpu *cpu) {
-    bool nested = cpu->delivering != 0;          // a fault of a task that was just switched to
+    bool nested = cpu->delivering != 0;          // a fault of a task that was just switched to, or left over
     u32 old = nested ? cpu->delivering - 1u : EXC_NONE;
     bool kept = cpu->no_restart;
     cpu->no_restart = true;

@@ -286,13 +286,11 @@ void cpu_h_ldmxcsr(Cpu *cpu, u32 value) { mxcsr_set(cpu, value); }
 
 void cpu_h_no_mmx(Cpu *cpu) { cpu_raise(cpu, cpu->cr0 & CR0_EM ? VEC_UD : VEC_NM); }
 
-// MMX register n; false: a pending x87 exception comes first.
-static bool mmx_read(Cpu *cpu, const FxImage *image, unsigned n, u8 *to) {
+// MMX register n.
+static void mmx_read(const FxImage *image, unsigned n, u8 *to) {
     u32 sw = get_le16(image->byte + 2);
-    if (sw & FPU_SUMMARY) return cpu_raise(cpu, VEC_MF);
     const u8 *from = image->byte + 32 + 16 * ((n - (sw >> 11)) & 7);     // stored in ST order
     for (u32 i = 0; i < 8; i++) to[i] = from[i];
-    return true;
 }
 
 // Only bytes whose mask bit is set are checked and stored.
@@ -312,7 +310,8 @@ void cpu_h_maskmov(Cpu *cpu, u32 offset, u32 mem, u32 registers) {
     FxImage image = { 0 };                               // reserved bytes are not stored to
     u8 from[8], by[8];
     fx_save(&image);
-    if (!mmx_read(cpu, &image, data, from) || !mmx_read(cpu, &image, mask, by)) return;
+    mmx_read(&image, data, from);
+    mmx_read(&image, mask, by);
     mask_store(cpu, offset, mem, from, by, 8);
     if (!cpu->fault.pending) __asm__ volatile("movq %mm0, %mm0");        // tags and top as MMX sets them
 }

@@ -13,12 +13,15 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 // Bytes of the file whose locks other emulators look at: QEMU has a read lock on LOCK_WRITER while
 // it may write, and on LOCK_NO_WRITERS while it cannot bear writers.
 enum { LOCK_WRITER = 101, LOCK_NO_WRITERS = 201 };
+
+#define DISK_MAX_SECTORS (1ull << 48)      // that a 48-bit address can name
 
 struct Disk {
     char *name;
@@ -29,7 +32,8 @@ struct Disk {
     u64 sectors;
     bool readonly;
     int overlay_fd;            // DISK_SNAPSHOT: temporary file; -1: none
-    u8 *overlay_map;           // bit per sector: it is in the overlay
+    u8 *overlay_map;           // bit per sector: it is in the overlay; sparse
+    u64 overlay_map_bytes;
     int flush_error;           // first error of fdatasync
 };
 
@@ -56,17 +60,10 @@ static const DiskFloppy *format_for(u64 sectors, bool *exact) {
     return larger;
 }
 
-static u64 map_bytes(u64 sectors) { return sectors / 8 + 1; }
-
 const DiskFloppy *disk_fit_floppy(Disk *d) {
     bool exact;
     const DiskFloppy *f = format_for(d->sectors, &exact);
     if (!f || exact) return f;
-    if (d->overlay_map) {
-        u64 had = map_bytes(d->sectors), needs = map_bytes(format_sectors(f));
-        d->overlay_map = mem_resize(d->overlay_map, needs);
-        memset(d->overlay_map + had, 0, needs - had);
-    }
     d->sectors = format_sectors(f);
     return f;
 }
@@ -188,12 +185,26 @@ static bool disk_size_floppy(Disk *d, char **message) {
 }
 
 static bool disk_size_hard(Disk *d, char **message) {
+    if (d->sectors > DISK_MAX_SECTORS)
+        return disk_refuse(d, message, mem_printf("%llu bytes are too large for a disk (128 PiB)",
+                                                  (unsigned long long)d->image_bytes));
     u64 odd = d->image_bytes % DISK_SECTOR_BYTES;
     if (!odd) return true;
     char *text = mem_printf("does not end at a sector: its last %u bytes ", (unsigned)odd);
     disk_say(d, message, text, "are followed by zeros");
     free(text);
     return true;
+}
+
+// Room for the largest floppy, which the disk may yet become.
+static bool disk_map_overlay(Disk *d) {
+    const DiskFloppy *largest = &disk_formats[ARRAY_LEN(disk_formats) - 1];
+    u64 sectors = d->sectors > format_sectors(largest) ? d->sectors : format_sectors(largest);
+    d->overlay_map_bytes = sectors / 8 + 1;
+    void *map = mmap(NULL, d->overlay_map_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map != MAP_FAILED) d->overlay_map = map;
+    return map != MAP_FAILED;
 }
 
 static bool disk_open_overlay(Disk *d, char **message) {
@@ -206,10 +217,11 @@ static bool disk_open_overlay(Disk *d, char **message) {
                                            strerror(errno)));
     } else {
         unlink(path);
-        d->overlay_map = mem_new(map_bytes(d->sectors));
+        if (!disk_map_overlay(d))
+            disk_refuse(d, message, mem_printf("no memory for a snapshot: %s", strerror(errno)));
     }
     free(path);
-    return d->overlay_fd >= 0;
+    return d->overlay_map != NULL;
 }
 
 Disk *disk_open(const char *path, unsigned flags, char **message) {
@@ -238,7 +250,7 @@ void disk_close(Disk *d) {
     if (!d) return;
     if (d->fd >= 0) close(d->fd);
     if (d->overlay_fd >= 0) close(d->overlay_fd);
-    free(d->overlay_map);
+    if (d->overlay_map) munmap(d->overlay_map, d->overlay_map_bytes);
     free(d->copy);
     free(d->name);
     free(d);

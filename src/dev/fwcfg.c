@@ -4,7 +4,8 @@
 // Rules
 //  1. Contents are the board's and do not change while the guest runs; only the selector and the
 //     offset are device state.
-//  2. Reads past an item's end, and of items that do not exist, give zeros. Writes are ignored.
+//  2. Reads past an item's end, and of items that do not exist, give zeros; a DMA request for more than
+//     ZEROS_MAX_BYTES of them fails. Writes are ignored.
 //  3. A DMA request is done at once, before the OUT that makes it ends.
 #include "dev/fwcfg.h"
 
@@ -14,6 +15,7 @@
 
 #define KEYS 0x40u             // plain keys 0x00..0x3f: items and files
 #define FILES (KEYS - FWCFG_FILE_FIRST)
+#define ZEROS_MAX_BYTES (1u << 20)
 #define DIR_ROW_BYTES 64u      // u32 size, u16 key (both big-endian), u16 zero, name
 
 typedef struct FwCfgItem {
@@ -133,16 +135,19 @@ static u32 fwcfg_take(FwCfg *f, u32 bytes, const u8 **from) {
     return n;
 }
 
-static void fwcfg_dma_read(FwCfg *f, u64 to, u32 bytes) {
+// False: too much. It all happens within one OUT, during which nobody else is heard.
+static bool fwcfg_dma_read(FwCfg *f, u64 to, u32 bytes) {
     static const u8 zeros[PAGE_BYTES];
     const u8 *from = zeros;
     u32 n = fwcfg_take(f, bytes, &from);
+    if (bytes - n > ZEROS_MAX_BYTES) return false;
     if (n && to >> 32 == 0) bus_dma_write(f->bus, phy(to), from, n);
     while (n < bytes && (to + n) >> 32 == 0) {         // there is nothing above 4 GiB
         u32 part = min_u32(bytes - n, sizeof(zeros));
         bus_dma_write(f->bus, phy(to + n), zeros, part);
         n += part;
     }
+    return true;
 }
 
 // struct { u32 control, length; u64 address }, big-endian; control reads 0 when it is done.
@@ -154,7 +159,7 @@ static void fwcfg_dma(FwCfg *f, u64 request) {
     u32 control = fwcfg_get_be32(r), bytes = fwcfg_get_be32(r + 4), result = 0;
     u64 to = (u64)fwcfg_get_be32(r + 8) << 32 | fwcfg_get_be32(r + 12);
     if (control & DMA_SELECT) fwcfg_select(f, (u16)(control >> 16));
-    if (control & DMA_READ) fwcfg_dma_read(f, to, bytes);
+    if (control & DMA_READ) result = fwcfg_dma_read(f, to, bytes) ? 0 : DMA_ERROR;
     else if (control & DMA_WRITE) result = DMA_ERROR;
     else if (control & DMA_SKIP) fwcfg_take(f, bytes, &skipped);
     fwcfg_put_be(r, result, 4);

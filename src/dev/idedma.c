@@ -39,6 +39,7 @@ struct IdeDma {
     PciFn *fn;
     DmaChannel channels[CHANNELS];
     u32 base;                  // where the ports are; 0: nowhere
+    bool master;               // bus mastering is on
     u8 command[CHANNELS], status[CHANNELS];
     u32 list[CHANNELS];        // as written
     u32 next[CHANNELS];        // next entry of the list
@@ -50,7 +51,7 @@ struct IdeDma {
 #define ROWS(m, k) FIELD_ARRAY(IdeDma, m, FIELD_##k, 0)
 static const Field idedma_fields[] = {
     ROWS(command, UINT), ROWS(status, UINT), ROWS(list, UINT), ROWS(next, UINT),
-    ROWS(region, UINT),  ROWS(left, UINT),   ROWS(last, BOOL),
+    ROWS(region, UINT),  ROWS(left, UINT),   ROWS(last, BOOL), FIELD(IdeDma, master, FIELD_BOOL, 0),
 };
 #undef ROWS
 static const DeviceClass idedma_class = {
@@ -156,7 +157,10 @@ static void idedma_map(void *self, u32 base, bool mapped) {
 // Bus mastering may have been switched on.
 static void idedma_configured(void *self, unsigned reg, unsigned bytes) {
     IdeDma *d = self;
-    if (reg > PCI_COMMAND || reg + bytes <= PCI_COMMAND || !pci_is_master(d->fn)) return;
+    bool was = d->master;
+    if (reg > PCI_COMMAND || reg + bytes <= PCI_COMMAND) return;
+    d->master = pci_is_master(d->fn);
+    if (was || !d->master) return;
     for (unsigned n = 0; n < CHANNELS; n++)
         if (d->status[n] & STATUS_ACTIVE) ide_engine_started(d->channels[n].ide);
 }

@@ -52,7 +52,8 @@ static void run_on_signal(int number, siginfo_t *info, void *context) {
         return;
     }
     if (!jit || !run_in_code(jit, pc)) {
-        signal(number, SIG_DFL);            // ours: come again and die with the right signal
+        if (jit) sigaction(number, &jit->old_fpe, NULL);   // ours: come again, to whom it concerns
+        else signal(number, SIG_DFL);
         return;
     }
     Cpu *cpu = jit->cpu;
@@ -192,12 +193,17 @@ static void run_raise(Cpu *cpu, u32 imm) {
     else cpu_raise(cpu, imm & 0xff);
 }
 
-// x87: #MF with NE, else the old way through FERR# and IRQ 13.
+// x87: #MF with NE. Else the old way: FERR# goes out anew (what it told last time has been cleared), and the
+// processor stops at the instruction until an interrupt comes, IRQ 13 or another (SDM 3A 8.7.1).
 void run_host_exception(Jit *jit, unsigned trap) {
     Cpu *cpu = jit->cpu;
     if (trap == VEC_XM) cpu_raise(cpu, cpu->cr4 & BIT(10) ? VEC_XM : VEC_UD);
     else if (cpu->cr0 & BIT(5)) cpu_raise(cpu, VEC_MF);
-    else wire_set(bus_ferr(jit->bus), true);
+    else {
+        wire_set(bus_ferr(jit->bus), false);
+        wire_set(bus_ferr(jit->bus), true);
+        cpu->halted = true;
+    }
 }
 
 // What is pending is delivered; eip is that of the instruction (or after it for traps). It counts as an
@@ -479,9 +485,9 @@ static void run_budget(Jit *jit) {
     for (;;) {
         if (cpu->fault.pending) run_deliver(jit);
         if (cpu->shutdown) run_triple_fault(jit);
-        if (jit->first) run_first(jit);
+        if (jit->first && !cpu->fault.pending) run_first(jit);
         if (jit->at_break || (cpu->halted && (jit->first || !cpu_take_interrupt(cpu)))) return;
-        if (!run_alone(jit)) {
+        if (!cpu->fault.pending && !run_alone(jit)) {
             cpu_take_interrupt(cpu);
             if (!cpu->fault.pending && !cpu->shutdown) run_on(jit);
         }
@@ -523,7 +529,8 @@ JitEnd jit_run(Jit *jit) {
 
 void jit_step(Jit *jit) {
     run_install_signals(jit);
-    if (!cpu_take_interrupt(jit->cpu)) run_step(jit);
+    if (jit->cpu->fault.pending) run_deliver(jit);
+    else if (!cpu_take_interrupt(jit->cpu)) run_step(jit);
     run_remove_signals(jit);
 }
 

@@ -3,6 +3,9 @@
 // memory operand, which becomes an access of the IR, and the environment forms, which are helpers:
 // the instruction and data pointers in them are the guest's.
 //
+// Helpers must not wait: a pending exception would strike in the emulator. So FWAIT comes before those whose
+// instruction waits.
+//
 // FPU's imm is opcode | modrm << 8; FPULD's and FPUST's is opcode | digit << 8.
 #include "lift/lift_int.h"
 

@@ -46,6 +46,7 @@ static void simd_image(Lift *l, HelperId helper) {
 static void simd_mask_move(Lift *l) {
     const IsaOperand *o = l->in->op;
     LiftMem m = lift_mem_at(l, l->in->seg, IR_REG(CPU_EDI));
+    if (o[0].kind == ISA_MMX) lift_insn_fpu_wait(l);
     u32 registers = o[0].reg | (u32)o[1].reg << 4 | (o[0].kind == ISA_XMM ? CPU_MASKMOV_XMM : 0);
     lift_call(l, HELPER_maskmov, m.addr, lift_access(l, m, 0), lift_const(l, registers));
 }

@@ -31,6 +31,17 @@ LABEL(fx_at);
 CODE(fx, "fninit" AT(fx_at) "fldpi; fxsave (%ebx)");
 CODE(fx_load, "fxrstor (%esi); fnstenv (%ebx)");
 
+#define WAITING(name, insn) ICODE(name, "fninit; fldcw (%edi); fldz; fld1; fdivp;", insn)
+WAITING(wait_fldenv, "fldenv (%esi)");
+WAITING(wait_frstor, "frstor (%esi)");
+WAITING(wait_fldcw, "fldcw (%edi)");
+WAITING(wait_fwait, "fwait");
+WAITING(wait_add, "fadds (%esi)");
+WAITING(wait_mmx, "movq %mm0, %mm1");
+WAITING(wait_emms, "emms");
+WAITING(wait_mask, "maskmovq %mm0, %mm1");
+WAITING(wait_no_page, "frstor 0x800000");
+
 static State prepared(const void *code) {
     State s = kernel_state(code);
     memset(env, 0xee, sizeof env);
@@ -126,6 +137,28 @@ static void test_pending(void) {
     __asm__ volatile("fninit");
 }
 
+// Who waits for the x87 finds its pending exception, and nothing else of it is done.
+static void test_waiting(void) {
+    static const struct { const char *name; const u8 *code, *at; u32 feature; } rows[] = {
+        { "FLDENV", wait_fldenv, wait_fldenv_at, 0 }, { "FRSTOR", wait_frstor, wait_frstor_at, 0 },
+        { "FLDCW", wait_fldcw, wait_fldcw_at, 0 },    { "FWAIT", wait_fwait, wait_fwait_at, 0 },
+        { "FADD", wait_add, wait_add_at, 0 },         { "MOVQ", wait_mmx, wait_mmx_at, 1u << 23 },
+        { "EMMS", wait_emms, wait_emms_at, 1u << 23 }, { "MASKMOVQ", wait_mask, wait_mask_at, 1u << 25 },
+        { "FRSTOR from a missing page", wait_no_page, wait_no_page_at, 0 },
+    };
+    u16 cw = 0x37b;
+    for (u32 i = 0; i < COUNT(rows); i++) {
+        test("%s with a pending exception is #MF", rows[i].name);
+        if ((cpu_features() & rows[i].feature) != rows[i].feature) { skip("not on this processor"); continue; }
+        State s = prepared(rows[i].code);
+        s.edi = ADDR(&cw);
+        State o = run(&s);
+        __asm__ volatile("fninit");
+        expect("vector", o.vector, V_MF);
+        expect("eip", o.eip, ADDR(rows[i].at));
+    }
+}
+
 static void test_fx(void) {
     if (!(cpu_features() & 1u << 24)) {
         test("FXSAVE");
@@ -157,5 +190,6 @@ void test_main(void) {
     test_load();
     test_privilege();
     test_pending();
+    test_waiting();
     test_fx();
 }

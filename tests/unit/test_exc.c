@@ -169,6 +169,28 @@ static void test_double_fault(void **state) {
     assert_true(cpu->shutdown);
 }
 
+// #AC whose handler runs at CPL 3 on the stack that it is about: endless, but not here.
+static void test_endless(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    idt_all(c, 0x8e);
+    put_idt(c, VEC_AC, SEL_CONFORMING, HANDLER + VEC_AC * 16, 0xee);
+    cpu_h_write_cr(cpu, 0, cpu->cr0 | BIT(18));
+    testcpu_ring3(c, FLAG_AC | 2);
+    cpu->regs[CPU_ESP] = TOP3 - 1;
+    cpu_raise_error(cpu, VEC_AC, 0);
+    cpu_deliver(cpu);
+    assert_int_equal(cpu->fault.pending, 1);
+    assert_int_equal(cpu->fault.vector, VEC_AC);
+    assert_int_equal(cpu->eip, 0x7000);
+    assert_int_equal(cpu->regs[CPU_ESP], TOP3 - 1);
+    cpu->regs[CPU_ESP] = TOP3;
+    cpu_deliver(cpu);
+    assert_no_fault(c);
+    assert_int_equal(cpu->eip, HANDLER + VEC_AC * 16);
+    assert_int_equal(cpu->regs[CPU_ESP], TOP3 - 16);
+}
+
 static void test_page_fault_pairs(void **state) {
     TestCpu *c = *state;
     Cpu *cpu = c->cpu;
@@ -390,7 +412,8 @@ int main(void) {
         TEST_REAL(test_real), TEST_PROTECTED(test_same_ring),
         TEST_PROTECTED(test_to_ring0_and_back), TEST_PROTECTED(test_gate16),
         TEST_PROTECTED(test_gate_checks), TEST_PROTECTED(test_double_fault),
-        TEST_PROTECTED(test_page_fault_pairs), TEST_PROTECTED(test_external),
+        TEST_PROTECTED(test_endless), TEST_PROTECTED(test_page_fault_pairs),
+        TEST_PROTECTED(test_external),
         TEST_PROTECTED(test_vm86), TEST_PROTECTED(test_vm86_iopl3),
         TEST_PROTECTED(test_single_step), TEST_PROTECTED(test_breakpoints),
         TEST_PROTECTED(test_log),

@@ -149,6 +149,7 @@ static void test_dma(void **state) {
     bus_dma_read(f->t.bus, phy(0x1fff), got, 10);
     assert_memory_equal(got, "abcefgh\0\0x", 10);
     assert_int_equal(dma(f, key << 16 | 8 | 16, 3, 0x1fff), 1);      // not to be written
+    assert_int_equal(dma(f, key << 16 | 8 | 2, 0xffffffff, 0x2000), 1);      // too much
     assert_int_equal(dma(f, key << 16 | 8, 0, 0), 0);
     assert_int_equal(bus_in(f->t.bus, 0x511, 1), 'a');
     bus_out(f->t.bus, 0x514, 4, 0x01000000);                         // a request above 4 GiB: nothing
