@@ -88,6 +88,14 @@ run_one() {
     esac
 }
 
+# A fixed slice of what `make silicon` runs: tests/silicon/silicon.c.
+run_silicon() {
+    program=$BUILD/tests/silicon/silicon
+    if [ ! -x "$program" ]; then fail "$1" "was not built"; return; fi
+    run_one "$1" env SEED=1 N=50000 ROW= REPORT= timeout -k 5 "$(run_limit tests/silicon/silicon.c)" "$program"
+    if [ $status -eq 0 ]; then show < "$log"; fi
+}
+
 # The checks of a bare-metal image print their own lines: `ok NAME`, `FAIL NAME: why`, `skip NAME: why`.
 run_metal() {
     add_options "tests/$1.c"
@@ -149,6 +157,7 @@ if [ "$CHECK" != 0 ] || [ -n "${GLASSBOX_OPTIONS:-}" ]; then GLASSBOX=$BUILD/tes
 for name in "$@"; do
     case $name in
     unit/*) run_unit "$name" ;;
+    silicon/*) run_silicon "$name" ;;
     golden/*) run_one "$name" sh tests/golden.sh "$name" ;;
     metal/*) run_metal "$name" ;;
     e2e/*) run_e2e "$name" ;;

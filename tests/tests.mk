@@ -13,6 +13,7 @@ TEST_METAL := $(METAL:%=metal/%)
 TEST_E2E := $(filter-out e2e/lib e2e/debian,$(patsubst tests/%.sh,%,$(wildcard tests/e2e/*.sh)))
 TEST_TOOLS := $(patsubst tests/e2e/%.c,$(TEST_OUT)/e2e/%,$(wildcard tests/e2e/*.c))
 TEST_STATIC := static/rooms static/lint
+TEST_SILICON := silicon/slice
 ifneq ($(VNC),1)
 TEST_UNIT := $(filter-out %/test_vnc,$(TEST_UNIT))
 TEST_TOOLS := $(filter-out %/vncdo,$(TEST_TOOLS))
@@ -22,17 +23,18 @@ endif
 CHECK ?= 0
 T ?=
 TEST_T := $(basename $(patsubst tests/%,%,$(T)))
-TEST_ALL := $(TEST_STATIC) $(TEST_UNIT) $(TEST_GOLDEN) $(TEST_METAL) $(TEST_E2E)
+TEST_ALL := $(TEST_STATIC) $(TEST_UNIT) $(TEST_SILICON) $(TEST_GOLDEN) $(TEST_METAL) $(TEST_E2E)
 TEST_CHOSEN := $(if $(TEST_T),$(filter $(TEST_T)% $(patsubst unit/%,unit/test_%,$(TEST_T))%,$(TEST_ALL)),$(TEST_ALL))
 
 TEST_NEED := $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN))) \
     $(if $(filter golden/%,$(TEST_CHOSEN)),$(TEST_OUT)/golden/golden) \
+    $(if $(filter silicon/%,$(TEST_CHOSEN)),$(TEST_OUT)/silicon/silicon) \
     $(if $(filter metal/%,$(TEST_CHOSEN)),$(BUILD)/glassbox) \
     $(patsubst metal/%,$(METAL_OUT)/%.img,$(filter metal/%,$(TEST_CHOSEN))) \
     $(if $(filter static/lint,$(TEST_CHOSEN)),$(BUILD)/libglassbox.a) \
     $(if $(filter e2e/%,$(TEST_CHOSEN)),$(BUILD)/glassbox $(TEST_TOOLS) lab bench-build)
 
-.PHONY: test test-build test-names general-names check rooms lint bless fuzz
+.PHONY: test test-build test-names general-names check rooms lint bless fuzz silicon
 test: test-build
 	@$(if $(TEST_CHOSEN),,echo "no test is called '$(T)'"; exit 1;) \
 	    BUILD=$(BUILD) GENERAL='$(GENERAL)' CHECK=$(CHECK) sh tests/run.sh $(TEST_CHOSEN)
@@ -57,6 +59,13 @@ N ?= 200000
 fuzz: $(patsubst %,$(TEST_OUT)/%,$(filter unit/%,$(TEST_CHOSEN)))
 	@BUILD=$(BUILD) SEED=$(SEED) N=$(N) sh tests/fuzz.sh $(filter unit/%,$(TEST_CHOSEN))
 
+# The host's processor against the emulator: N cases from number SEED on; ROW=id takes one row of i386.def,
+# REPORT=file writes the table, LOG=int,op_opt logs like -d.
+ROW ?=
+REPORT ?=
+silicon: $(TEST_OUT)/silicon/silicon
+	@SEED=$(SEED) N=$(N) ROW=$(ROW) REPORT=$(REPORT) $<
+
 # ---- how they are built ---------------------------------------------------------------------------------------
 TEST_CFLAGS = $(CFLAGS) -Itests/unit
 
@@ -69,6 +78,10 @@ $(TEST_OUT)/libkit.a: $(TEST_KIT)
 	ar rcs $@ $^
 
 $(TEST_OUT)/unit/%: $(TEST_OUT)/unit/%.c.o $(TEST_OUT)/libkit.a $(BUILD)/libglassbox.a
+	$(CC) $(OPT) $^ -o $@ -lcmocka $(LDLIBS)
+
+SILICON_OBJ = $(patsubst tests/%.c,$(TEST_OUT)/%.c.o,$(wildcard tests/silicon/*.c))
+$(TEST_OUT)/silicon/silicon: $(SILICON_OBJ) $(BUILD)/libglassbox.a
 	$(CC) $(OPT) $^ -o $@ -lcmocka $(LDLIBS)
 
 $(TEST_OUT)/golden/golden: $(TEST_OUT)/golden/golden.c.o $(BUILD)/libglassbox.a

@@ -82,10 +82,10 @@ static u32 flags_shift(FlagsKind kind, u32 v, u32 count, unsigned size_log2) {
 }
 #endif
 
-u32 flags_compute(u32 flag_op, u32 a, u32 b, u32 c) {
+static u32 flags_of_recipe(u32 flag_op, u32 a, u32 b, u32 c) {
     u32 mask = (flag_op & 3) >= 2 ? 0xffffffffu : (1u << (8u << (flag_op & 3))) - 1;
     u32 keep = c & FLAG_CF;
-    switch ((FlagsKind)(flag_op >> 2)) {
+    switch ((FlagsKind)FLAGS_KIND(flag_op)) {
     case FLAGS_RAW: return a & FLAG_OSZAPC;
     case FLAGS_ADD: return flags_add(a, b, 0, mask);
     case FLAGS_ADDR: return flags_add(a - b, b, 0, mask);
@@ -103,10 +103,16 @@ u32 flags_compute(u32 flag_op, u32 a, u32 b, u32 c) {
     case FLAGS_ADCR: return flags_add(a - b - (c & 1), b, c & 1, mask);
     case FLAGS_SBBR: return flags_sub(a + b + (c & 1), b, c & 1, mask);
     case FLAGS_NEGR: return flags_sub(0, 0 - a, 0, mask);
-    case FLAGS_MUL: return c & 1 ? FLAG_CF | FLAG_OF : 0;
     case FLAGS_KIND_COUNT: break;
     }
     panic("flags_compute: no such recipe: %08x", flag_op);
+}
+
+u32 flags_compute(u32 flag_op, u32 a, u32 b, u32 c) {
+    const u32 both = FLAG_CF | FLAG_OF;
+    u32 flags = flags_of_recipe(flag_op, a, b, c);
+    if (!(flag_op & FLAGS_PRODUCT)) return flags;
+    return (flags & ~both) | (flag_op & FLAGS_PRODUCT_CARRY ? both : 0);
 }
 
 const char *flags_kind_name(FlagsKind kind) {

@@ -51,8 +51,7 @@
     X(SAR, "sar", "flags of a >> b signed, b 1..31") \
     X(ADCR, "adcr", "flags of (a - b - (c & 1)) + b + (c & 1): a is the result of ADC") \
     X(SBBR, "sbbr", "flags of (a + b + (c & 1)) - b - (c & 1): a is the result of SBB") \
-    X(NEGR, "negr", "flags of 0 - (-a): a is the result of NEG") \
-    X(MUL, "mul", "CF = OF = c & 1; the others, which multiplication leaves undefined, 0")
+    X(NEGR, "negr", "flags of 0 - (-a): a is the result of NEG")
 
 typedef enum FlagsKind {
 #define X(id, name, text) FLAGS_##id,
@@ -61,10 +60,14 @@ typedef enum FlagsKind {
     FLAGS_KIND_COUNT
 } FlagsKind;
 
-// flag_op packs kind << 2 | log2(size in bytes); size 0..2.
+// flag_op: bits 0-1 log2(size in bytes), 0..2 | 2-6 kind | 7 a multiplication came after: CF = OF = bit 8.
+// Generated code stores bits 0-7 and 8-15 as bytes; the others are 0.
 #define FLAGS_OP(kind, size_log2) ((u32)(kind) << 2 | (size_log2))
+#define FLAGS_PRODUCT 0x80u
+#define FLAGS_PRODUCT_CARRY 0x100u
+#define FLAGS_KIND(flag_op) ((flag_op) >> 2 & 0x1f)
 
-_Static_assert(FLAGS_OP(FLAGS_KIND_COUNT, 0) <= 256, "generated code stores flag_op as a byte");
+_Static_assert(FLAGS_OP(FLAGS_KIND_COUNT, 0) <= FLAGS_PRODUCT, "kinds have five bits");
 
 // The OSZAPC bits that a recipe stands for. Any input is fine; an unknown kind panics.
 u32 flags_compute(u32 flag_op, u32 a, u32 b, u32 c);

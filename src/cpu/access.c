@@ -262,21 +262,22 @@ bool cpu_store(Cpu *cpu, unsigned seg, u32 offset, unsigned size, u64 value) {
         && mem_store(cpu, addr, size, cpu_is_user(cpu), value);
 }
 
+// 80-bit operands are two: significand and exponent.
 bool cpu_probe(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool write) {
     if (!bytes) return true;
+    if (bytes == 10) return cpu_probe(cpu, seg, offset, 8, write) && cpu_probe(cpu, seg, offset + 8, 2, write);
     const CpuSeg *s = &cpu->seg[seg];
     if (!seg_allows(cpu, s, offset, bytes, write)) return segment_refuses(cpu, seg);
     u32 addr = s->base + offset;
-    u32 unit = bytes == 10 ? 8 : bytes;                   // SDM 3A table 6-7
-    bool aligned = unit > 8 || (unit & (unit - 1)) || !(addr & (unit - 1));
+    bool aligned = bytes > 16 || (bytes & (bytes - 1)) || !(addr & (bytes - 1));       // SDM 3A table 6-7
     if ((cpu->mode & MODE_AC) && !aligned) return cpu_raise_error(cpu, VEC_AC, 0);
     return mem_probe(cpu, addr, bytes, write, cpu_is_user(cpu));
 }
 
 bool cpu_check_aligned(Cpu *cpu, unsigned seg, u32 offset, bool write) {
     const CpuSeg *s = &cpu->seg[seg];
-    if (!seg_allows(cpu, s, offset, 16, write)) return segment_refuses(cpu, seg);
-    return !((s->base + offset) & 15) || cpu_raise_error(cpu, VEC_GP, 0);
+    if ((s->base + offset) & 15) return cpu_raise_error(cpu, VEC_GP, 0);
+    return seg_allows(cpu, s, offset, 16, write) || segment_refuses(cpu, seg);
 }
 
 void cpu_h_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes) {

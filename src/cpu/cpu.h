@@ -100,7 +100,6 @@ typedef struct CpuMmu CpuMmu;      // cpu/mmu.h
 typedef struct CpuFpuPlace {   // the guest's x87 instruction behind a host address, for its pointers
     u32 ip;                    // offset in CS
     u16 op;                    // opcode's low 3 bits << 8 | ModRM
-    u8 cpl;                    // it ran at
     u8 seg;                    // segment register of its memory operand,
     bool memory;               // if it has one
 } CpuFpuPlace;
@@ -147,6 +146,9 @@ typedef struct Cpu {
     u8 xmm[8 * 16] __attribute__((aligned(16)));  // XMM0-7 unless sse_live: C code always finds them here
     u32 mxcsr;           // likewise
     u32 host_mxcsr;      // C code's
+    u16 fpu_used;        // not 0: x87 instructions have run since the pointers were worked out (cpu/fpu.c)
+    u16 fpu_segment;     // segment register of the last one with a memory operand (ORDER: after fpu_used)
+    u32 fpu_slow_dp;     // offset of the last x87 operand that went through `bounce`
 
     // -- cold --
     CpuSeg ldtr, tr;
@@ -182,7 +184,6 @@ typedef struct Cpu {
     u8 fpu_image[512] __attribute__((aligned(16)));  // FXSAVE image while the host FPU is somebody else's
     u32 fpu_ip, fpu_dp;  // x87 instruction and data pointers (guest's), with selectors and opcode
     u16 fpu_cs, fpu_ds, fpu_op;
-    struct { u16 cs; u32 base[6]; } seg_of_cpl[4];  // when the privilege was left: for x87 pointers
     u8 fpu_bounce[16] __attribute__((aligned(16)));  // 10-byte operands on their way (helpers.def)
     u64 slow_ports;      // accesses of ports below 0x100: each is a cycle on the slow ISA bus
     i32 slow_port_insns; // counted time: as many instructions fit into one
@@ -241,7 +242,7 @@ bool cpu_check_breakpoint(Cpu *cpu);
 // False: fault recorded, nothing changed. A store that may hit translated code runs the bus hooks.
 bool cpu_load(Cpu *cpu, unsigned seg, u32 offset, unsigned size_bytes, u64 *out);
 bool cpu_store(Cpu *cpu, unsigned seg, u32 offset, unsigned size_bytes, u64 value);
-// What an SSE operand of 16 bytes must be besides: the segment's checks, then #GP(0) where not aligned.
+// What an SSE operand of 16 bytes must be besides: #GP(0) where not aligned, then the segment's checks.
 bool cpu_check_aligned(Cpu *cpu, unsigned seg, u32 offset, bool write);
 bool cpu_probe(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool write);    // only the checks
 // System accesses: linear address, always supervisor (descriptor tables, TSS), no segment checks.
@@ -271,8 +272,8 @@ void cpu_slow_store(Cpu *cpu, u32 offset, u32 info, u64 value);
 // FPU initialised as C expects it. Either does nothing when the state is there already (fpu_live).
 void cpu_fpu_load_host(Cpu *cpu);
 void cpu_fpu_save_host(Cpu *cpu);
-// Before the code that the host's instruction pointer names goes away: the guest's pointers are worked
-// out now. `place`: of the x87 instruction that has just run in eval with this offset of its operand.
+// Before what the host's pointers refer to goes away (code, mappings, segment registers): the guest's pointers are
+// worked out now. `place`: of the x87 instruction that has just run in eval with this offset of its operand.
 void cpu_fpu_keep_pointers(Cpu *cpu);
 void cpu_fpu_set_pointers(Cpu *cpu, const CpuFpuPlace *place, u32 data_offset);
 

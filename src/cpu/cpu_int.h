@@ -179,7 +179,8 @@ u32 walk_gate(Cpu *cpu, u32 phys);           // A20
 // Sets CR3 as MOV and task switches do. False: bad page directory pointers, nothing changed.
 bool cpu_load_cr3(Cpu *cpu, u32 value);
 
-// The linear address whose direct entry leads to this host address (its low 32 bits). False: none.
+// The linear address whose direct entry leads to this host address (its low 32 bits). *addr: a guess, where to look
+// first. False: none.
 bool mmu_find_linear(Cpu *cpu, bool user, u32 host_low, u32 *addr);
 
 // ---- memory by linear address and privilege (access.c) ------------------------------------------
@@ -368,7 +369,6 @@ bool far_return(Cpu *cpu, const Frame *f, unsigned words, u32 extra, const u32 *
 // The rule for returning or going to real-mode or virtual-8086 code.
 bool far_enter_real(Cpu *cpu, u32 selector, u32 eip);
 
-void far_note_segments(Cpu *cpu);                           // the privilege is about to change
 // Sets CS from a checked code descriptor at privilege cpl and goes to eip.
 void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip);
 

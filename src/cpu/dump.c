@@ -66,7 +66,8 @@ static void dump_recipe(const Cpu *cpu, FILE *out) {
         [FLAGS_LOGIC] = "LOGIC", [FLAGS_INC] = "INC", [FLAGS_DEC] = "DEC", [FLAGS_ADC] = "ADC",
         [FLAGS_SBB] = "SBB", [FLAGS_SHL] = "SHL", [FLAGS_SHR] = "SAR", [FLAGS_SAR] = "SAR",
     };
-    u32 kind = cpu->flag_op >> 2, a = cpu->flag_a, b = cpu->flag_b, source = b, result = a;
+    u32 kind = cpu->flag_op & FLAGS_PRODUCT ? FLAGS_RAW : FLAGS_KIND(cpu->flag_op);
+    u32 a = cpu->flag_a, b = cpu->flag_b, source = b, result = a;
     char size = "BWLL"[cpu->flag_op & 3];
     switch (kind) {
     case FLAGS_ADD: result = a + b; break;

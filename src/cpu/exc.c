@@ -238,6 +238,7 @@ static bool enter_protected(Cpu *cpu, Entry *e) {
 }
 
 bool exc_enter(Cpu *cpu, unsigned vector, ExcSource source, bool has_error, u32 error) {
+    cpu_fpu_keep_pointers(cpu);
     if (!(cpu->cr0 & CR0_PE)) return enter_real(cpu, vector);
     QuickEntry quick = { .vector = vector, .error = error, .eflags = entry_flags(cpu, vector, source),
                          .has_error = has_error, .soft = source == EXC_SOFT };
@@ -485,6 +486,7 @@ static void iret_protected(Cpu *cpu, const Frame *f) {
 }
 
 void cpu_h_iret(Cpu *cpu, u32 opsize) {
+    cpu_fpu_keep_pointers(cpu);
     Frame f;
     if (opsize == 4 && quick_iret(cpu)) {
         cpu->nmi_blocked = false;

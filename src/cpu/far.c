@@ -7,14 +7,7 @@
 #include "cpu/cpu_int.h"
 
 // ---- entering code ------------------------------------------------------------------------------
-// The privilege is left: what the pointers of an x87 instruction that ran there refer to.
-void far_note_segments(Cpu *cpu) {
-    cpu->seg_of_cpl[cpu->cpl].cs = cpu->seg[CPU_CS].selector;
-    for (unsigned s = 0; s < 6; s++) cpu->seg_of_cpl[cpu->cpl].base[s] = cpu->seg[s].base;
-}
-
 void far_enter(Cpu *cpu, u32 selector, const Desc *d, u32 cpl, u32 eip) {
-    if (cpu->cpl != cpl) far_note_segments(cpu);
     seg_fill(&cpu->seg[CPU_CS], (selector & 0xfffc) | cpl, d);
     cpu->eip = eip;
     if (cpu->cpl != cpl) {
@@ -158,6 +151,7 @@ static bool gate_call(Cpu *cpu, u32 selector, const Desc *d) {
 
 // ---- JMP ----------------------------------------------------------------------------------------
 void cpu_h_jmp_far(Cpu *cpu, u32 selector, u32 offset, u32 opsize) {
+    cpu_fpu_keep_pointers(cpu);
     Desc d;
     (void)opsize;
     selector &= 0xffff;
@@ -202,6 +196,7 @@ static void call_code(Cpu *cpu, u32 selector, u32 offset, Desc *d, const Frame *
 }
 
 void cpu_h_call_far(Cpu *cpu, u32 selector, u32 offset, u32 opsize) {
+    cpu_fpu_keep_pointers(cpu);
     Frame f;
     Desc d;
     selector &= 0xffff;
@@ -269,7 +264,7 @@ bool far_return(Cpu *cpu, const Frame *f, unsigned words, u32 extra, const u32 *
     Desc d;
     CpuSeg ss;
     u32 popped = words * f->size + extra;
-    if (!frame_peek(cpu, f, 0, &eip) || !frame_peek(cpu, f, 1, &selector)) return false;
+    if (!frame_peek(cpu, f, 1, &selector) || !frame_peek(cpu, f, 0, &eip)) return false;
     selector &= 0xffff;
     u32 rpl = selector & 3;
     if (!return_fetch_code(cpu, selector, &d)) return false;
@@ -297,6 +292,7 @@ static void return_log(Cpu *cpu, const Frame *f, u32 bytes) {
 }
 
 void cpu_h_ret_far(Cpu *cpu, u32 bytes, u32 opsize) {
+    cpu_fpu_keep_pointers(cpu);
     Frame f;
     u32 eip, selector;
     frame_init_pop(cpu, &f, opsize);
@@ -319,10 +315,10 @@ static void fast_segment(Cpu *cpu, unsigned s, u32 selector, u32 access) {
 
 static void fast_enter(Cpu *cpu, u32 selector, u32 cpl, u32 eip, u32 esp) {
     u32 dpl = cpl << SEG_ACC_DPL_SHIFT;
+    cpu_fpu_keep_pointers(cpu);
     cpu->regs[CPU_ESP] = esp;
     cpu->eip = eip;
     if (quick_fast_segments(cpu, selector, cpl)) return;
-    far_note_segments(cpu);
     fast_segment(cpu, CPU_CS, (selector & 0xfffc) | cpl, 0x9b | dpl);
     fast_segment(cpu, CPU_SS, ((selector + 8) & 0xfffc) | cpl, 0x93 | dpl);
     cpu->cpl = (u8)cpl;

@@ -8,20 +8,20 @@
 //
 // The host's FIP says where the guest's are:
 //     in the code cache   the jit knows the guest's instruction (Cpu.fpu_place)
-//     FIP_KEPT            they are in Cpu: put there when state was loaded from memory
+//     POINTER_KEPT        they are in Cpu: put there when state was loaded from memory
 //     0                   they are in Cpu, too: FNINIT and FNSAVE have cleared them there
-// A host whose kernel loses the pointers at its own task switches (AMD, unless an exception is pending)
-// gives 0 then, or other values: Cpu's older ones stay. FCS is the selector of the
-// instruction's privilege; FDS reads as 0, as on processors since Haswell, because no one notes which
-// selector a segment register held. FDP is found by the soft MMU's direct entries, so both are worked
-// out before the guest drops its TLB; FXSAVE, which must be quick, looks for FDP only with an exception
-// pending, as AMD's processors store it.
+// and its FDP likewise, when the guest's last memory operand is older than that. A host whose kernel loses the
+// pointers at its own task switches (AMD, unless an exception is pending) gives 0 then, or other values: Cpu's
+// older ones stay. FDP is found by the soft MMU's direct entries, or is that of the last operand that went through
+// the bounce buffer. FCS and FDS are what the segment registers hold. So the guest's are worked out before the guest
+// drops its TLB or loads a segment register (cpu_fpu_keep_pointers), if x87 instructions have run since the last time.
 #include "cpu/cpu_int.h"
 #include "cpu/helpers.h"
 #include "cpu/model.h"
 
 #define FXSAVE_BYTES 512u
 #define FXSAVE_XMM 160u                // offset of the XMM registers
+#define FXSAVE_STORED 288u             // FXSAVE leaves what follows XMM7 alone
 #define REGS_BYTES 80u
 
 // The host's FNSTENV image in 64-bit mode: the 32-bit protected mode format.
@@ -48,7 +48,7 @@ static void fx_put_sse(const Cpu *cpu, FxImage *image) {
 }
 
 // ---- pointers -----------------------------------------------------------------------------------
-#define FIP_KEPT 1u                    // nothing executes there
+#define POINTER_KEPT 1u                // nothing executes or lies there
 #define FPU_SUMMARY 0x80               // status word: an unmasked exception is pending
 
 static void env_store(FpuEnv *env) { __asm__ volatile("fnstenv %0" : "=m"(*env)); }
@@ -56,43 +56,52 @@ static void env_load(const FpuEnv *env) { __asm__ volatile("fldenv %0" : : "m"(*
 
 static bool fpu_is_protected(const Cpu *cpu) { return cpu_is_protected(cpu); }
 
+static void pointers_put(Cpu *cpu, const CpuFpuPlace *p) {
+    cpu->fpu_ip = p->ip;
+    cpu->fpu_op = p->op;
+    cpu->fpu_cs = cpu->seg[CPU_CS].selector;
+}
+
+static bool pointers_operand(Cpu *cpu, u32 host_low, u32 *offset) {
+    u32 base = cpu->seg[cpu->fpu_segment].base, addr = *offset + base;     // near the last one, perhaps
+    if (host_low == (u32)(uintptr_t)cpu->bounce) {
+        *offset = cpu->fpu_slow_dp;
+        return true;
+    }
+    if (!mmu_find_linear(cpu, cpu->cpl == 3, host_low, &addr)) return false;
+    *offset = addr - base;
+    return true;
+}
+
+static void pointers_take_data(Cpu *cpu, u32 host_low) {
+    if (host_low == POINTER_KEPT || !host_low || !pointers_operand(cpu, host_low, &cpu->fpu_dp)) return;
+    cpu->fpu_ds = cpu->seg[cpu->fpu_segment].selector;
+}
+
+static void pointers_take(Cpu *cpu, const FpuEnv *env) {
+    CpuFpuPlace p;
+    if (env->fip == POINTER_KEPT || !env->fip) return;
+    if (!cpu->fpu_place || !cpu->fpu_place(cpu->jit, env->fip, &p)) return;
+    pointers_put(cpu, &p);
+    pointers_take_data(cpu, env->fdp);
+}
+
+static void pointers_mark_kept(FpuEnv *env) {
+    env->fip = env->fdp = POINTER_KEPT;
+    env->fcs_fop = env->fds = 0;
+}
+
 static void pointers_clear(Cpu *cpu) {
     cpu->fpu_ip = cpu->fpu_dp = 0;
     cpu->fpu_cs = cpu->fpu_ds = cpu->fpu_op = 0;
 }
 
-static void pointers_put(Cpu *cpu, const CpuFpuPlace *p) {
-    cpu->fpu_ip = p->ip;
-    cpu->fpu_op = p->op;
-    cpu->fpu_cs = p->cpl == cpu->cpl ? cpu->seg[CPU_CS].selector : cpu->seg_of_cpl[p->cpl].cs;
-    if (p->memory) cpu->fpu_ds = 0;
-}
-
-static void pointers_take(Cpu *cpu, const FpuEnv *env, bool data) {
-    CpuFpuPlace p;
-    u32 addr;
-    if (env->fip == FIP_KEPT || !env->fip) return;
-    if (!cpu->fpu_place || !cpu->fpu_place(cpu->jit, env->fip, &p)) return;
-    pointers_put(cpu, &p);
-    if (!p.memory || !data || !mmu_find_linear(cpu, p.cpl == 3, env->fdp, &addr)) return;
-    bool here = p.cpl == cpu->cpl, linear = !fpu_is_protected(cpu);
-    if (!linear) addr -= here ? cpu->seg[p.seg].base : cpu->seg_of_cpl[p.cpl].base[p.seg];
-    cpu->fpu_dp = addr;
-}
-
-static void pointers_mark_kept(FpuEnv *env) {
-    env->fip = FIP_KEPT;
-    env->fcs_fop = env->fdp = env->fds = 0;
-}
-
 void cpu_fpu_keep_pointers(Cpu *cpu) {
     FpuEnv env;
+    if (!cpu->fpu_used || !cpu->fpu_live) return;
+    cpu->fpu_used = false;
     env_store(&env);
-    if (env.fip == FIP_KEPT) {
-        __asm__ volatile("fldcw %0" : : "m"(env.cw));    // FNSTENV has masked the exceptions
-        return;
-    }
-    pointers_take(cpu, &env, true);
+    pointers_take(cpu, &env);
     pointers_mark_kept(&env);
     env_load(&env);
 }
@@ -101,8 +110,10 @@ void cpu_fpu_set_pointers(Cpu *cpu, const CpuFpuPlace *place, u32 data_offset) {
     FpuEnv env;
     env_store(&env);
     pointers_put(cpu, place);
-    u32 base = fpu_is_protected(cpu) ? 0 : cpu->seg[place->seg].base;
-    if (place->memory) cpu->fpu_dp = base + data_offset;
+    if (place->memory) {
+        cpu->fpu_dp = data_offset;
+        cpu->fpu_ds = cpu->seg[place->seg].selector;
+    }
     pointers_mark_kept(&env);
     env_load(&env);
 }
@@ -168,7 +179,7 @@ static void env_read(Cpu *cpu, const u8 *in, u32 opsize, FpuEnv *e) {
     if (fpu_is_protected(cpu)) {
         cpu->fpu_ip = w[3];
         cpu->fpu_cs = (u16)w[4];
-        if (opsize == 4) cpu->fpu_op = w[4] >> 16 & 0x7ff;
+        cpu->fpu_op = opsize == 4 ? w[4] >> 16 & 0x7ff : 0;          // the short form has none
         cpu->fpu_dp = w[5];
         cpu->fpu_ds = (u16)w[6];
     } else {
@@ -180,7 +191,7 @@ static void env_read(Cpu *cpu, const u8 *in, u32 opsize, FpuEnv *e) {
 }
 
 // ---- guest memory -------------------------------------------------------------------------------
-// Proves that a store of `bytes` at offset can be done in pieces of `piece` bytes.
+// Images go in pieces of `piece` bytes (2 or 4), which is how they are aligned. This proves that all can be stored.
 static bool image_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes, u32 piece) {
     unsigned seg = mem & 7;
     return cpu_probe(cpu, seg, offset, piece, true) && cpu_probe(cpu, seg, offset, bytes, true);
@@ -196,33 +207,27 @@ static u8 *image_direct(const Cpu *cpu, u32 offset, u32 mem, u32 bytes, bool wri
     return entry < 0 ? NULL : (u8 *)(entry + addr);
 }
 
-static void image_store(Cpu *cpu, u32 offset, u32 mem, const u8 *from, u32 bytes) {
+static void image_store(Cpu *cpu, u32 offset, u32 mem, const u8 *from, u32 bytes, u32 piece) {
     u8 *direct = image_direct(cpu, offset, mem, bytes, true);
-    u32 step;
     if (direct) {
         __builtin_memcpy(direct, from, bytes);
         return;
     }
-    for (u32 i = 0; i < bytes; i += step) {
-        step = bytes - i >= 4 ? 4 : 2;
-        u32 v = step == 4 ? get_le32(from + i) : get_le16(from + i);
-        cpu_store(cpu, mem & 7, offset + i, step, v);
-    }
+    for (u32 i = 0; i < bytes; i += piece)
+        cpu_store(cpu, mem & 7, offset + i, piece, piece == 4 ? get_le32(from + i) : get_le16(from + i));
 }
 
-static bool image_load(Cpu *cpu, u32 offset, u32 mem, u8 *to, u32 bytes) {
+static bool image_load(Cpu *cpu, u32 offset, u32 mem, u8 *to, u32 bytes, u32 piece) {
     const u8 *direct = image_direct(cpu, offset, mem, bytes, false);
-    u32 step;
     if (direct) {
         __builtin_memcpy(to, direct, bytes);
         return true;
     }
     if (!cpu_probe(cpu, mem & 7, offset, bytes, false)) return false;
-    for (u32 i = 0; i < bytes; i += step) {
+    for (u32 i = 0; i < bytes; i += piece) {
         u64 v;
-        step = bytes - i >= 4 ? 4 : 2;
-        if (!cpu_load(cpu, mem & 7, offset + i, step, &v)) return false;
-        if (step == 4) put_le32(to + i, (u32)v);
+        if (!cpu_load(cpu, mem & 7, offset + i, piece, &v)) return false;
+        if (piece == 4) put_le32(to + i, (u32)v);
         else put_le16(to + i, (u16)v);
     }
     return true;
@@ -237,15 +242,15 @@ void cpu_h_fnstenv(Cpu *cpu, u32 offset, u32 mem) {
     u8 image[28];
     if (!image_probe(cpu, offset, mem, 7 * opsize, opsize)) return;
     env_store(&env);
-    pointers_take(cpu, &env, true);
-    image_store(cpu, offset, mem, image, env_write(cpu, &env, opsize, image));
+    pointers_take(cpu, &env);
+    image_store(cpu, offset, mem, image, env_write(cpu, &env, opsize, image), opsize);
 }
 
 void cpu_h_fldenv(Cpu *cpu, u32 offset, u32 mem) {
     u32 opsize = image_opsize(mem);
     FpuEnv env;
     u8 image[28];
-    if (!image_load(cpu, offset, mem, image, 7 * opsize)) return;
+    if (!image_load(cpu, offset, mem, image, 7 * opsize, opsize)) return;
     env_read(cpu, image, opsize, &env);
     pointers_mark_kept(&env);
     env_load(&env);
@@ -257,10 +262,10 @@ void cpu_h_fnsave(Cpu *cpu, u32 offset, u32 mem) {
     u8 image[28 + REGS_BYTES];
     if (!image_probe(cpu, offset, mem, 7 * opsize + REGS_BYTES, opsize)) return;
     __asm__ volatile("fnsave %0" : "=m"(state));
-    pointers_take(cpu, &state.env, true);
+    pointers_take(cpu, &state.env);
     u32 at = env_write(cpu, &state.env, opsize, image);
     for (u32 i = 0; i < REGS_BYTES; i++) image[at + i] = state.regs[i];
-    image_store(cpu, offset, mem, image, at + REGS_BYTES);
+    image_store(cpu, offset, mem, image, at + REGS_BYTES, opsize);
     pointers_clear(cpu);
 }
 
@@ -268,7 +273,7 @@ void cpu_h_frstor(Cpu *cpu, u32 offset, u32 mem) {
     u32 opsize = image_opsize(mem);
     FpuState state;
     u8 image[28 + REGS_BYTES];
-    if (!image_load(cpu, offset, mem, image, 7 * opsize + REGS_BYTES)) return;
+    if (!image_load(cpu, offset, mem, image, 7 * opsize + REGS_BYTES, opsize)) return;
     env_read(cpu, image, opsize, &state.env);
     pointers_mark_kept(&state.env);
     for (u32 i = 0; i < REGS_BYTES; i++) state.regs[i] = image[7 * opsize + i];
@@ -313,7 +318,7 @@ void cpu_h_maskmov(Cpu *cpu, u32 offset, u32 mem, u32 registers) {
     mmx_read(&image, data, from);
     mmx_read(&image, mask, by);
     mask_store(cpu, offset, mem, from, by, 8);
-    if (!cpu->fault.pending) __asm__ volatile("movq %mm0, %mm0");        // tags and top as MMX sets them
+    if (!cpu->fault.pending) __asm__ volatile("movd %%mm0, %%eax" ::: "eax");   // tags and top as MMX sets them
 }
 
 static bool fx_is_aligned(Cpu *cpu, u32 offset, u32 mem) {
@@ -323,27 +328,24 @@ static bool fx_is_aligned(Cpu *cpu, u32 offset, u32 mem) {
 
 void cpu_h_fxsave(Cpu *cpu, u32 offset, u32 mem) {
     FxImage image = { 0 };                               // reserved bytes are not stored to
-    FpuEnv env;
     if (!fx_is_aligned(cpu, offset, mem)) return;
     if (!cpu_probe(cpu, mem & 7, offset, FXSAVE_BYTES, true)) return;
+    cpu_fpu_keep_pointers(cpu);
     fx_save(&image);
-    env_store(&env);
-    pointers_take(cpu, &env, env.sw & FPU_SUMMARY);
-    env_load(&env);
     fx_put_sse(cpu, &image);
     put_le16(image.byte + 6, cpu->fpu_op & 0x7ff);
     put_le32(image.byte + 8, cpu->fpu_ip);
     put_le32(image.byte + 12, cpu->fpu_cs);
     put_le32(image.byte + 16, cpu->fpu_dp);
     put_le32(image.byte + 20, cpu->fpu_ds);
-    image_store(cpu, offset, mem, image.byte, FXSAVE_BYTES);
+    image_store(cpu, offset, mem, image.byte, FXSAVE_STORED, 4);
 }
 
 void cpu_h_fxrstor(Cpu *cpu, u32 offset, u32 mem) {
     FxImage image, now;
     FpuEnv env;
     if (!fx_is_aligned(cpu, offset, mem)) return;
-    if (!image_load(cpu, offset, mem, image.byte, FXSAVE_BYTES)) return;
+    if (!image_load(cpu, offset, mem, image.byte, FXSAVE_BYTES, 4)) return;
     if (cpu_has(cpu, CPU_HAS_SSE)) {
         if (!mxcsr_set(cpu, get_le32(image.byte + 24))) return;
         for (u32 i = 0; i < sizeof cpu->xmm; i++) cpu->xmm[i] = image.byte[FXSAVE_XMM + i];

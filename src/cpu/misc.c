@@ -29,13 +29,13 @@ void cpu_h_popa(Cpu *cpu, u32 opsize) {
     cpu->regs[CPU_ESP] = frame_merge(&f, f.sp, f.sp + 8 * opsize);
 }
 
-// Copies the outer frames' pointers: level - 1 words below EBP.
+// Copies the outer frames' pointers: level - 1 words below EBP. Each word can be pushed before the next is read.
 static bool enter_copy_display(Cpu *cpu, Frame *f, u32 level) {
     Frame display = *f;
     for (u32 i = 1; i < level; i++) {
         u32 word;
         display.sp = cpu->regs[CPU_EBP] - i * f->size;
-        if (!frame_peek(cpu, &display, 0, &word)) return false;
+        if (!frame_check(cpu, f) || !frame_peek(cpu, &display, 0, &word)) return false;
         frame_push(f, word);
     }
     return true;

@@ -362,19 +362,25 @@ i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store) {
     return *entry;
 }
 
+static bool context_leads_to(const MmuContext *c, u32 page, u32 host_low) {
+    i64 read = mmu_reads(c->base)[page];
+    return read >= 0 && (u32)read + (page << PAGE_SHIFT) == (host_low & PAGE_MASK);
+}
+
+static u32 context_find(const MmuContext *c, u32 host_low, u32 guess) {
+    u32 linear = host_low - (u32)(uintptr_t)c->base;          // where RAM is mapped linearly
+    if (context_leads_to(c, guess >> PAGE_SHIFT, host_low)) return guess >> PAGE_SHIFT;
+    if (context_leads_to(c, linear >> PAGE_SHIFT, host_low)) return linear >> PAGE_SHIFT;
+    for (u32 i = 0; i < c->filled_count; i++)
+        if (context_leads_to(c, c->filled[i], host_low)) return c->filled[i];
+    return MMU_NO_CODE;
+}
+
 bool mmu_find_linear(Cpu *cpu, bool user, u32 host_low, u32 *addr) {
-    const MmuContext *c = &cpu->mmu->context[user];
-    u32 offset = host_low & ~PAGE_MASK;
-    *addr = host_low - (u32)(uintptr_t)c->base;
-    if (mmu_reads(c->base)[*addr >> PAGE_SHIFT] == (i64)(uintptr_t)c->base) return true;
-    for (u32 i = 0; i < c->filled_count; i++) {
-        u32 page = c->filled[i] << PAGE_SHIFT;
-        i64 read = mmu_reads(c->base)[c->filled[i]];
-        if (read < 0 || (u32)read + page != (host_low & PAGE_MASK)) continue;
-        *addr = page | offset;
-        return true;
-    }
-    return false;
+    u32 page = context_find(&cpu->mmu->context[user], host_low, *addr);
+    if (page == MMU_NO_CODE) return false;
+    *addr = page << PAGE_SHIFT | (host_low & ~PAGE_MASK);
+    return true;
 }
 
 // ---- dropping -----------------------------------------------------------------------------------

@@ -111,10 +111,7 @@ bool quick_enter(Cpu *cpu, const QuickEntry *e) {
     if (!frame) return false;
 
     quick_push(cpu, e, &to, frame);
-    if (to.hi) {
-        far_note_segments(cpu);
-        quick_fill(cpu, CPU_SS, to.ss, to.hi);
-    }
+    if (to.hi) quick_fill(cpu, CPU_SS, to.ss, to.hi);
     cpu->regs[CPU_ESP] = sp;
     cpu->eip = (lo & 0xffff) | (hi & 0xffff0000);
     cpu->eflags &= ~(FLAG_TF | FLAG_NT | FLAG_RF | (type == 0x8e00 ? FLAG_IF : 0));
@@ -147,7 +144,6 @@ bool quick_iret(Cpu *cpu) {
         data = quick_flat(cpu, ss);
         bool good = quick_is(data, DESC_DATA) && DESC_DPL(data) == rpl && (ss & 3) == rpl;
         if (!good || quick_checks_alignment(cpu, rpl)) return false;
-        far_note_segments(cpu);
         quick_fill(cpu, CPU_SS, ss, data);
     }
     cpu_set_arith(cpu, flags);
@@ -168,7 +164,6 @@ bool quick_iret(Cpu *cpu) {
 // ---- SYSENTER, SYSEXIT ---------------------------------------------------------------------------------
 bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl) {
     if (cpu->mode & (MODE_VM | MODE_AC) || quick_checks_alignment(cpu, cpl)) return false;
-    far_note_segments(cpu);
     quick_fill(cpu, CPU_CS, (cs & 0xfffc) | cpl, DESC_CODE | cpl << 13);
     quick_fill(cpu, CPU_SS, ((cs + 8) & 0xfffc) | cpl, DESC_DATA | cpl << 13);
     cpu->cpl = (u8)cpl;

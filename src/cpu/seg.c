@@ -114,6 +114,7 @@ static bool seg_load_stack(Cpu *cpu, u32 selector) {
 static bool seg_load(Cpu *cpu, unsigned s, u32 selector) {
     selector &= 0xffff;
     if (s == CPU_CS || s > CPU_GS) return cpu_raise(cpu, VEC_UD);
+    cpu_fpu_keep_pointers(cpu);
     if (!cpu_is_protected(cpu)) {
         seg_fill_real(cpu, s, selector);
         cpu_update_seg(cpu, s);
@@ -170,6 +171,7 @@ void cpu_h_load_seg(Cpu *cpu, u32 s, u32 selector) {
 void cpu_h_pop_seg(Cpu *cpu, u32 s, u32 opsize) {
     Frame f;
     u32 selector;
+    cpu_fpu_keep_pointers(cpu);
     if (opsize == 4 && quick_pop(cpu, s)) return;
     frame_init(cpu, &f, opsize);
     if (!frame_peek(cpu, &f, 0, &selector)) return;

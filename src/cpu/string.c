@@ -295,7 +295,7 @@ u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
             flags = host_cmps(s, a, b, &n);
         } else {
             u64 x, y;
-            if (!str_slow_load(s, s->seg, source, &x) || !str_slow_load(s, CPU_ES, target, &y))
+            if (!str_slow_load(s, CPU_ES, target, &y) || !str_slow_load(s, s->seg, source, &x))
                 return 0;
             flags = str_compare(s, x, y);
             n = 1;
@@ -363,9 +363,10 @@ static bool str_out(const Str *s) {
     return true;
 }
 
+// The port's permission is checked even when there is nothing to do.
 static u32 str_repeat_port(Cpu *cpu, u32 info, bool (*one)(const Str *s)) {
     Str str = str_start(cpu, info), *s = &str;
-    if (s->count && !cpu_check_port(cpu, cpu->regs[CPU_EDX], s->size)) return 0;
+    if (!cpu_check_port(cpu, cpu->regs[CPU_EDX], s->size)) return 0;
     while (s->count) {
         if (!one(s)) return 0;
         str_count(s, 1);

@@ -46,11 +46,11 @@ static void write_cr0(Cpu *cpu, u32 value) {
         return;
     }
     u32 old = cpu->cr0;
+    cpu_fpu_keep_pointers(cpu);
     value = (value & (CR0_ALWAYS | (new_bits ? CR0_OF_486 : 0))) | CR0_ET;
     if (((old ^ value) & CR0_OF_PDPTE) && !load_pdptes(cpu, value, cpu->cr3, cpu->cr4)) return;
     cpu->cr0 = value;
     if ((old ^ cpu->cr0) & CR0_OF_MMU) {
-        cpu_fpu_keep_pointers(cpu);
         if ((old ^ cpu->cr0) & CR0_PG) mmu_flush(cpu);
         else mmu_switch(cpu);
     }
@@ -212,7 +212,7 @@ static bool look_accepts(Cpu *cpu, u32 selector, u32 system_types, Desc *d) {
 
 u32 cpu_h_lar(Cpu *cpu, u32 selector, u32 old) {
     Desc d;
-    return look_accepts(cpu, selector, LAR_TYPES, &d) ? d.hi & 0x00f0ff00 : old;
+    return look_accepts(cpu, selector, LAR_TYPES, &d) ? d.hi & 0x00ffff00 : old;
 }
 
 u32 cpu_h_lsl(Cpu *cpu, u32 selector, u32 old) {

@@ -90,6 +90,7 @@ static u32 task_old_desc(const Cpu *cpu) { return cpu->gdtr.base + (cpu->tr.sele
 static bool task_probe(Cpu *cpu, const Desc *d, TaskVia via) {
     const TssLayout *old = &tss_layouts[tss_is_wide(cpu->tr.access)];
     bool nested = via == TASK_CALL || via == TASK_EVENT;
+    cpu_fpu_keep_pointers(cpu);
     if (cpu->tr.limit < old->bytes - 1u) return seg_fault(cpu, VEC_TS, cpu->tr.selector, 0);
     if (!mem_probe(cpu, cpu->tr.base, old->bytes, true, false)) return false;
     if (nested && !mem_probe(cpu, desc_base(d) + TSS_LINK, 2, true, false)) return false;

@@ -79,7 +79,7 @@ static bool eval_defines(const Eval *e, const IrOp *op) {
 
 static void eval_set_flags(Eval *e, const IrOp *op, u32 flags) {
     if (!op->fdef) return;
-    if (eval_defines(e, op)) e->undefined = (e->undefined & ~op->fdef) | (eval_undefined(op) & op->fdef);
+    if (eval_defines(e, op)) e->undefined = (e->undefined & ~op->fdef) | eval_undefined(op);
     e->flags = flags;
 }
 
@@ -189,9 +189,16 @@ static bool eval_fpu(Eval *e, const IrOp *op) {
     return true;
 }
 
+// Pending x87 exceptions come before what the memory operand may have to say.
+static bool eval_fpu_wait(Eval *e, const IrOp *op) {
+    enum { FPU_TRAP = 16 };
+    return !ir_waits_for_fpu(op) || !ir_fpu_is_pending() || eval_raise(e, FPU_TRAP, false, 0);
+}
+
 static bool eval_fpu_load(Eval *e, const IrOp *op) {
     u8 buffer[16] = { 0 };
     require(op->aux <= sizeof buffer);
+    if (!eval_fpu_wait(e, op)) return false;
     if (!e->m->load(e->m->self, op, eval_read(e, op, IR_A), op->aux, buffer))
         return eval_end(e, IR_EVAL_FAULT);
     bool unused;
@@ -205,6 +212,7 @@ static bool eval_fpu_store(Eval *e, const IrOp *op) {
     IrMachine *m = e->m;
     u32 at = eval_read(e, op, IR_A);
     require(op->aux <= sizeof buffer);
+    if (!eval_fpu_wait(e, op)) return false;
     if (!m->probe(m->self, op, at, op->aux)) return eval_end(e, IR_EVAL_FAULT);
     bool stored;
     u32 trap = ir_fpu_run_memory(op->imm, buffer, &stored);
@@ -226,6 +234,7 @@ static bool eval_simd_run(Eval *e, const IrOp *op, void *mem) {
 
 static bool eval_simd_load(Eval *e, const IrOp *op) {
     u8 buffer[16] __attribute__((aligned(16))) = { 0 };
+    if (!eval_fpu_wait(e, op)) return false;
     if (!e->m->load(e->m->self, op, eval_read(e, op, IR_A), op->aux, buffer))
         return eval_end(e, IR_EVAL_FAULT);
     return eval_simd_run(e, op, buffer);
@@ -236,6 +245,7 @@ static bool eval_simd_store(Eval *e, const IrOp *op) {
     u8 buffer[16] __attribute__((aligned(16))) = { 0 };
     IrMachine *m = e->m;
     u32 at = eval_read(e, op, IR_A);
+    if (!eval_fpu_wait(e, op)) return false;
     if (!m->probe(m->self, op, at, op->aux)) return eval_end(e, IR_EVAL_FAULT);
     if (!eval_simd_run(e, op, buffer)) return false;
     return m->store(m->self, op, at, op->aux, buffer) ? eval_stored(e) : eval_end(e, IR_EVAL_FAULT);

@@ -74,7 +74,7 @@ static unsigned alu_size_index(unsigned size) {
 u32 ir_alu_run(const IrOp *op, u32 a, u32 b, u32 c, u32 *flags) {
     AluFn *fn = alu_table[op->code][alu_size_index(op->size)];
     if (!fn) panic("eval: %s has no form of size %u", ir_info[op->code].name, op->size);
-    u32 out = *flags, def = ir_info[op->code].flags & 0xffff;
+    u32 out = *flags, def = op->code == IR_IMUL ? FLAG_OSZAPC : ir_info[op->code].flags & 0xffff;
     u32 result = fn(a, b, c, &out);
     *flags = (*flags & ~def) | (out & def);
     return result;

@@ -13,11 +13,16 @@ enum { FPU_IE = 1, FPU_OE = 8, FPU_UE = 16 };
 extern const u8 ir_fpu_register_table[], ir_fpu_memory_table[];
 u32 ir_fpu_execute(const u8 *entry, void *mem, u32 *eax, u32 *flags);
 
-#define FPU_WAIT 0x909bu               // FWAIT and a NOP: FNOP does the same
-#define FPU_NOP 0xd0d9u
+enum { FPU_SUMMARY = 0x80, FPU_TRAP = 16 };
+
+bool ir_fpu_is_pending(void) {
+    u16 status;
+    __asm__ volatile("fnstsw %0" : "=m"(status));
+    return status & FPU_SUMMARY;
+}
 
 u32 ir_fpu_run(u32 imm, u32 *eax, u32 *flags) {
-    if (imm == FPU_WAIT) imm = FPU_NOP;
+    if (imm == IR_FPU_WAIT) return ir_fpu_is_pending() ? FPU_TRAP : 0;
     unsigned first = (imm & 0xff) - 0xd8, second = (imm >> 8) - 0xc0;
     require(first < 8 && second < 64);
     return ir_fpu_execute(ir_fpu_register_table + (first * 64 + second) * FPU_ENTRY_BYTES, NULL, eax,

@@ -67,6 +67,8 @@ enum IrProp {
 #define IRF_ROT IRF(FLAG_OF | FLAG_CF, 0)       // by CL: uses OF and CF
 #define IRF_ROT_C IRF(FLAG_OF | FLAG_CF, FLAG_CF)
 #define IRF_BT IRF(FLAG_CF, 0)
+#define IRF_MUL IRF(FLAG_OF | FLAG_CF, 0)       // the others are the host's matter: AMD's keep them
+#define IRF_DIV IRF(FLAG_SZAPC & ~FLAG_CF, 0)   // likewise
 #define IRF_CARRY IRF(FLAG_CF, 0)
 #define IRF_CMC IRF(FLAG_CF, FLAG_CF)
 #define IRF_CC IRF(0, 0)                        // the builder adds what the condition uses
@@ -165,16 +167,24 @@ void ir_leave(IrBlock *b);
 void ir_leavenz(IrBlock *b, IrRef a);
 void ir_raise(IrBlock *b, unsigned vector, bool has_error, u32 error);
 
+// imm of the FPU op that only reports pending exceptions: FWAIT and a NOP, to be two bytes like all others. FNOP
+// would do, but it sets the instruction pointer.
+#define IR_FPU_WAIT 0x909bu
+
 // ---- MMX and SSE instructions: what the imm of SIMD, SIMDLD, SIMDST says (simd.c) -------------------
 #define IR_SIMD_IMM(prefix, opcode, modrm, imm8) \
     ((u32)(prefix) | (u32)(opcode) << 8 | (u32)(modrm) << 16 | (u32)(imm8) << 24)
 bool ir_simd_has_imm8(u32 imm);
 bool ir_simd_may_fault(u32 imm);             // besides its memory access: #XM, pending #MF
+bool ir_simd_waits(u32 imm);                 // reports pending x87 exceptions before anything else
 bool ir_simd_uses_xmm(u32 imm);              // XMM registers or MXCSR
 bool ir_simd_writes_general(u32 imm);        // operand d instead of a ModRM field
 bool ir_simd_reads_general(u32 imm);         // operand a, in register forms
 bool ir_simd_general_in_rm(u32 imm);         // that field is rm; else reg
 bool ir_simd_sets_flags(u32 imm);
+// Does an op with a memory operand report pending x87 exceptions before it looks at the operand?
+bool ir_waits_for_fpu(const IrOp *op);
+bool ir_sets_fpu_pointers(const IrOp *op);   // FPULD, FPUST: all but control instructions
 static inline bool ir_simd_is_emms(u32 imm) { return (imm & 0xffff) == 0x7700; }     // no ModRM
 
 // ---- passes (each states its contract in one line) ------------------------------------------------

@@ -72,6 +72,7 @@ bool ir_alu_run_wide(const IrOp *op, u32 *regs, u32 a, u32 *flags);
 // x87 on the host FPU. Register form: eax and flags as the instruction leaves them. 0, or the trap number
 // when a pending exception came instead (these and the next: see ir_host_landing()).
 u32 ir_fpu_run(u32 imm, u32 *eax, u32 *flags);
+bool ir_fpu_is_pending(void);          // an unmasked exception waits to be reported
 // Memory form with `mem` (at least 16 bytes). *stored: no unmasked exception kept it from storing.
 u32 ir_fpu_run_memory(u32 imm, void *mem, bool *stored);
 // MMX, SSE. `general` is the general register operand, in and out; mem NULL: register form.

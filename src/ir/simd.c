@@ -20,15 +20,39 @@ static bool simd_is_mmx(u32 imm) {
 
 bool ir_simd_uses_xmm(u32 imm) { return !simd_is_mmx(imm); }
 
+enum { FLDCW = 0x5d9, FNSTCW = 0x7d9, FNSTSW = 0x7dd };                  // imm of FPULD, FPUST
+
+// CVTPI2PS and CVTPI2PD from memory leave the x87 alone.
+bool ir_simd_waits(u32 imm) {
+    switch (simd_opcode(imm)) {
+    case 0x2c: case 0x2d: return !simd_is_scalar(imm);                   // to MMX registers
+    case 0xd6: return simd_is_scalar(imm);                               // MOVQ2DQ, MOVDQ2Q
+    default: return simd_is_mmx(imm);
+    }
+}
+
+bool ir_waits_for_fpu(const IrOp *op) {
+    switch (op->code) {
+    case IR_FPULD: return true;
+    case IR_FPUST: return op->imm != FNSTCW && op->imm != FNSTSW;
+    case IR_SIMDLD: case IR_SIMDST: return ir_simd_waits(op->imm);
+    default: return false;
+    }
+}
+
+bool ir_sets_fpu_pointers(const IrOp *op) {
+    bool control = op->imm == FLDCW || op->imm == FNSTCW || op->imm == FNSTSW;
+    return (op->code == IR_FPULD || op->code == IR_FPUST) && !control;
+}
+
 bool ir_simd_may_fault(u32 imm) {
     unsigned op = simd_opcode(imm);
-    if (simd_is_mmx(imm)) return true;                                   // pending x87 exceptions
+    if (ir_simd_waits(imm)) return true;
     switch (op) {
     case 0x2a: case 0x2c: case 0x2d: case 0x2e: case 0x2f:
     case 0x51: case 0x58: case 0x59: case 0x5a: case 0x5b: case 0x5c: case 0x5d: case 0x5e:
     case 0x5f: case 0x7c: case 0x7d: case 0xc2: case 0xd0: case 0xe6:
         return true;
-    case 0xd6: return simd_is_scalar(imm);                               // MOVQ2DQ, MOVDQ2Q
     default: return false;
     }
 }

@@ -222,7 +222,7 @@ static bool verify_changes(const Verify *v) {
     const IrOp *op = v->op;
     if (ir_kind(op->d) == IR_KIND_REG || op->fdef) return true;
     switch (op->code) {
-    case IR_FPU: return (op->imm & 0xff) != 0x9b;          // FWAIT only asks
+    case IR_FPU: return op->imm != IR_FPU_WAIT;
     case IR_STORE: case IR_FPULD: case IR_FPUST: return true;
     case IR_SIMD: case IR_SIMDLD: case IR_SIMDST: return true;
     case IR_STENV: return !verify_sets_eip(v);

@@ -143,14 +143,20 @@ static u32 cache_limit_number(Jit *jit, u32 limit) {
     return jit->cs_limit_count++;
 }
 
+static JitMode *cache_mode_new(Jit *jit) {
+    jit->mode = mem_resize(jit->mode, (jit->mode_count + 1) * sizeof *jit->mode);
+    JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
+    m->cache = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->cache);
+    m->block = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->block);
+    return m;
+}
+
+// Guests use few modes, but could go through thousands: then they take turns.
 static JitMode *cache_mode(Jit *jit, u32 key) {
     for (u32 i = 0; i < jit->mode_count; i++)
         if (jit->mode[i]->key == key) return jit->mode[i];
-    jit->mode = mem_resize(jit->mode, (jit->mode_count + 1) * sizeof *jit->mode);
-    JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
+    JitMode *m = jit->mode_count < JIT_MODES_MAX ? cache_mode_new(jit) : jit->mode[jit->mode_turn++ % JIT_MODES_MAX];
     m->key = key;
-    m->cache = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->cache);
-    m->block = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->block);
     cache_clear_jumps(jit, m->cache);
     return m;
 }

@@ -399,6 +399,7 @@ static bool check_compare(Check *c, const CheckExpect *x) {
     ShadowDifference memory;
     if (c->fpu) {
         cpu_fpu_keep_pointers(c->jit->cpu);    // some hosts forget them when another thread runs in between
+        c->jit->cpu->fpu_used = true;          // the block may go on, and does not tell again
         fpu_take(&c->host_fpu);
         fpu_put(&c->host_fpu);
     }

@@ -41,7 +41,7 @@ static const char *dump_place(const X64Recipe *r, u8 place, char *text, size_t n
 void dump_flags(const X64Recipe *r, char *text, size_t n) {
     char a[16], b[16], c[16];
     if (r->op == X64_FLAGS_IN_STATE) snprintf(text, n, "in state");
-    else snprintf(text, n, "%s.%u(%s, %s, %s)", flags_kind_name(r->op >> 2), 1u << (r->op & 3),
+    else snprintf(text, n, "%s.%u(%s, %s, %s)", flags_kind_name(FLAGS_KIND(r->op)), 1u << (r->op & 3),
                   dump_place(r, r->a, a, sizeof a), dump_place(r, r->b, b, sizeof b),
                   dump_place(r, r->c, c, sizeof c));
 }

@@ -35,7 +35,6 @@ bool fpu_place_of_host(void *self, u32 host_ip, CpuFpuPlace *place) {
         place_read(jit->bus, (u64)b->second_ppn << PAGE_SHIFT, bytes + first, ISA_MAX_BYTES - first);
     Insn in;
     place->ip = b->eip + (u32)at;
-    place->cpl = b->key & MODE_CPL;
     return place_of(bytes, b->key & MODE_CODE32, &in, place);
 }
 
@@ -44,7 +43,7 @@ static u32 place_reg(const Cpu *cpu, unsigned reg) { return reg == ISA_NO_REG ? 
 // x87 instructions change no address register, so the operand's offset can be computed afterwards.
 void fpu_place_stepped(Jit *jit, const u8 *bytes, u32 eip, u32 mode) {
     Cpu *cpu = jit->cpu;
-    CpuFpuPlace place = { .ip = eip, .cpl = mode & MODE_CPL };
+    CpuFpuPlace place = { .ip = eip };
     Insn in;
     if (!place_of(bytes, mode & MODE_CODE32, &in, &place)) return;
     u32 offset = place_reg(cpu, in.base) + (place_reg(cpu, in.index) << in.scale) + in.disp;

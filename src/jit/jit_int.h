@@ -101,6 +101,7 @@ struct Block {
     Block *hash_next, *page_next[2];
 };
 
+#define JIT_MODES_MAX 128u             // about 100 KiB each
 typedef struct JitMode {       // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
     u32 mode, limit;           // MODE_* and CS limit that the key stands for at present
@@ -150,7 +151,7 @@ struct Jit {
     u32 edge_count, edge_capacity;
     Block **hash;                              // by physical address, eip and key
     JitMode **mode;
-    u32 mode_count;
+    u32 mode_count, mode_turn;
     JitMode *cur_mode;                         // of the CPU's mode when it was last asked for; never NULL
     JitMode *quick_mode[JIT_QUICK_MODES];      // by JIT_QUICK_MODE: what cur_mode may become without C
     JitMode no_mode;                           // cur_mode when nothing is known

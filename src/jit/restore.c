@@ -69,7 +69,7 @@ static void restore_flags(Cpu *cpu, const X64Recipe *r) {
     cpu->flag_a = restore_place(cpu, r, r->a, state);
     cpu->flag_b = restore_place(cpu, r, r->b, state);
     cpu->flag_c = restore_place(cpu, r, r->c, state);
-    cpu->flag_op = r->op;
+    cpu->flag_op = r->op | (r->op & FLAGS_PRODUCT ? cpu->flag_op & FLAGS_PRODUCT_CARRY : 0);
 }
 
 void restore_edge_flags(Jit *jit, const Block *b, const u8 *pc) {

@@ -170,7 +170,7 @@ static void run_tell_fault(Jit *jit, const Block *b, const X64Restore *r, const 
     JitFaultInfo info = { .host_pc = pc, .block_host = b->hot, .block_eip = b->eip, .eip = cpu->eip,
         .op = r->op, .block_insns = b->insns, .insn = r->insn, .vector = cpu->fault.vector,
         .error = cpu->fault.error, .cr2 = cpu->cr2, .flags_recipe = r->flags.op != X64_FLAGS_IN_STATE,
-        .recipe = r->flags.op != X64_FLAGS_IN_STATE ? flags_kind_name(r->flags.op >> 2) : "in state" };
+        .recipe = r->flags.op != X64_FLAGS_IN_STATE ? flags_kind_name(FLAGS_KIND(r->flags.op)) : "in state" };
     jit->on_fault(jit->on_fault_self, &info);
 }
 

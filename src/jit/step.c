@@ -15,6 +15,7 @@ static bool step_load(void *self, const IrOp *op, u32 addr, unsigned bytes, void
     u32 info = CPU_ACCESS(op->seg, step_log2(bytes > 8 ? 8 : bytes));
     if (op->attr & IR_RMW) info |= CPU_ACCESS_RMW;
     if (op->attr & IR_ALIGN16 && !cpu_check_aligned(cpu, op->seg, addr, false)) return false;
+    if (bytes > 8 && !cpu_probe(cpu, op->seg, addr, bytes, false)) return false;       // as one operand
     u64 low = cpu_slow_load(cpu, addr, info), high = 0;
     if (cpu->fault.pending) return false;
     if (bytes > 8) high = cpu_slow_load(cpu, addr + 8, CPU_ACCESS(op->seg, step_log2(bytes - 8)));
@@ -104,6 +105,7 @@ bool step_one(Jit *jit) {
     IrMachine m = step_machine(cpu);
     bool fpu = step_uses_fpu(ir);
     if (fpu) cpu_fpu_keep_pointers(cpu);
+    cpu->fpu_used |= fpu;
     jit->stepping = true;
     IrEvalResult r = ir_eval(ir, &m, 1);
     jit->stepping = false;

@@ -547,6 +547,7 @@ static u64 slow_load_part(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 fla
 }
 
 static u8 *slow_bounce_load(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 flags) {
+    if (bytes > 8 && !cpu_probe(cpu, seg, offset, bytes, false)) return NULL;      // as one operand
     u64 low = slow_load_part(cpu, offset, seg, bytes > 8 ? 8 : bytes, flags);
     if (cpu->fault.pending) return NULL;
     memcpy(cpu->bounce, &low, 8);
@@ -571,9 +572,9 @@ static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
 static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
     cpu->jit_word[WORD_EXIT_PC] = (u64)(uintptr_t)return_address;
+    cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     if (info & X64_SLOW_ALIGN16 && !cpu_check_aligned(cpu, seg, offset, kind != X64_SLOW_LOAD)) return NULL;
     if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
-    cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     cpu->jit_word[WORD_SLOW_INFO] = info;
     cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)((const Jit *)cpu->jit)->commit_bounce;
     if (kind == X64_SLOW_RMW) return slow_bounce_load(cpu, offset, seg, bytes, CPU_ACCESS_RMW);
@@ -640,6 +641,9 @@ static void stub_layout(X64Target *t) {
     t->spill = OFF(spill);
     t->spill_count = 8;
     t->sse_live = OFF(sse_live);
+    t->fpu_used = OFF(fpu_used);
+    t->fpu_slow_dp = OFF(fpu_slow_dp);
+    t->slow_operand = OFF(jit_word[WORD_SLOW_OFFSET]);
     t->jump_cache = OFF(jump_cache);
     for (unsigned s = 0; s < 6; s++) {
         t->seg_base[s] = OFF(seg[s].base);

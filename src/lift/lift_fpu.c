@@ -61,9 +61,7 @@ void lift_insn_fpu_ctl(Lift *l) {
     }
 }
 
-// FWAIT and a NOP, to be two bytes like all others: FNOP would report pending exceptions too, but it
-// sets the instruction pointer.
-void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, 0x9b, 0x90); }
+void lift_insn_fpu_wait(Lift *l) { fpu_emit(l, IR_FPU_WAIT & 0xff, IR_FPU_WAIT >> 8); }
 
 // FLDENV and FRSTOR report a pending exception before they load; their helpers must not meet one.
 void lift_insn_fpu_env(Lift *l) {

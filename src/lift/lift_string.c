@@ -43,10 +43,11 @@ static void string_movs(Lift *l) {
     string_step(l, true, true);
 }
 
+// Processors look at [EDI] first, which shows when both operands would fault.
 static void string_cmps(Lift *l) {
     unsigned size = l->in->opsize;
-    IrRef a = lift_load_temp(l, size, string_source(l));
     IrRef x = lift_load_temp(l, size, string_destination(l));
+    IrRef a = lift_load_temp(l, size, string_source(l));
     ir_emit(l->b, IR_SUB, size, IR_NONE, a, x);
     string_step(l, true, true);
 }

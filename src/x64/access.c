@@ -144,6 +144,10 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
     if (j->unaligned) enc_patch32(j->unaligned, c->p);
     if (j->crosses) enc_patch32(j->crosses, c->p);
     if (j->limit) enc_patch32(j->limit, c->p);
+    if (ir_waits_for_fpu(op)) {                              // pending exceptions come before those of the operand
+        st_record(e, c, c->p);
+        enc_u8(c, 0x9b);                                     // fwait
+    }
     if (j->limit || j->crosses) {
         ac_address(e, c, op->a);
         enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
@@ -152,6 +156,9 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
         enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
     }
     st_record(e, c, c->p - 1);
+    if (!ir_sets_fpu_pointers(op)) return;
+    enc_rm(c, 0, 0x8b, R9, rm_state(e->t->slow_operand));    // for the data pointer
+    enc_rm(c, 0, 0x89, R9, rm_state(e->t->fpu_slow_dp));
 }
 
 static void ac_prepare(Emit *e) {

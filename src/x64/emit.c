@@ -271,7 +271,7 @@ static bool fl_incdec_recipe(const Emit *e, const IrOp *op, const FlagsState *ol
     f->op = FLAGS_OP(op->code == IR_INC ? FLAGS_INC : FLAGS_DEC, size_log2(op->size));
     f->a = fl_place(e, op->d, f);
     bool wants_carry = (op->flive | op->fobs) & FLAG_CF;
-    bool known_zero = old->recipe && old->op >> 2 == FLAGS_LOGIC;
+    bool known_zero = old->recipe && !old->product && FLAGS_KIND(old->op) == FLAGS_LOGIC;
     f->wants_carry = wants_carry && !known_zero;
     return f->a < 8;
 }
@@ -371,37 +371,43 @@ static void op_before_wide(Emit *e, const IrOp *op) {
     if (op->size != 1) st_before_write(e, 2, fl_survivors(e, op));
 }
 
-// Of a product only CF = OF are defined: they stay in host EFLAGS until something makes that a setc.
-static FlagsState fl_mul_recipe(const IrOp *op) {
-    return (FlagsState){ .op = FLAGS_OP(FLAGS_MUL, 2), .a = X64_AT_ZERO, .b = X64_AT_ZERO, .c = X64_AT_ZERO,
-                         .wants_carry = (op->flive | op->fobs) & (FLAG_CF | FLAG_OF) };
+// A multiplication leaves all flags but CF and OF alone: what is known of them can stay.
+static void fl_begin_product(Emit *e, const IrOp *op) {
+    u16 keep = fl_survivors(e, op);
+    bool known = e->f.recipe || e->f.env || (e->f.host & keep) == keep;
+    if (!op->fdef || !known) fl_begin(e, op);
+}
+
+static void fl_end_product(Emit *e, const IrOp *op) {
+    if (op->fdef) fl_multiplied(e, op);
+    else fl_end(e, op, NULL);
 }
 
 static void op_wide(Emit *e, const IrOp *op, Opd a) {
     static const u8 digit[] = { [IR_MULW] = 4, [IR_IMULW] = 5, [IR_DIVW] = 6, [IR_IDIVW] = 7 };
     bool divides = op->code == IR_DIVW || op->code == IR_IDIVW;
+    if (divides) {                         // #DE arrives as a signal at this instruction
+        fl_prepare_clobber(e, true);
+        if (op->fdef) fl_need_host(e, fl_survivors(e, op));
+        st_record(e, e->b, e->b->p);
+    } else {
+        fl_begin_product(e, op);
+    }
+    op_before_wide(e, op);
     if (a.is_imm) {
         op_mov(e, 4, R9, a);
         a = (Opd){ .rm = rm_reg(R9) };
     }
-    if (divides) {                         // #DE arrives as a signal at this instruction
-        fl_prepare_clobber(e, true);
-        fl_reset_host(e);
-        st_record(e, e->b, e->b->p);
-    } else {
-        fl_begin(e, op);
-    }
-    op_before_wide(e, op);
-    if (divides) {                         // the rescue of places moved the instruction
+    if (divides) {                         // the moves before it have moved the instruction
         e->out->restores[e->out->restore_count - 1].host = (u32)(e->b->p - e->b->start);
     }
     op_rm(e, op->size, 0xf7, digit[op->code], a.rm);
-    FlagsState recipe = fl_mul_recipe(op);
-    fl_end(e, op, divides ? NULL : &recipe);
+    if (divides) fl_end(e, op, NULL);
+    else fl_end_product(e, op);
 }
 
 static void op_imul(Emit *e, const IrOp *op, Opd a, Opd b) {
-    fl_begin(e, op);
+    fl_begin_product(e, op);
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     if (a.is_imm) { Opd t = a; a = b; b = t; }
@@ -422,8 +428,7 @@ static void op_imul(Emit *e, const IrOp *op, Opd a, Opd b) {
         enc_rm(e->b, size_flags(op->size), 0x0faf, reg, b.rm);
     }
     st_defined(e, op->d, reg);
-    FlagsState recipe = fl_mul_recipe(op);
-    fl_end(e, op, &recipe);
+    fl_end_product(e, op);
 }
 
 static void op_bit_test(Emit *e, const IrOp *op) {
@@ -647,6 +652,7 @@ static void op_call(Emit *e, const IrOp *op) {
         }
     }
     st_spill_live(e);
+    e->fpu_told = 0;
     enc_patch32(enc_call32(e->b), e->t->helper[op->imm]);
     st_record(e, e->b, e->b->p - 1);
     fl_reset_host(e);
@@ -817,6 +823,18 @@ static void op_store(Emit *e, const IrOp *op) {
 }
 
 // ---- x87 --------------------------------------------------------------------------------------------------
+// After an x87 instruction. Told once between helpers, for they alone clear it:
+//     movb $1, fpu_used       or, with a memory operand,      movl $1 | segment << 16, fpu_used
+static void op_fpu_used(Emit *e, const IrOp *op) {
+    bool memory = ir_sets_fpu_pointers(op);
+    u8 told = (u8)(memory ? 2 + op->seg : 1);
+    if (e->fpu_told == told || (e->fpu_told && !memory)) return;
+    e->fpu_told = told;
+    enc_rm(e->b, 0, memory ? 0xc7 : 0xc6, 0, rm_state(e->t->fpu_used));
+    if (memory) enc_u32(e->b, 1 | (u32)op->seg << 16);
+    else enc_u8(e->b, 1);
+}
+
 static void op_fpu(Emit *e, const IrOp *op) {
     unsigned opcode = op->imm & 0xff, modrm = op->imm >> 8 & 0xff;
     if (opcode == 0xdf && modrm == 0xe0) st_before_write(e, 0, op->flive | op->fobs);
@@ -825,6 +843,7 @@ static void op_fpu(Emit *e, const IrOp *op) {
     st_record(e, e->b, e->b->p);
     enc_u8(e->b, opcode);
     enc_u8(e->b, modrm);
+    op_fpu_used(e, op);
     if (op->fdef) e->f = (FlagsState){ .host = FLAG_OSZAPC };
 }
 
@@ -836,15 +855,18 @@ static void op_fpu_mem(Emit *e, Rm rm, const IrOp *op) {
 static void op_fpu_load(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     op_fpu_mem(e, ac_load(e, op, op->aux), op);
+    op_fpu_used(e, op);
 }
 
 static void op_fpu_store(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     op_fpu_mem(e, ac_store(e, op, op->aux, false), op);
     Rm rm;
-    if (!ac_cold_copy(e, &rm)) return;
-    op_fpu_mem(e, rm, op);
-    ac_store_done(e);
+    if (ac_cold_copy(e, &rm)) {
+        op_fpu_mem(e, rm, op);
+        ac_store_done(e);
+    }
+    op_fpu_used(e, op);
 }
 
 // ---- MMX, SSE -----------------------------------------------------------------------------------------------
@@ -920,9 +942,9 @@ static void ex_edge(Emit *e, u8 *jump, u32 target) {
     X64Edge *edge = &out->edges[out->edge_count++];
     *edge = (X64Edge){ .target = target, .jump = jump, .stub = e->cold.p };
     FlagsState before = e->f;
-    edge->saves_flags = !before.env;
+    edge->saves_flags = !before.env || before.product;
     if (!before.env && !before.recipe) fl_save_lahf(e, &e->cold, &e->f);
-    if (!before.env) fl_catch_carry(e, &e->cold, &e->f);
+    fl_catch_carry(e, &e->cold, &e->f);
     edge->bare = e->cold.p == edge->stub;
     edge->stub_jump = enc_call32(&e->cold);
     enc_patch32(edge->stub_jump, e->t->link);

@@ -24,6 +24,8 @@ typedef struct FlagsState {
     bool env;              // the CPU state's recipe is current
     bool recipe;           // the recipe below is current (places hold)
     bool wants_carry;      // recipe INC/DEC whose CF (place C) is still in host EFLAGS only
+    bool product;          // recipe or state is that of before a multiplication, which has set CF = OF
+    bool wants_product;    //   and they are still in host EFLAGS only
     u8 op;                 // FLAGS_OP
     u8 a, b, c;            // X64_AT_*
     u32 imm;
@@ -44,6 +46,7 @@ typedef struct Emit {
     i32 charged;           // instructions charged so far
     bool cold_copy;        // the access at hand has a cold path with a copy of its instruction
     bool linear;           // memory accesses expect r13 as their addend
+    u8 fpu_told;           // what fpu_used is known to say: see op_fpu_used()
     u32 edge_capacity, restore_capacity;
 } Emit;
 
@@ -76,6 +79,7 @@ void st_before_load(Emit *e, unsigned r, bool flags_wanted);
 
 // Old flag bits that must survive the op at hand (wanted after it and not defined by it).
 u16 fl_survivors(const Emit *e, const IrOp *op);
+void fl_multiplied(Emit *e, const IrOp *op);              // after MUL, IMUL
 void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are about to be lost
 void fl_need_host(Emit *e, u16 bits);                    // bits must be valid in host EFLAGS now
 void fl_to_state(Emit *e, Buf *b, FlagsState *f);        // writes the recipe into the CPU state

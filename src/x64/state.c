@@ -223,8 +223,20 @@ static void fl_load_lahf(Emit *e) {
     enc_rr(b, 0, 0x89, R9, RAX);                         // mov %r9d, %eax
 }
 
+// A product's CF = OF goes into flag_op; the state's recipe is told that it does (host EFLAGS are lost).
+static void fl_catch_product(Emit *e, Buf *b, FlagsState *f) {
+    if (f->wants_product) enc_rm(b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_op + 1));      // setc flag_op+1
+    f->wants_product = false;
+    if (!f->env || !f->product) return;
+    enc_alu_imm(b, ENC_BYTE, 1, rm_state(e->t->flag_op), FLAGS_PRODUCT, 1);                  // orb $0x80, flag_op
+    f->product = false;
+    f->op |= FLAGS_PRODUCT;
+    f->host = 0;
+}
+
 // INC/DEC: CF is still in host EFLAGS: setc flag_c.
 void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {
+    fl_catch_product(e, b, f);
     if (!f->wants_carry) return;
     enc_rm(b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));
     f->c = X64_AT_C;
@@ -242,40 +254,38 @@ static void fl_store_place(Buf *b, const FlagsState *f, u8 place, u8 home, i32 o
     }
 }
 
-// Which of a, b, c a kind of recipe looks at.
-static bool fl_kind_has_a(unsigned flag_op) { return flag_op >> 2 != FLAGS_MUL; }
-
+// Which of b, c a kind of recipe looks at.
 static bool fl_kind_has_b(unsigned flag_op) {
-    switch (flag_op >> 2) {
+    switch (FLAGS_KIND(flag_op)) {
     case FLAGS_RAW: case FLAGS_LOGIC: case FLAGS_INC: case FLAGS_DEC: case FLAGS_LAHF: case FLAGS_NEGR:
-    case FLAGS_MUL: return false;
+        return false;
     default: return true;
     }
 }
 
 static bool fl_kind_has_c(unsigned flag_op) {
-    switch (flag_op >> 2) {
-    case FLAGS_INC: case FLAGS_DEC: case FLAGS_ADCR: case FLAGS_SBBR: case FLAGS_MUL: return true;
+    switch (FLAGS_KIND(flag_op)) {
+    case FLAGS_INC: case FLAGS_DEC: case FLAGS_ADCR: case FLAGS_SBBR: return true;
     default: return false;
     }
 }
 
 void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
+    fl_catch_carry(e, b, f);
     if (f->env) return;
     if (!f->recipe) fl_save_lahf(e, b, f);
-    fl_catch_carry(e, b, f);
-    if (fl_kind_has_a(f->op)) fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
+    fl_store_place(b, f, f->a, X64_AT_A, e->t->flag_a);
     if (fl_kind_has_b(f->op)) fl_store_place(b, f, f->b, X64_AT_B, e->t->flag_b);
     if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
-    fl_store_op(b, e->t, f->op);
+    fl_store_op(b, e->t, f->op | (f->product ? FLAGS_PRODUCT : 0));
     f->env = true;
-    f->recipe = false;
+    f->recipe = f->product = false;
 }
 
 void fl_prepare_clobber(Emit *e, bool wanted) {
-    if (!wanted) { e->f.wants_carry = false; return; }
-    if (e->f.recipe) fl_catch_carry(e, e->b, &e->f);
-    else if (!e->f.env) fl_save_lahf(e, e->b, &e->f);
+    if (!wanted) { e->f.wants_carry = e->f.wants_product = false; return; }
+    if (e->f.recipe || e->f.env) fl_catch_carry(e, e->b, &e->f);
+    else fl_save_lahf(e, e->b, &e->f);
 }
 
 // Value of a place in a register: the guest register itself, or r9 loaded with it.
@@ -305,12 +315,10 @@ static void fl_load_carry(Emit *e) {
     enc_u8(e->b, 0xf5);                                                      // cmc
 }
 
-// CF = OF = place C: 0x80 + 0x80 as bytes, or 0 + 0.
-static void fl_execute_mul(Emit *e) {
-    enc_rm(e->b, 0, 0x8b, R9, rm_state(e->t->flag_c));
-    enc_rm(e->b, 0, 0xc1, 4, rm_reg(R9));                                    // shl $7
-    enc_u8(e->b, 7);
-    enc_rr(e->b, 0, 0x00, R9, R9);                                           // add %r9b, %r9b
+// CF = OF = the product's, the other flags stay: 1 turns right into 0x80, whose two highest bits differ.
+static void fl_execute_product(Emit *e) {
+    enc_rm(e->b, 0, 0x0fb6, R9, rm_state(e->t->flag_op + 1));                // movzbl
+    enc_rm(e->b, ENC_BYTE, 0xd0, 1, rm_reg(R9));                             // ror %r9b
 }
 
 // S, Z and P of a result that is still there.
@@ -331,9 +339,8 @@ static bool fl_test_result(Emit *e) {
 }
 
 // Executes the recipe again so that host EFLAGS hold these bits, and others except perhaps C. Uses r9.
-static void fl_execute_recipe(Emit *e, u16 bits) {
+static void fl_execute_plain(Emit *e, u16 bits) {
     unsigned size = 1u << (e->f.op & 3), kind = e->f.op >> 2, fl = size_flags(size);
-    if (kind == FLAGS_MUL) { fl_execute_mul(e); return; }
     if (kind == FLAGS_LAHF) { fl_load_lahf(e); return; }
     unsigned a = fl_place_reg(e, e->f.a, e->t->flag_a, R9);
     switch (kind) {
@@ -372,28 +379,43 @@ static void fl_execute_recipe(Emit *e, u16 bits) {
     }
 }
 
+// Then also C and O of a product. Gives the bits that hold.
+static u16 fl_execute_recipe(Emit *e, u16 bits) {
+    bool step = e->f.op >> 2 == FLAGS_INC || e->f.op >> 2 == FLAGS_DEC;
+    fl_execute_plain(e, bits);
+    if (e->f.product) fl_execute_product(e);
+    return step && !e->f.product && !(bits & FLAG_CF) ? FLAG_OSZAP : FLAG_OSZAPC;
+}
+
 void fl_need_host(Emit *e, u16 bits) {
     if ((e->f.host & bits) == bits) return;
-    if (bits == FLAG_CF && e->f.recipe && e->f.op == FLAGS_OP(FLAGS_LAHF, 2)) {
+    fl_catch_carry(e, e->b, &e->f);
+    if (bits == FLAG_CF && e->f.recipe && !e->f.product && e->f.op == FLAGS_OP(FLAGS_LAHF, 2)) {
         enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_a));                  // bt $8, flag_a
         enc_u8(e->b, 8);
         e->f.host = FLAG_CF;
         return;
     }
     if (e->f.recipe) {
-        require(!e->f.wants_carry);
         if (!(bits & ~(FLAG_SF | FLAG_ZF | FLAG_PF)) && fl_test_result(e)) {
             e->f.host = FLAG_SF | FLAG_ZF | FLAG_PF;
             return;
         }
-        fl_execute_recipe(e, bits);
-        bool step = e->f.op >> 2 == FLAGS_INC || e->f.op >> 2 == FLAGS_DEC;
-        e->f.host = step && !(bits & FLAG_CF) ? FLAG_OSZAP : FLAG_OSZAPC;
+        e->f.host = fl_execute_recipe(e, bits);
         return;
     }
     require(e->f.env);
     enc_patch32(enc_call32(e->b), e->t->flags_load);
     e->f.host = FLAG_OSZAPC;
+}
+
+// A multiplication: what is known of the flags before it goes on to hold for the others.
+void fl_multiplied(Emit *e, const IrOp *op) {
+    const u16 both = FLAG_CF | FLAG_OF;
+    e->f.host |= both;
+    e->f.wants_carry = false;
+    e->f.product = e->f.recipe || e->f.env;
+    e->f.wants_product = e->f.product && (op->flive | op->fobs) & both;
 }
 
 void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe) {
@@ -407,7 +429,7 @@ void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe) {
 u8 *x64_store_flags(const X64Target *t, const X64Recipe *r, u8 *at) {
     Buf b = { at, at, at + X64_STORE_FLAGS_BYTES };
     FlagsState f = { .imm = r->imm };
-    if (fl_kind_has_a(r->op)) fl_store_place(&b, &f, r->a, X64_AT_A, t->flag_a);
+    fl_store_place(&b, &f, r->a, X64_AT_A, t->flag_a);
     if (fl_kind_has_b(r->op)) fl_store_place(&b, &f, r->b, X64_AT_B, t->flag_b);
     if (fl_kind_has_c(r->op)) fl_store_place(&b, &f, r->c, X64_AT_C, t->flag_c);
     fl_store_op(&b, t, r->op);
@@ -433,6 +455,7 @@ void st_record(Emit *e, const Buf *b, const u8 *host) {
                        .op = (u16)e->i, .insn = (u8)e->insn,
                        .charged = (i8)(e->charged - (i32)e->insn),
                        .flags.op = X64_FLAGS_IN_STATE };
+    u8 product = e->f.product ? FLAGS_PRODUCT : 0;
     if (!e->f.env && e->f.recipe)
-        r->flags = (X64Recipe){ .op = e->f.op, .a = e->f.a, .b = e->f.b, .c = e->f.c, .imm = e->f.imm };
+        r->flags = (X64Recipe){ .op = e->f.op | product, .a = e->f.a, .b = e->f.b, .c = e->f.c, .imm = e->f.imm };
 }

@@ -46,6 +46,8 @@ typedef struct X64Target {
     i32 env;
     i32 regs, flag_op, flag_a, flag_b, flag_c, spill, jump_cache;
     i32 sse_live;                     // u32: not 0 while the guest's XMM0-7 and MXCSR are in the host's registers
+    i32 fpu_used;                     // u16: set by x87 instructions; u16 after it: segment of their operand
+    i32 slow_operand, fpu_slow_dp;    // u32: offset of the last slow access; copied for x87 instructions
     u32 spill_count;
     i32 seg_base[6], seg_read_end[6], seg_write_end[6];   // ends: array of u32 by log2 size
     // displacements of the tables from r13

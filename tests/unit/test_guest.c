@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Guest code as guests run it: random instruction sequences through the jit's run loop, against the
-// same machine stepped by eval, and against the host's own CPU where it can run them.
+// same machine stepped by eval. (Single instructions and short sequences against the host: tests/silicon.)
 //
 //     make test T=unit/test_guest          SEED=n runs one case, N=n runs so many from SEED on
 //
@@ -15,7 +15,6 @@
 #define _GNU_SOURCE
 #include "testcpu.h"
 
-#include "hostcpu.h"
 #include "ir/ir.h"
 #include "isa/isa.h"
 #include "jit/jit_int.h"
@@ -80,7 +79,7 @@ typedef struct Test {
     u64 seed, random;
     GuestMode mode;
     unsigned variant, limit;                  // of instructions
-    bool native, code32;
+    bool code32;
     u32 area, area_phys, area_bytes;          // linear, physical
     CpuSeg seg[6], undo_seg[6];
     u32 low[6], high[6];                      // offsets that operands use: [low, high)
@@ -94,11 +93,11 @@ typedef struct Test {
     // while generating
     u32 undefined, undefined_ever;            // flags
     u8 frozen;                                // registers that must not change
-    bool done, endless, dma_used, saw_fpu;
+    bool done, endless, dma_used;
     Trace trace[MAX_TRACE];
     unsigned traced, insns;
     Outcome start, expected, got;             // start: undo while generating
-    unsigned cases[MODES], faults[256], natives, skipped;
+    unsigned cases[MODES], faults[256], skipped;
 } Test;
 
 static Test *signal_test;
@@ -362,20 +361,6 @@ static bool is_simd(const Insn *in) {
     return isa_row(in)->lifter == ISA_LIFT_SIMD || isa_row(in)->lifter == ISA_LIFT_SIMD_CTL;
 }
 
-// What the host's kernel or its other state keeps it from doing as the guest does it.
-static bool left_out_on_host(const Insn *in) {
-    const IsaRow *row = isa_row(in);
-    if (row->attr & (ISA_A_END | ISA_A_FPU) || is_simd(in)) return true;
-    if (row->lifter == ISA_LIFT_DESC || row->lifter == ISA_LIFT_PUSH_SEG || row->lifter == ISA_LIFT_INTO ||
-        row->lifter == ISA_LIFT_MOV_SEG || row->lifter == ISA_LIFT_PUSHF || row->lifter == ISA_LIFT_BOUND ||
-        row->sub == ISA_SUB_CLI || row->sub == ISA_SUB_STI) return true;
-    if (row->lifter == ISA_LIFT_SHIFTD && in->opsize == 2) return true;   // undefined beyond 16
-    if (row->lifter == ISA_LIFT_BSWAP && in->opsize == 2) return true;
-    if (row->lifter == ISA_LIFT_BITSCAN && in->prefixes & ISA_REP) return true;       // LZCNT, TZCNT
-    if (row->lifter == ISA_LIFT_NOP && in->opcode == 0x0d) return true;
-    return in->prefixes & ISA_SEGOVR && (in->seg == CPU_CS || in->seg == CPU_FS || in->seg == CPU_GS);
-}
-
 static u32 flags_read(const Insn *in) {
     const IsaRow *row = isa_row(in);
     bool cc = row->lifter == ISA_LIFT_SETCC || row->lifter == ISA_LIFT_CMOV;
@@ -482,8 +467,6 @@ static bool gen_prepare(Test *t, const Insn *in) {
         gen_mov_imm(t, CPU_EDI, random_offset(t, in->seg));
     }
     if (row->lifter == ISA_LIFT_XLAT) gen_mov_imm(t, CPU_EBX, t->low[in->seg] + pick(t, 0x400));
-    if (t->native && row->lifter == ISA_LIFT_ENTER && in->imm2 & 31 &&
-        cpu_of(maker(t))->regs[CPU_EBP] - t->stack_low > 0x1800) return false;
     if (row->lifter == ISA_LIFT_LEAVE && !(t->frozen & BIT(CPU_EBP)))
         gen_mov_imm(t, CPU_EBP, t->stack_low + pick(t, 256));
     const IsaOperand *m = memory_operand(in);
@@ -532,8 +515,8 @@ static bool frozen_is_kept(Test *t) {
 static bool gen_draw(Test *t, u8 *bytes, Insn *in) {
     random_bytes(t, bytes);
     IsaStatus status = isa_decode(bytes, ISA_MAX_BYTES, t->code32, in);
-    if (status != ISA_OK) return !t->frozen && !t->native && one_in(t, 400);
-    if (left_out_everywhere(in) || (t->native && left_out_on_host(in))) return false;
+    if (status != ISA_OK) return !t->frozen && one_in(t, 400);
+    if (left_out_everywhere(in)) return false;
     if (flags_read(in) & t->undefined) return false;
     if (memory_operand(in) && !place_operand(t, bytes, in)) return false;
     return true;
@@ -555,7 +538,7 @@ static void gen_random(Test *t) {
     unsigned insns = t->insns;
     bool goes_on = gen_step(t);
     bool bad = cpu_of(maker(t))->shutdown || (goes_on ? !stack_is_good(t) || !frozen_is_kept(t)
-                                                      : t->native || !one_in(t, 3));
+                                                      : !one_in(t, 3));
     if (bad) {
         undo(t);
         cpu_of(maker(t))->shutdown = false;
@@ -563,7 +546,6 @@ static void gen_random(Test *t) {
         t->done = false;
         return;
     }
-    if (in.row && (isa_row(&in)->attr & ISA_A_FPU || is_simd(&in))) t->saw_fpu = true;
     trace_add(t, at, in.length);
     if (goes_on) note_flags(t, &in);
 }
@@ -637,7 +619,7 @@ static void gen_call(Test *t) {
 static void gen_patch(Test *t) {
     u8 bytes[48];
     unsigned n = 0, between = pick(t, 4);
-    bool dma = one_in(t, 4) && !t->dma_used && !t->native, from_al = one_in(t, 2);
+    bool dma = one_in(t, 4) && !t->dma_used, from_al = one_in(t, 2);
     if (!dma && !reaches_code(t)) return;
     unsigned where = 0, size = t->code32 ? 4 : 2;
     if (dma) {
@@ -724,7 +706,7 @@ static void generate(Test *t) {
     u8 stop[STOP_BYTES];
     t->undefined = t->undefined_ever = 0;
     t->frozen = 0;
-    t->done = t->endless = t->dma_used = t->saw_fpu = false;
+    t->done = t->endless = t->dma_used = false;
     t->traced = t->insns = 0;
     for (unsigned k = 0; k < MACHINES; k++) t->machine[k].dma_at = 0;
     machine_start(t, maker(t));
@@ -826,7 +808,6 @@ static void arrange(Test *t, u64 seed, unsigned limit) {
     t->random = seed * 0x5851f42d4c957f2du;
     t->mode = (GuestMode)pick(t, MODES);
     t->variant = 1 + pick(t, MACHINES - 1);
-    t->native = t->mode == FLAT0 && one_in(t, 2);
     t->limit = 3 + pick(t, 28);
     if (limit && limit < t->limit) t->limit = limit;
     t->code32 = t->mode <= CHECKED32;
@@ -851,21 +832,6 @@ static void arrange(Test *t, u64 seed, unsigned limit) {
     if (t->mode == FLAT3) t->eflags |= FLAG_IOPL;
     u32 start = one_in(t, 2) ? 0xfff - pick(t, 60) : one_in(t, 4) ? 0x1ff0 - pick(t, 40) : pick(t, 0x800);
     t->eip = t->area + start - t->seg[CPU_CS].base;
-}
-
-// ---- the host -----------------------------------------------------------------------------------
-// Runs the case on the host; its stop is at `stop`. What was there is put back for the comparison.
-static void host_case(Test *t, u32 stop, Outcome *o) {
-    u8 *area = (u8 *)(uintptr_t)HIGH;
-    HostCpu cpu = { .eip = t->eip, .stop = stop, .flags = t->eflags };
-    *o = t->expected;
-    memcpy(area, t->image, HIGH_BYTES);
-    memcpy(cpu.regs, t->regs, sizeof cpu.regs);
-    hostcpu_run(&cpu);
-    memcpy(area + (stop - HIGH), t->image + (stop - HIGH), 5);
-    memcpy(o->regs, cpu.regs, sizeof o->regs);
-    o->flags = cpu.flags & FLAG_OSZAPC;
-    memcpy(o->area, area, HIGH_BYTES);
 }
 
 // ---- comparing ----------------------------------------------------------------------------------
@@ -929,20 +895,20 @@ static void show_dump_line(Test *t) {
     fprintf(stderr, "'\nreproduce: SEED=%llu build/tests/test_guest\n", (unsigned long long)t->seed);
 }
 
-static void show_failure(Test *t, const char *what, bool native) {
+static void show_failure(Test *t, const char *what) {
     fprintf(stderr, "\n%s differ: SEED=%llu, %s, %s, limit %u; undefined flags %03x\n", what,
             (unsigned long long)t->seed, mode_names[t->mode],
-            native ? "host" : variant_names[t->variant], t->limit, t->undefined);
+            variant_names[t->variant], t->limit, t->undefined);
     show_code(t);
     fprintf(stderr, "start     flags %08x\n         ", t->eflags);
     for (unsigned r = 0; r < 8; r++) fprintf(stderr, " %08x", t->regs[r]);
     fprintf(stderr, "\n");
     show_outcome("eval", &t->expected);
-    show_outcome(native ? "host" : "jit", &t->got);
+    show_outcome("jit", &t->got);
     for (u32 i = 0, n = 0; i < t->area_bytes && n < 16; i++)
         if (t->expected.area[i] != t->got.area[i]) {
             fprintf(stderr, "  %08x: start %02x eval %02x, %s %02x\n", t->area + i, t->image[i],
-                    t->expected.area[i], native ? "host" : "jit", t->got.area[i]);
+                    t->expected.area[i], "jit", t->got.area[i]);
             n++;
         }
     show_dump_line(t);
@@ -959,39 +925,30 @@ static const char *run_translated(Test *t, int vector) {
     return compare(t, &t->expected, &t->got);
 }
 
-static bool host_works;
-
-static const char *case_run(Test *t, u64 seed, unsigned limit, bool *native) {
-    *native = false;
+static const char *case_run(Test *t, u64 seed, unsigned limit) {
     arrange(t, seed, limit);
     generate(t);
     if (t->endless) { t->skipped++; return NULL; }
     machine_start(t, maker(t));
     if (!run_stepped(t, maker(t)) || !maker(t)->stops) { t->skipped++; return NULL; }
     int vector = vector_at(cpu_of(maker(t)));
-    u32 stop = here(t) - 2;
     if (vector >= 0) t->undefined = t->undefined_ever;
     bus_clear_request(maker(t)->c->bus, BUS_REQ_STOP);
     outcome_take(t, maker(t), &t->expected);
     const char *bad = run_translated(t, vector);
     t->cases[t->mode]++;
     if (vector >= 0) t->faults[vector]++;
-    if (bad || !t->native || !host_works || vector >= 0 || t->saw_fpu) return bad;
-    *native = true;
-    t->natives++;
-    host_case(t, stop, &t->got);
-    return compare(t, &t->expected, &t->got);
+    return bad;
 }
 
 static void case_fail(Test *t, u64 seed) {
-    bool native;
     for (unsigned limit = 1; limit < 40; limit++) {
-        const char *bad = case_run(t, seed, limit, &native);
+        const char *bad = case_run(t, seed, limit);
         if (!bad) continue;
-        show_failure(t, bad, native);
+        show_failure(t, bad);
         fail();
     }
-    show_failure(t, "only once: results", native);
+    show_failure(t, "only once: results");
     fail();
 }
 
@@ -1025,15 +982,14 @@ static void test_random_guest_code(void **state) {
     signal(SIGILL, on_signal);
     signal(SIGALRM, on_signal);
     for (i = 0; i < count; i++) {
-        bool native;
         if (i % 256 == 0) alarm(30);          // a case that does not stop is found
-        if (case_run(t, first + i, 0, &native)) case_fail(t, first + i);
+        if (case_run(t, first + i, 0)) case_fail(t, first + i);
         if (!getenv("N") && seconds() - start > 8) break;
     }
     alarm(0);
     print_message("%llu cases (", (unsigned long long)i);
     for (unsigned m = 0; m < MODES; m++) print_message("%s %u, ", mode_names[m], t->cases[m]);
-    print_message("host %u, skipped %u), exceptions:", t->natives, t->skipped);
+    print_message("skipped %u), exceptions:", t->skipped);
     for (unsigned v = 0; v < 20; v++) if (t->faults[v]) print_message(" %u:%u", v, t->faults[v]);
     print_message("\n");
 }
@@ -1053,7 +1009,7 @@ typedef struct Program {
 static void program_arrange(Test *t, const Program *p) {
     arrange(t, 16, 0);                        // 16: real steps
     t->mode = p->mode;
-    t->native = t->dma_used = false;
+    t->dma_used = false;
     t->code32 = true;
     t->area = HIGH;
     t->area_phys = HIGH_PHYS;
@@ -1083,7 +1039,7 @@ static void program_run(Test *t, const Program *p, int vector) {
     for (t->variant = 1; t->variant < MACHINES; t->variant++) {
         const char *bad = run_translated(t, -1);
         if (!bad) continue;
-        show_failure(t, bad, false);
+        show_failure(t, bad);
         fail();
     }
     t->cr0 = 0;
@@ -1194,7 +1150,6 @@ static void test_x87_store_exception(void **state) {
 
 static int test_setup(void **state) {
     Test *t = calloc(1, sizeof *t);
-    host_works = hostcpu_open(HIGH, HIGH_BYTES);
     for (unsigned k = 0; k < MACHINES; k++)
         if (!machine_open(&t->machine[k], &variants[k])) return 1;
     signal_test = t;
@@ -1205,7 +1160,6 @@ static int test_setup(void **state) {
 static int test_teardown(void **state) {
     Test *t = *state;
     for (unsigned k = 0; k < MACHINES; k++) machine_close(&t->machine[k]);
-    if (host_works) hostcpu_close();
     free(t);
     return 0;
 }

@@ -509,7 +509,7 @@ static void test_shape_string(void **state) {
                           "ea.4 r6,r6,t1 *2 #0; ea.4 r7,r7,t1 *2 #0; jmp.4 #1001");
     SHAPE("\x26\xac", M_REAL, "ea.2 t0,r6 #0; load.1 0w: r0,t0; ldenv.4 t1 df; ea.2 t2,r6,t1 #0; "
                               "mov.2 r6,t2; jmp.4 #1002");
-    SHAPE("\xa6", M_FLAT, "load.1 3: t0,r6; load.1 0: t1,r7; sub.1 _,t0,t1 !; ldenv.4 t2 df; "
+    SHAPE("\xa6", M_FLAT, "load.1 0: t0,r7; load.1 3: t1,r6; sub.1 _,t1,t0 !; ldenv.4 t2 df; "
                           "ea.4 r6,r6,t2 #0; ea.4 r7,r7,t2 #0; jmp.4 #1001");
     SHAPE("\xab", M_REAL, "ea.2 t0,r7 #0; store.2 0w: _,t0,r0; ldenv.4 t1 df; "
                           "ea.2 t2,r7,t1 *1 #0; mov.2 r7,t2; jmp.4 #1001");

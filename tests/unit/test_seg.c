@@ -319,7 +319,7 @@ static bool zf(TestCpu *c) { return cpu_flags(c->cpu) & FLAG_ZF; }
 static void test_lar_lsl_ver(void **state) {
     TestCpu *c = *state;
     cpu_set_arith(c->cpu, FLAG_CF);
-    assert_int_equal(cpu_h_lar(c->cpu, SEL_DATA0, 7), 0x00c09300);
+    assert_int_equal(cpu_h_lar(c->cpu, SEL_DATA0, 7), 0x00cf9300);
     assert_true(zf(c));
     assert_true(cpu_flags(c->cpu) & FLAG_CF);
     assert_int_equal(cpu_h_lar(c->cpu, SEL_END, 7), 7);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // MMX and SSE in the machine: faults of their operands, exceptions, availability, and that the guest's
 // XMM registers and MXCSR survive what C code does in between. Each program runs translated and stepped.
-// What the instructions compute is test_lift_native's (against the host's CPU) and test_guest's matter.
+// What the instructions compute is the matter of tests/silicon (against the host's CPU) and test_guest.
 //
 //     make test T=unit/test_simd
 #include "testcpu.h"
