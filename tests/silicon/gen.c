@@ -332,14 +332,20 @@ static void put_faulter(Case *c) {
     put_some(c, row_named(ids[gen_below(c, ARRAY_LEN(ids))]), GEN_MISSING);
 }
 
+// Shows the x87's pointers, some time after what they point to has changed.
+static void put_pointers(Case *c) {
+    static const char *const ids[] = { "mov_sw_ew", "pop_ds", "pop_es", "lfs_gv_mp", "jmp_ap" };
+    if (gen_one_in(c, 4)) put_some(c, row_named(ids[gen_below(c, ARRAY_LEN(ids))]), GEN_PRESENT);
+    if (!c->ended) put_some(c, row_named("fnstenv_m"), GEN_PRESENT);
+}
+
 static void write_program(Case *c) {
     unsigned before = gen_one_in(c, 3) ? 0 : gen_below(c, 4), after = gen_one_in(c, 3) ? 0 : gen_below(c, 3);
     for (unsigned k = 0; k < before && !c->ended; k++) put_some(c, pick_companion(c), GEN_ANYWHERE);
     put_some(c, c->row, GEN_ANYWHERE);
     for (unsigned k = 0; k < after && !c->ended; k++)
         put_some(c, gen_one_in(c, 2) ? pick_consumer(c) : pick_companion(c), GEN_ANYWHERE);
-    bool x87 = isa_rows[c->row].attr & ISA_A_FPU;
-    if (x87 && gen_one_in(c, 3) && !c->ended) put_some(c, row_named("fnstenv_m"), GEN_PRESENT);
+    if (isa_rows[c->row].attr & ISA_A_FPU && gen_one_in(c, 3) && !c->ended) put_pointers(c);
     if (gen_one_in(c, 4) && !c->ended) put_faulter(c);
     if (!c->ended) put_insn(c, (const u8 *)"\xcc", 1);
 }

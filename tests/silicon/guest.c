@@ -3,7 +3,7 @@
 //
 //     physical    0x1000 GDT | 0x2000 IDT | 0x3000 TSS | 0x3200 LDT | 0x4000 page tables (PDPT, two directories,
 //                 table of the area) | 0x9000 handlers | 0xb000 kernel stack's top | 0xc000 the handlers' TSSs
-//                 (CPL 0) | 0x200000 area
+//                 (CPL 0) | 0x400000 area
 //     linear      KERNEL + physical, supervisor only; AREA
 #include "guest.h"
 
@@ -17,12 +17,12 @@
 
 enum { AT_GDT = 0x1000, AT_IDT = 0x2000, AT_TSS = 0x3000, AT_LDT = 0x3200, AT_PDPT = 0x4000, AT_PD_AREA = 0x5000,
        AT_PD_KERNEL = 0x6000, AT_PT = 0x7000, AT_HANDLERS = 0x9000, AT_STACK_TOP = 0xb000, AT_TASKS = 0xc000,
-       AT_AREA = 0x200000 };
+       AT_AREA = 0x400000 };
 enum { SEL_KERNEL_CODE = 0x08, SEL_KERNEL_DATA = 0x10, SEL_TSS = 0x40, SEL_LDT_ITSELF = 0x50, SEL_TASKS = 0x100,
        GDT_LIMIT = 0x7f };
 // Of a TSS.
 enum { TSS_BYTES = 0x68, TSS_CR3 = 0x1c, TSS_EIP = 0x20, TSS_EFLAGS = 0x24, TSS_REGS = 0x28, TSS_SEGS = 0x48 };
-enum { STOP_PORT = 0xf0, VECTORS = 256, TASKS = 32, MSR_EFER_NXE = 0x800 };
+enum { RAM_BYTES = 8 << 20, STOP_PORT = 0xf0, VECTORS = 256, TASKS = 32, MSR_EFER_NXE = 0x800 };
 #define CR0 0x80050033u                      // PG AM WP NE ET MP PE
 
 struct Machine {
@@ -128,6 +128,17 @@ static void machine_control(Machine *m) {
     require(!cpu->fault.pending);
 }
 
+// At CPL 0 pages that are often filled one after the other get entries of the form that code there hopes for: AREA
+// and AT_AREA are multiples of 4 MiB apart.
+static void machine_show_linear(Machine *m) {
+    for (u32 k = 0; k < 64; k++) {
+        u64 unused;
+        u32 page = k % AREA_PAGES;
+        if (page == 0) machine_flush(m);
+        if (area_pages[page]) cpu_load_sys(m->cpu, lin(AREA + (page << PAGE_SHIFT)), 4, &unused);
+    }
+}
+
 static void machine_task_registers(Machine *m) {
     m->cpu->tr = (CpuSeg){ .base = KERNEL + AT_TSS, .limit = TSS_BYTES - 1, .selector = SEL_TSS, .access = 0x8b };
     m->cpu->ldtr = (CpuSeg){ .base = KERNEL + AT_LDT, .limit = 8 * SEGMENT_COUNT - 1, .selector = SEL_LDT_ITSELF,
@@ -137,7 +148,7 @@ static void machine_task_registers(Machine *m) {
 Machine *machine_open(const JitOptions *options, unsigned cpl) {
     char *error = NULL;
     Machine *m = calloc(1, sizeof *m);
-    testbus_open(&m->t, KERNEL_BYTES);
+    testbus_open(&m->t, RAM_BYTES);
     if (getenv("LOG") && !log_parse_items(&m->t.log, getenv("LOG"), &error)) panic("LOG: no item %s", error);
     m->cpu = cpu_new(m->t.bus, &m->t.log);
     m->cpl = cpl;
@@ -150,6 +161,7 @@ Machine *machine_open(const JitOptions *options, unsigned cpl) {
     bus_map_ports(m->t.bus, STOP_PORT, 1, &port);
     m->jit = jit_new(m->cpu, m->t.bus, &m->t.log, options, &error);
     if (!m->jit) panic("%s", error);
+    if (!cpl) machine_show_linear(m);
     return m;
 }
 

@@ -48,13 +48,14 @@ static bool law_wraps(const Insn *in, const State *s) {
 // What the row of a faulting instruction allows to differ (`what` is the difference found first).
 static Law law_of_row(const Insn *in, const char *what) {
     const IsaRow *row = isa_row(in);
-    bool memory = law_memory(in), stored = !strcmp(what, "memory"), changed = !strcmp(what, "registers");
+    bool memory = law_memory(in), vectors = !strcmp(what, "vectors");
+    bool stored = !strcmp(what, "memory"), changed = !strcmp(what, "registers");
     switch (row->lifter) {
     case ISA_LIFT_FPU_ENV: return LAW_IMAGE;
     case ISA_LIFT_ENTER: case ISA_LIFT_PUSHA: return stored ? LAW_PUSHED : LAW_NONE;
     case ISA_LIFT_CALL_FAR: return stored ? LAW_PUSHED : memory ? LAW_POINTER : LAW_NONE;
     case ISA_LIFT_JMP_FAR: case ISA_LIFT_LDS: return memory ? LAW_POINTER : LAW_NONE;
-    case ISA_LIFT_RET_FAR: case ISA_LIFT_IRET: return LAW_RETURN;
+    case ISA_LIFT_RET_FAR: case ISA_LIFT_IRET: return vectors ? LAW_RETURN : LAW_NONE;
     case ISA_LIFT_UD: return LAW_UD;
     case ISA_LIFT_POPA: return changed ? LAW_POPPED : LAW_NONE;
     case ISA_LIFT_STRING: return row->sub == ISA_SUB_CMPS ? LAW_STRING : LAW_NONE;
