@@ -3,6 +3,7 @@
 # Guests that wait cost next to nothing, whether by HLT (Debian at its prompt, which ticks 250 times a second)
 # or in a loop, and get every tick and key; a loop that does something is not taken for one that waits.
 # timeout: 200
+# check: -restore check
 . tests/e2e/lib.sh
 SECONDS_WATCHED=4
 
