@@ -34,7 +34,6 @@ typedef struct BusPage {
     u8 kind;                  // BusPageKind
     u8 flags;                 // BusPageFlag
     u16 mmio;                 // index of the MMIO region when kind is MMIO (or ROM that takes writes)
-    u32 rewrites;             // how often translated code here was overwritten (owner: jit)
 } BusPage;
 
 #define BUS_PAGES (1u << 20)  // 4 GiB of physical addresses

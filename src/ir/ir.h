@@ -126,6 +126,7 @@ typedef struct IrBlock {
     u32 mode;            // the mode word it was translated for (opaque here)
     u32 features;        // what the guest's processor has (opaque here); all, until somebody says otherwise
     bool code32;
+    u8 soft_imm;         // for the lifter: bytes of the immediate that is to be loaded from the code; 0: none is
     u32 code_limit;      // last offset in the code segment: a jump beyond it faults
     const struct IrHelpers *helpers;
 } IrBlock;

@@ -59,6 +59,7 @@ bool cache_new(Jit *jit, char **error) {
     jit->meta = arena_new(1 << 20);
     jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
+    smc_new(jit);
     if (jit->opt.check) {
         jit->no_jumps = mem_new(JUMP_CACHE_ENTRIES * sizeof *jit->no_jumps);
         cache_clear_jumps(jit, jit->no_jumps);
@@ -81,6 +82,7 @@ void cache_free(Jit *jit) {
     free(jit->no_jumps);
     free(jit->hash);
     free(jit->ungrouped);
+    smc_free(jit);
     free(jit->edge);
     free(jit->block);
     if (jit->meta) arena_free(jit->meta);
@@ -108,6 +110,7 @@ void cache_flush(Jit *jit) {
     jit->cold_next = jit->cold_start;
     jit->counter_next = jit->counters;
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
+    smc_forget(jit);
     for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
     jit->cs_limit_count = 0;
     cache_forget_modes(jit);
@@ -213,7 +216,7 @@ void cache_ungroup(Jit *jit, Block *b) {
     cache_invalidate(jit, b);
 }
 
-static bool cache_is(const Block *b, u32 phys, u32 eip, u32 key) {
+bool cache_is(const Block *b, u32 phys, u32 eip, u32 key) {
     return b->phys == phys && b->eip == eip && b->key == key;
 }
 
@@ -225,7 +228,8 @@ static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
     for (Block *b = jit->hash[cache_hash(phys, eip, key)]; b; b = b->hash_next)
         if (cache_is(b, phys, eip, key) && b->flags.op == X64_FLAGS_IN_STATE && cache_second_holds(jit, b)) return b;
     jit->stats.misses++;
-    return translate_block(jit, eip, key, phys);
+    Block *awake = smc_wake(jit, phys, eip, key);
+    return awake ? awake : translate_block(jit, eip, key, phys);
 }
 
 Block *cache_find(Jit *jit, u32 eip) {
@@ -250,6 +254,7 @@ void cache_remember(Jit *jit, Block *b) {
     u32 n = b->eip % JUMP_CACHE_ENTRIES;
     jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = b->hot };
     jit->cur_mode->block[n] = b;
+    b->mode = jit->cur_mode;
 }
 
 static bool cache_is_in(const Block *b, const u8 *pc, bool cold) {
@@ -273,12 +278,12 @@ Block *cache_block_at(const Jit *jit, const u8 *pc) {
 }
 
 // ---- pages -------------------------------------------------------------------------------------------------
-static u64 cache_granules(u32 offset, u32 bytes) {
+u64 cache_granules(u32 offset, u32 bytes) {
     return ~0ull << (offset >> 6) & ~0ull >> (63 - ((offset + bytes - 1) >> 6));
 }
 
 // The pieces of the block in its n-th page: their number. Of the second there is one at most.
-static u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part) {
+u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part) {
     if (n == 0) {
         *ppn = b->phys >> PAGE_SHIFT;
         memcpy(part, b->part, b->parts * sizeof *part);
@@ -308,45 +313,51 @@ static void cache_add_to_page(Jit *jit, Block *b, unsigned n) {
     BusPage *page = bus_page(jit->bus, ppn);
     b->page_next[n] = page->blocks;
     page->blocks = (void *)((uintptr_t)b | n);           // which link of b continues the list
-    page->code_granules |= cache_granules_in(b, n);
+    b->granules[n] = cache_granules_in(b, n);
+    page->code_granules |= b->granules[n];
     if (!(page->flags & BUS_PAGE_CODE)) {
         page->flags |= BUS_PAGE_CODE;
         mmu_protect_phys(jit->cpu, ppn);
     }
 }
 
-static Block *page_block(const void *link) { return (Block *)((uintptr_t)link & ~(uintptr_t)1); }
-static unsigned page_which(const void *link) { return (uintptr_t)link & 1; }
+void cache_set_granules(BusPage *page, u64 granules) {
+    page->code_granules = granules;
+    if (!granules) page->flags &= ~BUS_PAGE_CODE;
+}
 
-static void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
+void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
     u32 ppn;
     if (!cache_page_of(b, n, &ppn)) return;
     BusPage *page = bus_page(jit->bus, ppn);
     u64 granules = 0;
     void **at = &page->blocks;
     while (*at) {
-        Block *other = page_block(*at);
-        unsigned k = page_which(*at);
+        Block *other = cache_page_block(*at);
+        unsigned k = cache_page_which(*at);
         if (other == b && k == n) { *at = other->page_next[k]; continue; }
-        granules |= cache_granules_in(other, k);
+        granules |= other->granules[k];
         at = (void **)&other->page_next[k];
     }
-    page->code_granules = granules;
-    if (!granules) page->flags &= ~BUS_PAGE_CODE;
+    cache_set_granules(page, granules);
 }
 
-void cache_insert(Jit *jit, Block *b) {
+void cache_enter(Jit *jit, Block *b) {
     u32 h = cache_hash(b->phys, b->eip, b->key);
     b->hash_next = jit->hash[h];
     jit->hash[h] = b;
     cache_add_to_page(jit, b, 0);
     cache_add_to_page(jit, b, 1);
+    b->valid = true;
+}
+
+void cache_insert(Jit *jit, Block *b) {
+    cache_enter(jit, b);
     if (jit->block_count == jit->block_capacity) {
         jit->block_capacity *= 2;
         jit->block = mem_resize(jit->block, jit->block_capacity * sizeof *jit->block);
     }
     jit->block[jit->block_count++] = b;
-    b->valid = true;
 }
 
 u32 cache_edge_at(const Jit *jit, const u8 *pc) {
@@ -492,8 +503,14 @@ void cache_promote(Jit *jit, u32 number) {
     jit->stats.promotions++;
 }
 
-void cache_invalidate(Jit *jit, Block *b) {
-    if (!b->valid) return;
+static void cache_forget_jumps(Jit *jit, const Block *b) {
+    if (!b->mode) return;
+    u32 n = b->eip % JUMP_CACHE_ENTRIES;
+    JumpEntry *j = &b->mode->cache[n];
+    if (j->code == b->hot) *j = (JumpEntry){ .eip = ~n, .code = jit->target.lookup };
+}
+
+void cache_detach(Jit *jit, Block *b) {
     b->valid = false;
     jit->stats.invalidations++;
     while (b->incoming) {
@@ -505,47 +522,12 @@ void cache_invalidate(Jit *jit, Block *b) {
     Block **at = &jit->hash[cache_hash(b->phys, b->eip, b->key)];
     while (*at != b) at = &(*at)->hash_next;
     *at = b->hash_next;
-    for (u32 i = 0; i < jit->mode_count; i++) {
-        JumpEntry *j = &jit->mode[i]->cache[b->eip % JUMP_CACHE_ENTRIES];
-        if (j->code == b->hot) *j = (JumpEntry){ .eip = ~(b->eip % JUMP_CACHE_ENTRIES), .code = jit->target.lookup };
-    }
+    cache_forget_jumps(jit, b);
+}
+
+void cache_invalidate(Jit *jit, Block *b) {
+    if (!b->valid) return;
+    cache_detach(jit, b);
     cache_remove_from_page(jit, b, 0);
     cache_remove_from_page(jit, b, 1);
-}
-
-// ---- self-modifying code -----------------------------------------------------------------------------------
-bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
-    for (unsigned n = 0; n < 2; n++) {
-        BlockPart part[JIT_MAX_FOLLOWS + 1];
-        u32 bppn, count = cache_parts(b, n, &bppn, part);
-        for (u32 i = 0; i < count && bppn == ppn; i++)
-            if (offset < (u32)part[i].offset + part[i].bytes && part[i].offset < offset + bytes) return true;
-    }
-    return false;
-}
-
-void cache_code_written(void *self, u32 ppn, u32 offset, u32 bytes) {
-    Jit *jit = self;
-    BusPage *page = bus_page(jit->bus, ppn);
-    bool hit = false;
-    for (void *link = page->blocks; link;) {
-        Block *b = page_block(link);
-        link = b->page_next[page_which(link)];
-        if (!cache_overlaps(b, ppn, offset, bytes)) continue;
-        if (log_on(jit->log, LOG(SMC)))
-            log_printf(jit->log, "smc: store to %08x+%x drops block %08x\n",
-                       ppn << PAGE_SHIFT | offset, bytes, b->eip);
-        cache_invalidate(jit, b);
-        hit = true;
-    }
-    if (hit) page->rewrites++;
-}
-
-// Would a store by the running block overwrite that block itself?
-bool cache_store_hits_code(void *self, u32 ppn, u32 offset, u32 bytes) {
-    Jit *jit = self;
-    const u8 *after = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];   // of the slow access or helper call
-    if (jit->stepping || !after) return false;
-    Block *b = cache_block_at(jit, after - 1);
-    return b && cache_overlaps(b, ppn, offset, bytes);
 }

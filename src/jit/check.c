@@ -182,7 +182,7 @@ static void check_raise(void *self, unsigned vector, bool has_error, u32 error) 
 
 static bool check_hits_code(void *self, u32 ppn, u32 offset, u32 bytes) {
     Check *c = ((Jit *)self)->check;
-    return cache_overlaps(c->block, ppn, offset, bytes);
+    return smc_overlaps(c->block, ppn, offset, bytes);
 }
 
 // The copy becomes what the processor is, with these flags. What follows the state that instructions change

@@ -2,6 +2,7 @@
 // The inside of room jit.
 //   stubs.c      code around blocks: entry, exits, slow accesses, helpers
 //   cache.c      blocks: lookup, links, invalidation, code memory
+//   smc.c        code that is stored to
 //   translate.c  guest bytes -> block
 //   restore.c    host pc -> guest state
 //   run.c        the loop
@@ -48,6 +49,7 @@ typedef enum JitExit {
 } JitExit;
 
 #define JIT_MAX_INSNS 64
+#define JIT_MAX_SOFT 8         // soft immediates of a block
 #define JIT_MAX_FOLLOWS 4      // direct jumps, calls and their returns that a block goes on behind
 #define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
 #define JIT_UNGROUPED_BITS 16
@@ -61,6 +63,7 @@ typedef enum JitExit {
 typedef struct JumpEntry { u32 eip, pad; const u8 *code; } JumpEntry;     // 16 bytes: generated code knows
 
 typedef struct Block Block;
+typedef struct JitMode JitMode;
 typedef struct BlockPart { u16 offset, bytes; } BlockPart;     // in a page
 typedef struct Names Names;
 typedef struct Check Check;                    // check.h
@@ -98,16 +101,21 @@ struct Block {
     u32 first_edge, edge_count;
     u32 incoming;              // edge number + 1
     const CheckedIr *checked;  // for -check: as lifted; NULL until it is wanted
+    const u8 *source;          // its bytes, soft ones as 0; or NULL (smc.c)
+    const BlockPart *soft;     // immediates that its code loads from memory
+    u32 soft_count;
+    JitMode *mode;             // in whose jump cache it may be; or NULL
+    u64 granules[2];           // of its pages that it has bytes in
     Block *hash_next, *page_next[2];
 };
 
 #define JIT_MODES_MAX 128u             // about 100 KiB each
-typedef struct JitMode {       // per mode key: where indirect jumps, and cache_find(), look first
+struct JitMode {               // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
     u32 mode, limit;           // MODE_* and CS limit that the key stands for at present
     JumpEntry *cache;
     Block **block;             // of each entry
-} JitMode;
+};
 
 // spin.c
 #define SPIN_PAGES 16
@@ -157,6 +165,8 @@ struct Jit {
     JitMode no_mode;                           // cur_mode when nothing is known
     JumpEntry *no_jumps;                       // -check: an empty table for generated code
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
+    Block **asleep;                            // hash of blocks whose bytes were overwritten (smc.c)
+    u8 *soft_stores;                           // by hash of an immediate's address: how often it was stored to
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
     Arena *arena;                              // one translation
@@ -196,7 +206,7 @@ struct Jit {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
         u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
         u64 spins;
-        u64 invalidations, flushes, restores_table, restores_retranslated;
+        u64 invalidations, wakes, flushes, restores_table, restores_retranslated;
     } stats;
 };
 
@@ -225,7 +235,18 @@ Block *cache_find(Jit *jit, u32 eip);
 Block *cache_find_ungrouped(Jit *jit, u32 eip);   // one whose accesses are checked one by one
 void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: translate it without from now on
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
-void cache_insert(Jit *jit, Block *b);
+void cache_insert(Jit *jit, Block *b);         // a new block
+void cache_enter(Jit *jit, Block *b);          // where it is looked for, and its pages' lists
+void cache_detach(Jit *jit, Block *b);         // nothing leads to it any more; its pages still list it
+bool cache_is(const Block *b, u32 phys, u32 eip, u32 key);
+// The pieces of the block in its n-th page: their number. Of the second there is one at most.
+u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part);
+u64 cache_granules(u32 offset, u32 bytes);
+void cache_set_granules(BusPage *page, u64 granules);
+void cache_remove_from_page(Jit *jit, Block *b, unsigned n);
+// BusPage.blocks is a list of blocks, in which the lowest bit says which of the block's links goes on.
+static inline Block *cache_page_block(const void *link) { return (Block *)((uintptr_t)link & ~(uintptr_t)1); }
+static inline unsigned cache_page_which(const void *link) { return (uintptr_t)link & 1; }
 // The edge whose stub called from this pc (last byte of the call).
 u32 cache_edge_at(const Jit *jit, const u8 *host_pc);
 void cache_link(Jit *jit, u32 edge, Block *to);
@@ -233,14 +254,24 @@ void cache_link(Jit *jit, u32 edge, Block *to);
 void cache_promote(Jit *jit, u32 edge);
 void cache_remember(Jit *jit, Block *b);       // for indirect jumps
 void cache_invalidate(Jit *jit, Block *b);
-void cache_code_written(void *jit, u32 ppn, u32 offset, u32 bytes);
-bool cache_store_hits_code(void *jit, u32 ppn, u32 offset, u32 bytes);
-bool cache_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes);     // bytes of a physical page
 Block *cache_block_at(const Jit *jit, const u8 *host_pc);
 // Is a breakpoint at this offset of some page? Blocks begin there and are entered by the run loop only.
 static inline bool cache_may_break(const Jit *jit, u32 addr) {
     return jit->break_offsets[(addr & ~PAGE_MASK) >> 3] >> (addr & 7) & 1;
 }
+
+// ---- smc.c -----------------------------------------------------------------------------------------------
+void smc_new(Jit *jit);
+void smc_free(Jit *jit);
+void smc_forget(Jit *jit);                     // the cache is flushed
+void smc_written(void *jit, u32 ppn, u32 offset, u32 bytes);       // for the bus
+bool smc_hits_running(void *jit, u32 ppn, u32 offset, u32 bytes);  // for Cpu.store_hits_code
+bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes); // is the block made of any of these bytes?
+bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes);    // is none of the page's?
+void smc_keep_source(Jit *jit, Block *b);      // a new block's bytes, by which it may be found again
+Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key);             // such a block, which is valid then; or NULL
+u32 smc_immediate(const Insn *in);             // bytes of an immediate that may be soft
+bool smc_is_soft(const Jit *jit, u32 phys);    // is the immediate there to be loaded when it is used?
 
 // ---- translate.c -----------------------------------------------------------------------------------------
 typedef struct Source {        // the guest bytes a block is made of
@@ -255,6 +286,9 @@ typedef struct Source {        // the guest bytes a block is made of
     bool counted;              // time is counted: each segment polls
     const Log *filter;         // a block does not lead into what -dfilter chooses, or out; NULL: no matter
     bool no_follow;
+    u32 phys;                  // of eip,
+    const Jit *softened;       // who knows which immediates are soft; NULL: none is
+    const Block *like;         // or: those of this block
 } Source;
 typedef struct Lifted {
     IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known
@@ -263,6 +297,8 @@ typedef struct Lifted {
     u32 parts;
     u32 bytes;                 // guest bytes covered
     bool second;               // the only instruction goes on to the next page
+    BlockPart soft[JIT_MAX_SOFT];           // immediates that the IR loads
+    u32 soft_count;
 } Lifted;
 // Decodes and lifts at most max_insns instructions, adds the poll. No passes.
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns);

@@ -92,7 +92,7 @@ static void run_attention(void *self) {
 }
 
 static void run_hook_written(void *self, u32 ppn, u32 offset, u32 bytes) {
-    cache_code_written(((Cpu *)self)->jit, ppn, offset, bytes);
+    smc_written(((Cpu *)self)->jit, ppn, offset, bytes);
 }
 
 static void run_set_hooks(Jit *jit) {
@@ -100,7 +100,7 @@ static void run_set_hooks(Jit *jit) {
                        .map_changed = mmu_map_changed, .write_protect = mmu_write_protect,
                        .attention = run_attention, .table_written = mmu_note_table };
     bus_set_hooks(jit->bus, &hooks);
-    jit->cpu->store_hits_code = cache_store_hits_code;
+    jit->cpu->store_hits_code = smc_hits_running;
     jit->cpu->fpu_place = fpu_place_of_host;
     jit->cpu->jit = jit;
 }
@@ -550,7 +550,8 @@ void jit_info(const Jit *jit, FILE *out) {
     ROW(links, "links") ROW(unlinks, "unlinks") ROW(promotions, "promotions") ROW(unchained, "unchained exits")
     ROW(lookups, "lookups") ROW(misses, "lookup misses")
     ROW(leaves, "leaves") ROW(ungroups, "ungroups") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
-    ROW(steps, "single steps") ROW(spins, "loops that wait") ROW(invalidations, "invalidations") ROW(flushes, "flushes")
+    ROW(steps, "single steps") ROW(spins, "loops that wait") ROW(invalidations, "invalidations")
+    ROW(wakes, "blocks reused") ROW(flushes, "flushes")
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
 #undef ROW
     if (jit->check) check_print(jit->check, out);

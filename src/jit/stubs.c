@@ -569,8 +569,28 @@ static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
     if ((control & MASKS) != MASKS) cpu_debug_read(cpu, lin(cpu->seg[seg].base + offset), cpu->bounce, bytes);
 }
 
+// A store into a page that holds translated code, but not in these bytes: they are written to directly. NULL: it is
+// not as simple as that.
+static u8 *slow_beside_code(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
+    Jit *jit = cpu->jit;
+    u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].write_end[0], in_page = addr & ~PAGE_MASK;
+    i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + MMU_WRITE))[addr >> PAGE_SHIFT];
+    if (offset >= end || bytes > end - offset || in_page + bytes > PAGE_BYTES || cpu->mode & MODE_DEBUG) return NULL;
+    if (entry >= 0 || !(entry & MMU_KNOWN_BIT)) return NULL;
+    u32 ppn = (u32)entry & 0xfffff;
+    BusPage *page = bus_page(jit->bus, ppn);
+    if (page->kind != BUS_PAGE_RAM || (page->flags & ~BUS_PAGE_DIRTY) != BUS_PAGE_CODE) return NULL;
+    if (!smc_is_beside(page, in_page, bytes)) return NULL;
+    page->flags |= BUS_PAGE_DIRTY;
+    bus_may_store_directly(jit->bus, ppn, true);
+    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
+    return page->host + in_page;
+}
+
 static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
+    u8 *direct = kind == X64_SLOW_LOAD || info & X64_SLOW_ALIGN16 ? NULL : slow_beside_code(cpu, offset, seg, bytes);
+    if (direct) return direct;
     cpu->jit_word[WORD_EXIT_PC] = (u64)(uintptr_t)return_address;
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     if (info & X64_SLOW_ALIGN16 && !cpu_check_aligned(cpu, seg, offset, kind != X64_SLOW_LOAD)) return NULL;

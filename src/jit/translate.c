@@ -225,6 +225,21 @@ static bool walk_may_go_on(const Walk *w) {
            !(w->insns && walk_may_break(w));
 }
 
+// The immediate of the instruction at w->at is soft: the lifter loads it.
+static void walk_soften(Walk *w, const Insn *in) {
+    const Source *src = w->src;
+    Lifted *l = w->l;
+    bool simple = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT && !(src->mode & MODE_AC);
+    l->ir->soft_imm = 0;
+    if (!(src->softened || src->like) || !simple || l->soft_count == JIT_MAX_SOFT) return;
+    u32 bytes = smc_immediate(in), at = PAGE_BYTES - src->count + (u32)w->at + in->length - bytes;
+    bool soft = bytes && src->softened && smc_is_soft(src->softened, (src->phys & PAGE_MASK) + at);
+    for (u32 i = 0; bytes && src->like && i < src->like->soft_count; i++) soft |= src->like->soft[i].offset == at;
+    if (!soft) return;
+    l->soft[l->soft_count++] = (BlockPart){ (u16)at, (u16)bytes };
+    l->ir->soft_imm = (u8)bytes;
+}
+
 // False: the first instruction goes on to a page that is not known.
 static bool walk(Walk *w) {
     const Source *src = w->src;
@@ -234,6 +249,7 @@ static bool walk(Walk *w) {
         IsaStatus st = isa_decode(src->bytes + w->at, min_u32(left, ISA_MAX_BYTES), src->mode & MODE_CODE32, &in);
         if (st == ISA_NEED_MORE && !w->insns) return lift_crossing(w->l, src);
         if (st == ISA_NEED_MORE) break;
+        if (st == ISA_OK) walk_soften(w, &in);
         walk_note(w, in.length);
         bool ended = lift_one(w->l->ir, src, &in, st, eip);
         w->at += in.length;
@@ -284,7 +300,7 @@ static Source source_at(Jit *jit, Arena *arena, u32 eip, u32 key, u32 phys) {
                      .bytes = source_page(jit, arena, phys >> PAGE_SHIFT, offset, count), .count = count,
                      .before = bus_page(jit->bus, phys >> PAGE_SHIFT)->host ? offset : 0,
                      .stops = jit->break_count ? jit : NULL, .counted = jit->opt.icount,
-                     .filter = jit->log, .no_follow = jit->opt.no_follow };
+                     .filter = jit->log, .no_follow = jit->opt.no_follow, .phys = phys };
 }
 
 static u32 max_insns(const Jit *jit) {
@@ -385,6 +401,8 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
     memcpy(b->part, l->part, l->parts * sizeof *l->part);
     b->restores = meta_copy(jit, code->restores, code->restore_count * sizeof *code->restores);
     b->insn_offset = meta_copy(jit, l->insn_offset, l->ir->insns * sizeof *l->insn_offset);
+    b->soft = meta_copy(jit, l->soft, l->soft_count * sizeof *l->soft);
+    b->soft_count = l->soft_count;
     block_take_edges(jit, b, code);
     jit->stats.blocks++;
     jit->stats.guest_bytes += b->bytes;
@@ -415,8 +433,10 @@ static void translate_passes(const Jit *jit, IrBlock *ir, bool group) {
 
 // NULL: fault recorded, or *full: the cache has no room.
 static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, bool *full) {
+    *full = false;
     arena_reset(jit->arena);
     Source src = source_at(jit, jit->arena, eip, key, phys);
+    src.softened = jit;
     Lifted l;
     u32 second_ppn;
     if (!lift_block(jit, &src, &l, &second_ppn)) return NULL;
@@ -437,6 +457,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     b->grouped = grouped;
     b->has_groups = l.ir->group_count;
     b->flags = flags;
+    smc_keep_source(jit, b);
     cache_insert(jit, b);
     names_add_block(jit);
     if (jit->on_block) inspect_tell_block(jit, b);
@@ -462,6 +483,7 @@ Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
 bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
     arena_reset(jit->arena);
     *src = source_at(jit, jit->arena, b->eip, b->key, b->phys);
+    src->like = b;
     if (b->second_ppn != JIT_NO_PAGE)
         src->second = source_page(jit, jit->arena, b->second_ppn, 0, ISA_MAX_BYTES);
     *l = translate_lift(jit->arena, src, max_insns(jit));

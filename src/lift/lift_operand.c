@@ -107,10 +107,20 @@ IrRef lift_sext(Lift *l, unsigned size, IrRef value) {
     return size == 4 ? value : lift_extend(l, IR_SEXT, size, value);
 }
 
+// The immediate as it is in the code when the instruction runs.
+static IrRef lift_soft(Lift *l, const IsaOperand *o) {
+    unsigned bytes = l->b->soft_imm;
+    LiftMem m = { .addr = lift_const(l, l->next - bytes), .seg = CPU_CS };
+    IrRef t = lift_load_temp(l, bytes, m);
+    return bytes < o->size ? lift_sext(l, bytes, t) : t;
+}
+
 IrRef lift_read(Lift *l, const IsaOperand *o) {
     switch (o->kind) {
     case ISA_REG: return lift_reg(o);
-    case ISA_IMM: return lift_const(l, trunc_size(o->imm, o->size));
+    case ISA_IMM:
+        if (l->b->soft_imm) return lift_soft(l, o);
+        return lift_const(l, trunc_size(o->imm, o->size));
     case ISA_MEM: return lift_load_temp(l, o->size, lift_mem(l, 0));
     default: panic("operand kind %u of %s", o->kind, l->row->id);
     }

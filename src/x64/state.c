@@ -438,7 +438,8 @@ u8 *x64_store_flags(const X64Target *t, const X64Recipe *r, u8 *at) {
 
 FlagsState fl_at_entry(const X64Recipe *r) {
     if (r->op == X64_FLAGS_IN_STATE) return (FlagsState){ .env = true };
-    return (FlagsState){ .recipe = true, .op = r->op, .a = r->a, .b = r->b, .c = r->c, .imm = r->imm };
+    return (FlagsState){ .recipe = true, .op = r->op & ~FLAGS_PRODUCT, .product = r->op & FLAGS_PRODUCT,
+                         .a = r->a, .b = r->b, .c = r->c, .imm = r->imm };
 }
 
 // ---- restore records --------------------------------------------------------------------------------

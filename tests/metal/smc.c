@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Self-modifying code: the next instruction, later ones in the same block and page, loops that
-// rewrite themselves, code written by strings, pushes, calls and the FPU, through another linear
-// address (after a jump), data beside code, code across two pages, pages of code that are mapped
-// anew. SDM 3A 8.1.3, 11.6.
+// rewrite themselves, operands and opcodes that change before each call, code written by strings,
+// pushes, calls and the FPU, through another linear address (after a jump), data beside code, code
+// across two pages, pages of code that are mapped anew. SDM 3A 8.1.3, 11.6.
 //   T=smc tests/metal/run.sh build/glassbox qemu-system-i386 bochs
 #include "rt.h"
 
@@ -234,8 +234,113 @@ static void run_fault(void) {
     expect("al", o.eax & 0xff, 0x22);
 }
 
+// An operand that is overwritten before each run, by as much of it as `step` says, against the same instruction in a
+// place that has never run.
+typedef struct Patch {
+    const char *name;
+    u8 length, at, bytes;      // of the code; where the operand is
+    u8 code[8];
+} Patch;
+static const Patch patches[] = {
+    { "mov r32", 5, 1, 4, { 0xb8 } },                 { "mov r16", 4, 2, 2, { 0x66, 0xbb } },
+    { "mov high byte", 2, 1, 1, { 0xb4 } },           { "mov r32, long form", 6, 2, 4, { 0xc7, 0xc1 } },
+    { "add eax", 5, 1, 4, { 0x05 } },                 { "sub r32", 6, 2, 4, { 0x81, 0xe9 } },
+    { "cmp r8", 3, 2, 1, { 0x80, 0xfa } },            { "adc sign-extended", 3, 2, 1, { 0x83, 0xd0 } },
+    { "and r16 sign-extended", 4, 3, 1, { 0x66, 0x83, 0xe1 } }, { "sbb r16", 5, 3, 2, { 0x66, 0x81, 0xda } },
+    { "test eax", 5, 1, 4, { 0xa9 } },                { "test r8", 3, 2, 1, { 0xf6, 0xc5 } },
+    { "xor al", 2, 1, 1, { 0x34 } },                  { "push, pop", 6, 1, 4, { 0x68, 0, 0, 0, 0, 0x5b } },
+    { "push sign-extended, pop", 3, 1, 1, { 0x6a, 0, 0x5b } },
+    { "imul r32", 6, 2, 4, { 0x69, 0xc1 } },          { "mov to memory", 6, 2, 4, { 0xc7, 0x03 } },
+    { "or memory", 6, 2, 4, { 0x81, 0x0b } },         { "shl r32", 3, 2, 1, { 0xc1, 0xe0 } },
+    { "mov from address", 5, 1, 4, { 0xa1 } },        { "jump", 7, 1, 1, { 0xeb, 0, 0x40, 0x40, 0x40, 0x40, 0x40 } },
+};
+
+static u32 patch_value(const Patch *p, u32 i) {
+    if (p->code[0] == 0xa1) return ADDR(win_phys(9) + 4 * i);
+    return p->code[0] == 0xeb ? i % 6 : (i + 3) * 0x9e3779b1;
+}
+
+static State patch_run(unsigned ring, u32 at) {
+    State s = ring_state(ring, (const void *)at);
+    s.eax = 0x12345678;
+    s.ecx = 0x9abcdef0;
+    s.edx = 0x0fedcba9;
+    s.ebx = win(8) + 0x20;
+    s.eflags |= F_CF;
+    *(u32 *)win_phys(8) = 0;
+    *(u32 *)(win_phys(8) + 0x20) = 0x55aa55aa;
+    State o = run(&s);
+    expect_exit(&o);
+    return o;
+}
+
+static void patch_put(u32 at, const Patch *p, u32 value) {
+    static const u8 end[] = { 0xcd, V_EXIT };
+    memcpy((void *)at, p->code, p->length);
+    memcpy((void *)(at + p->at), &value, p->bytes);
+    memcpy((void *)(at + p->length), end, sizeof end);
+}
+
+static void run_patch(const Patch *p, unsigned ring, u32 *fresh) {
+    u32 at = win(1) + 0x100, value = patch_value(p, 0);
+    patch_put(at, p, value);
+    patch_run(ring, at);
+    for (u32 i = 1; i < 12; i++) {
+        test("smc/operand of %s/ring%u/%u", p->name, ring, i);
+        u32 wanted = patch_value(p, i), low = i % 4 == 3 && p->bytes == 4 ? 1 : p->bytes;
+        memcpy(&value, &wanted, low);
+        memcpy((void *)(at + p->at), &value, low);
+        patch_put(*fresh, p, value);
+        State o = patch_run(ring, at);
+        u32 stored = *(u32 *)(win_phys(8) + 0x20);
+        State want = patch_run(ring, *fresh);
+        expect_same(&o, &want, ALL & ~EIP);
+        expect("memory", stored, *(u32 *)(win_phys(8) + 0x20));
+        *fresh += 32;
+    }
+}
+
+static void run_patches(void) {
+    for (unsigned ring = 0; ring < 4; ring += 3) {
+        rt_reset();
+        for (u32 i = 0; i < 64; i++) ((u32 *)win_phys(9))[i] = i * 0x01020304;
+        u32 fresh = win(2);
+        for (u32 i = 0; i < COUNT(patches); i++) run_patch(&patches[i], ring, &fresh);
+    }
+}
+
+// Few versions of one function in turn, each of which comes back.
+static void run_versions(void) {
+    static const u8 opcodes[] = { 0x05, 0x2d, 0x35, 0x0d, 0x25, 0x05, 0x35 };
+    for (unsigned ring = 0; ring < 4; ring += 3) {
+        rt_reset();
+        u32 at = win(1) + 0x80, value = 0x1234;
+        for (u32 i = 0; i < 70; i++) {
+            test("smc/versions/ring%u/%u", ring, i);
+            const u8 code[] = { opcodes[i % 7], 0x0f, 0xf0, (u8)(i / 14), 1, 0xcd, V_EXIT };
+            u32 operand = 0x0100f00f | i / 14 << 16, want = 0;
+            memcpy((void *)at, code, sizeof code);
+            State s = ring_state(ring, (const void *)at);
+            s.eax = value;
+            State o = run(&s);
+            expect_exit(&o);
+            switch (code[0]) {
+            case 0x05: want = value + operand; break;
+            case 0x2d: want = value - operand; break;
+            case 0x35: want = value ^ operand; break;
+            case 0x0d: want = value | operand; break;
+            default: want = value & operand; break;
+            }
+            expect("eax", o.eax, want);
+            value = o.eax + i;
+        }
+    }
+}
+
 void test_main(void) {
     run_cases();
+    run_patches();
+    run_versions();
     run_pages();
     run_breakpoints();
     run_fault();

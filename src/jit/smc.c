@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// Code that is stored to: which blocks go, which come back, and what no store can make wrong.
+//
+//   beside     bytes of a page that no block is made of are stored to directly, at the cost of one look (stubs.c)
+//   asleep     a block whose bytes were overwritten is kept; when its bytes are there again, so is the block
+//   soft       an immediate operand that was overwritten again and again is loaded from the guest's memory by
+//              the code that uses it; a block is not made of such bytes any more
+//
+// Rules
+//  1. A block's code depends on the bytes in its parts, soft ones excepted, and on nothing else of its pages.
+//  2. What sleeps is in no page's list and in no hash but this one, and nothing leads to it.
+//  3. Softness is asked for once, when a block is translated, and kept with it: it can be translated again.
+#include "jit/jit_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ASLEEP_BITS 12
+#define ASLEEP_MOST 8                  // blocks of one place and mode that sleep
+#define SOFT_BITS 14
+#define SOFT_AFTER 2                   // stores to an immediate that dropped a block, then it is soft
+
+void smc_new(Jit *jit) {
+    jit->asleep = mem_new(sizeof *jit->asleep << ASLEEP_BITS);
+    jit->soft_stores = mem_new(1u << SOFT_BITS);
+}
+
+void smc_free(Jit *jit) {
+    free(jit->asleep);
+    free(jit->soft_stores);
+}
+
+void smc_forget(Jit *jit) { memset(jit->asleep, 0, sizeof *jit->asleep << ASLEEP_BITS); }
+
+// ---- soft immediates -----------------------------------------------------------------------------------------
+static u32 soft_hash(u32 phys) { return phys * 0x9e3779b1u >> (32 - SOFT_BITS); }
+
+// Bytes of the immediate operand at the instruction's end, if it can be loaded in its place: the instruction
+// touches no memory but, perhaps, the stack. Else 0.
+u32 smc_immediate(const Insn *in) {
+    unsigned lifter = isa_row(in)->lifter;
+    bool known = lifter == ISA_LIFT_MOV || lifter == ISA_LIFT_ALU || lifter == ISA_LIFT_TEST || lifter == ISA_LIFT_PUSH;
+    if (!known) return 0;
+    const IsaOperand *last = &in->op[in->operand_count - 1];
+    if (in->operand_count < 1 || last->kind != ISA_IMM || in->op[0].kind == ISA_MEM) return 0;
+    u32 bytes = in->opcode == 0x83 || in->opcode == 0x6a ? 1 : last->size, value = 0;
+    memcpy(&value, in->bytes + in->length - bytes, bytes);
+    return value == trunc_size(last->imm, bytes) ? bytes : 0;
+}
+
+bool smc_is_soft(const Jit *jit, u32 phys) { return jit->soft_stores[soft_hash(phys)] >= SOFT_AFTER; }
+
+static bool soft_covers(const Block *b, u32 offset, u32 bytes) {
+    for (u32 i = 0; i < b->soft_count; i++)
+        if (offset >= b->soft[i].offset && offset + bytes <= (u32)b->soft[i].offset + b->soft[i].bytes) return true;
+    return false;
+}
+
+// The block's instruction that begins last at or before this offset of its first page; its offset. The bytes there
+// may be new: a block that a store drops has been stored to.
+static u32 soft_insn_at(const Block *b, u32 offset) {
+    u32 start = b->phys & ~PAGE_MASK, best = start;
+    for (u32 i = 0; i < b->insns; i++) {
+        u32 at = start + (u32)b->insn_offset[i];
+        if (at <= offset && (best > offset || at > best)) best = at;
+    }
+    return best;
+}
+
+// A store has dropped the block: was it to an immediate that could be soft?
+static void soft_note(Jit *jit, const Block *b, const BusPage *page, u32 offset, u32 bytes) {
+    Insn in;
+    u32 at = soft_insn_at(b, offset), left = PAGE_BYTES - at;
+    if (bytes > 4 || !page->host || at > offset) return;
+    if (isa_decode(page->host + at, min_u32(left, ISA_MAX_BYTES), b->key & MODE_CODE32, &in) != ISA_OK) return;
+    u32 immediate = smc_immediate(&in), end = at + in.length;
+    if (!immediate || offset < end - immediate || offset + bytes > end) return;
+    u8 *count = &jit->soft_stores[soft_hash((b->phys & PAGE_MASK) + end - immediate)];
+    *count += *count < SOFT_AFTER;
+}
+
+// ---- what a block is made of ----------------------------------------------------------------------------------
+static bool part_meets(BlockPart part, u32 offset, u32 bytes) {
+    return offset < (u32)part.offset + part.bytes && part.offset < offset + bytes;
+}
+
+static bool part_overlaps(const Block *b, unsigned n, u32 offset, u32 bytes) {
+    BlockPart second;
+    u32 ppn;
+    if (n) return cache_parts(b, 1, &ppn, &second) && part_meets(second, offset, bytes);
+    for (u32 i = 0; i < b->parts; i++)
+        if (part_meets(b->part[i], offset, bytes)) return !b->soft_count || !soft_covers(b, offset, bytes);
+    return false;
+}
+
+bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
+    bool first = b->phys >> PAGE_SHIFT == ppn && part_overlaps(b, 0, offset, bytes);
+    return first || (b->second_ppn == ppn && part_overlaps(b, 1, offset, bytes));
+}
+
+bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes) {
+    u64 touched = cache_granules(offset, bytes);
+    if (!(page->code_granules & touched)) return true;
+    for (const void *link = page->blocks; link; link = cache_page_block(link)->page_next[cache_page_which(link)]) {
+        const Block *b = cache_page_block(link);
+        unsigned n = cache_page_which(link);
+        if (b->granules[n] & touched && part_overlaps(b, n, offset, bytes)) return false;
+    }
+    return true;
+}
+
+// The bytes of the block's parts, one after the other, soft ones as 0.
+static u32 block_bytes(const Block *b, const BusPage *page, u8 *to) {
+    u32 n = 0;
+    for (u32 i = 0; i < b->parts; i++) {
+        memcpy(to + n, page->host + b->part[i].offset, b->part[i].bytes);
+        for (u32 k = 0; k < b->soft_count; k++) {
+            u32 into = (u32)b->soft[k].offset - b->part[i].offset;
+            if (into < b->part[i].bytes) memset(to + n + into, 0, b->soft[k].bytes);
+        }
+        n += b->part[i].bytes;
+    }
+    return n;
+}
+
+// ---- blocks asleep ---------------------------------------------------------------------------------------------
+static Block **asleep_at(const Jit *jit, u32 phys, u32 key) {
+    u32 h = (phys ^ key * 0x85ebca6bu) * 0x9e3779b1u;
+    return &jit->asleep[h >> (32 - ASLEEP_BITS)];
+}
+
+// Only the bytes can make such a block wrong, and only one way leads to it again.
+static bool asleep_takes(const Block *b) {
+    return b->source && b->second_ppn == JIT_NO_PAGE && b->flags.op == X64_FLAGS_IN_STATE;
+}
+
+static void asleep_put(Jit *jit, Block *b) {
+    Block **at = asleep_at(jit, b->phys, b->key);
+    b->hash_next = *at;
+    *at = b;
+    u32 count = 0;
+    while (*at && (count += cache_is(*at, b->phys, b->eip, b->key)) <= ASLEEP_MOST) at = &(*at)->hash_next;
+    if (*at) *at = (*at)->hash_next;
+}
+
+void smc_keep_source(Jit *jit, Block *b) {
+    const BusPage *page = bus_page(jit->bus, b->phys >> PAGE_SHIFT);
+    if (b->second_ppn != JIT_NO_PAGE || !page->host) return;
+    u8 *source = arena_alloc(jit->meta, b->bytes);
+    block_bytes(b, page, source);
+    b->source = source;
+}
+
+Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
+    u8 now[JIT_MAX_INSNS * ISA_MAX_BYTES];
+    const BusPage *page = bus_page(jit->bus, phys >> PAGE_SHIFT);
+    for (Block **at = asleep_at(jit, phys, key); *at; at = &(*at)->hash_next) {
+        Block *b = *at;
+        if (!cache_is(b, phys, eip, key) || b->grouped == cache_is_ungrouped(jit, key, phys)) continue;
+        u32 bytes = block_bytes(b, page, now);
+        if (memcmp(now, b->source, bytes)) continue;
+        *at = b->hash_next;
+        cache_enter(jit, b);
+        jit->stats.wakes++;
+        return b;
+    }
+    return NULL;
+}
+
+// ---- stores ------------------------------------------------------------------------------------------------------
+static void drop_written(Jit *jit, Block *b, unsigned n, u32 ppn, u32 offset, u32 bytes) {
+    if (log_on(jit->log, LOG(SMC)))
+        log_printf(jit->log, "smc: store to %08x+%x drops block %08x\n", ppn << PAGE_SHIFT | offset, bytes, b->eip);
+    cache_detach(jit, b);
+    cache_remove_from_page(jit, b, !n);
+    if (n == 0) soft_note(jit, b, bus_page(jit->bus, ppn), offset, bytes);
+    if (asleep_takes(b)) asleep_put(jit, b);
+}
+
+void smc_written(void *self, u32 ppn, u32 offset, u32 bytes) {
+    Jit *jit = self;
+    BusPage *page = bus_page(jit->bus, ppn);
+    u64 touched = cache_granules(offset, bytes), left = 0;
+    for (void **at = &page->blocks; *at;) {
+        Block *b = cache_page_block(*at);
+        unsigned n = cache_page_which(*at);
+        if (b->granules[n] & touched && part_overlaps(b, n, offset, bytes)) {
+            *at = b->page_next[n];
+            drop_written(jit, b, n, ppn, offset, bytes);
+        } else {
+            left |= b->granules[n];
+            at = (void **)&b->page_next[n];
+        }
+    }
+    cache_set_granules(page, left);
+}
+
+// Would a store by the running block overwrite that block itself?
+bool smc_hits_running(void *self, u32 ppn, u32 offset, u32 bytes) {
+    Jit *jit = self;
+    const u8 *after = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];   // of the slow access or helper call
+    if (jit->stepping || !after) return false;
+    Block *b = cache_block_at(jit, after - 1);
+    return b && smc_overlaps(b, ppn, offset, bytes);
+}
