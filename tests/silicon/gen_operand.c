@@ -412,7 +412,8 @@ static void fill_buffer(Case *c, const Insn *in, Buffer *b, u32 target) {
     case ISA_LIFT_FPU_CTL: put_le16(b->byte, random_control_word(&c->random)); break;
     case ISA_LIFT_SIMD_CTL:
         if (row->sub == ISA_SUB_FXRSTOR) fill_image(c, b);
-        else if (b->count == 4) put_le32(b->byte, gen_one_in(c, 6) ? 1u << (16 + gen_below(c, 16)) : random_mxcsr(&c->random));
+        else if (b->count == 4)
+            put_le32(b->byte, gen_one_in(c, 6) ? 1u << (16 + gen_below(c, 16)) : random_mxcsr(&c->random));
         if (b->count == 4 && get_le32(b->byte) == BIT(17)) put_le32(b->byte, 0);
         break;
     case ISA_LIFT_CMPXCHG: case ISA_LIFT_CMPXCHG8B: if (gen_one_in(c, 2)) fill_equal(c, b); break;
