@@ -107,7 +107,7 @@ $(BENCH_LINUX)/bzImage:
 	sh tests/guests/linux.sh $(BENCH_LINUX)
 $(BENCH_LINUX)/disk/bin/busybox: $(BENCH_LINUX)/bzImage
 	@mkdir -p $(@D)
-	dpkg --fsys-tarfile $(BENCH_LINUX)/busybox-static_*_i386.deb | tar -xO ./bin/busybox > $@.new
+	dpkg --fsys-tarfile $(BENCH_LINUX)/packages/busybox-static_*_i386.deb | tar -xO ./bin/busybox > $@.new
 	chmod 755 $@.new
 	mv $@.new $@
 $(BENCH_LINUX)/disk/bin/system: $(wildcard bench/system/*.c) bench/runner.c bench/runner.h bench/program.h \
