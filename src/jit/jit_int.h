@@ -288,7 +288,7 @@ typedef struct Source {        // the guest bytes a block is made of
     bool no_follow;
     u32 phys;                  // of eip,
     const Jit *softened;       // who knows which immediates are soft; NULL: none is
-    const Block *like;         // or: those of this block
+    const Block *like;         // or: those of this block, which is translated again
 } Source;
 typedef struct Lifted {
     IrBlock *ir;               // NULL: the first instruction goes on to another page that is not known

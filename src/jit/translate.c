@@ -221,6 +221,7 @@ static bool walk_may_leave(const Walk *w) {
 }
 
 static bool walk_may_go_on(const Walk *w) {
+    if (w->src->like && w->insns == w->src->like->insns) return false;
     return w->insns < w->max_insns && w->leaves < LIFT_LEAVES && walk_is_inside(w, w->at) &&
            !(w->insns && walk_may_break(w));
 }
@@ -480,6 +481,8 @@ Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
     return variant;
 }
 
+// A block may have ended before an instruction that goes on to the next page, and whose bytes, which are none of
+// the block's, have changed since.
 bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
     arena_reset(jit->arena);
     *src = source_at(jit, jit->arena, b->eip, b->key, b->phys);
