@@ -158,7 +158,7 @@ static u32 seg_class(const Cpu *cpu, unsigned s) {
     return real ? SEG_REAL : SEG_CHECKED;
 }
 
-void cpu_update_class(Cpu *cpu, unsigned s) {
+static void seg_update_class(Cpu *cpu, unsigned s) {
     u32 shift = MODE_SEG_SHIFT(s);
     cpu->mode = (cpu->mode & ~(3u << shift)) | seg_class(cpu, s) << shift;
     bool big = cpu->seg[s].access & SEG_ACC_DB;
@@ -189,7 +189,7 @@ void cpu_update_seg(Cpu *cpu, unsigned s) {
     seg_bounds(cpu, seg);
     if (cpu->mode & MODE_AC)
         for (unsigned i = 0; i < 4; i++) seg->read_end[i] = seg->write_end[i] = 0;
-    cpu_update_class(cpu, s);
+    seg_update_class(cpu, s);
 }
 
 // ---- mode ---------------------------------------------------------------------------------------

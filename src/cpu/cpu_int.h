@@ -47,7 +47,6 @@ static inline u32 cpu_iopl(const Cpu *cpu) { return cpu->eflags >> 12 & 3; }
 void cpu_update_privilege(Cpu *cpu);
 void cpu_update_cpl(Cpu *cpu);                   // the part of that which hangs on CPL and EFLAGS
 void cpu_update_ts(Cpu *cpu);                    // the part which hangs on CR0.TS and MP
-void cpu_update_class(Cpu *cpu, unsigned seg);   // the rest of cpu_update_seg() after seg_bounds()
 // The EFLAGS bits that IRET and POPF may change with this operand size at the present privilege.
 u32 flags_writable(const Cpu *cpu, u32 opsize);
 u32 flags_of_iret(const Cpu *cpu, u32 opsize);   // in protected mode

@@ -211,7 +211,7 @@ static bool entry_inner(Cpu *cpu, Entry *e) {
     seg_copy(&cpu->seg[CPU_SS], &ss);
     entry_clear_flags(cpu, e);
     far_enter(cpu, e->selector, &e->cs, dpl, e->eip);
-    cpu_update_class(cpu, CPU_SS);
+    cpu_update_seg(cpu, CPU_SS);
     if (vm) entry_drop_data(cpu);
     return true;
 }

@@ -138,7 +138,7 @@ static bool gate_call_inner(Cpu *cpu, Gate *g) {
     cpu->regs[CPU_ESP] = frame_store(cpu, &f);
     seg_copy(&cpu->seg[CPU_SS], &stack);
     far_enter(cpu, g->selector, &g->cs, dpl, g->eip);
-    cpu_update_class(cpu, CPU_SS);
+    cpu_update_seg(cpu, CPU_SS);
     return true;
 }
 
@@ -256,7 +256,7 @@ static void return_to_stack(Cpu *cpu, const CpuSeg *ss, u32 esp) {
     seg_copy(&cpu->seg[CPU_SS], ss);
     u32 mask = ss->access & SEG_ACC_DB ? 0xffffffff : 0xffff;
     cpu->regs[CPU_ESP] = (cpu->regs[CPU_ESP] & ~mask) | (esp & mask);
-    cpu_update_class(cpu, CPU_SS);
+    cpu_update_seg(cpu, CPU_SS);
 }
 
 bool far_return(Cpu *cpu, const Frame *f, unsigned words, u32 extra, const u32 *eflags) {

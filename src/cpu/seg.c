@@ -107,7 +107,7 @@ static bool seg_load_stack(Cpu *cpu, u32 selector) {
     CpuSeg seg;
     if (!seg_check_stack(cpu, selector, cpu->cpl, VEC_GP, 0, &seg)) return false;
     seg_copy(&cpu->seg[CPU_SS], &seg);
-    cpu_update_class(cpu, CPU_SS);
+    cpu_update_seg(cpu, CPU_SS);
     return true;
 }
 

@@ -164,7 +164,7 @@ static bool task_load_segments(Cpu *cpu, const TaskState *t) {
         if (!task_load_code(cpu, t->segs[CPU_CS])) return false;
         if (!seg_check_stack(cpu, t->segs[CPU_SS], cpu->cpl, VEC_TS, 0, &ss)) return false;
         cpu->seg[CPU_SS] = ss;
-        cpu_update_class(cpu, CPU_SS);
+        cpu_update_seg(cpu, CPU_SS);
         for (unsigned i = 0; i < ARRAY_LEN(data); i++)
             if (!seg_load_data(cpu, data[i], t->segs[data[i]], VEC_TS)) return false;
     }

@@ -36,6 +36,8 @@ static const struct Row { const char *name; const u8 *code, *at; u32 bytes, by; 
 #undef R
 };
 CODE(landing, "");
+ICODE(after_ss, "mov %ss, %eax; mov %eax, %ss; nop; mov %eax, (%ebx);", "push %eax");
+ICODE(after_ds, "mov %ds, %eax; mov %eax, %ds; mov %eax, 3(%ebx);", "mov (%ebx), %eax");
 
 static State start(const struct Row *r, u32 address) {
     State s = user_state(r->code);
@@ -131,6 +133,21 @@ static void run_others(void) {
     o = run(&s);
     expect("vector", o.vector, V_AC);
     expect("eip", o.eip, ADDR(set_ac_at));
+    test("align/a stack segment loaded anew is checked, too");
+    s = user_state(after_ss);
+    s.eflags |= F_AC;
+    s.ebx = win(0);
+    s.esp = win(0) + 33;
+    o = run(&s);
+    expect("vector", o.vector, V_AC);
+    expect("eip", o.eip, ADDR(after_ss_at));
+    test("align/and a data segment");
+    s = user_state(after_ds);
+    s.eflags |= F_AC;
+    s.ebx = win(0) + 1;
+    o = run(&s);
+    expect("vector", o.vector, V_AC);
+    expect("eip", o.eip, ADDR(after_ds_at));
     test("align/the handler runs unchecked, IRET checks again");
     s = user_state(load);
     s.eflags |= F_AC;
