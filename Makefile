@@ -99,7 +99,7 @@ $(BUILD)/libglassbox.a: $(LIBOBJ) $(BUILD)/parts.txt
 $(BUILD)/glassbox: $(BUILD)/cli/main.c.o $(BUILD)/libglassbox.a
 	$(CC) $(OPT) $^ -o $@ $(LDLIBS)
 
-bench-programs bench-events bench-system: $(BUILD)/glassbox $(BUILD)/tests/e2e/mon
+bench-programs bench-events bench-user bench-system: $(BUILD)/glassbox $(BUILD)/tests/e2e/mon
 
 install: $(BUILD)/glassbox
 	install -D -m 755 $< $(DESTDIR)$(PREFIX)/bin/glassbox

@@ -10,8 +10,9 @@
 //    wrong is named in a line of its own and makes the exit status 1; an emulator that is not
 //    there at all is named too, but is no failure.
 // 4. A child that is over its time is killed with its process group, and nothing else is.
-// 5. There are three suites (-s): `programs` runs on bare metal from a floppy, and natively; `events` is bare metal
-//    only; `system` is Linux programs, under a Linux kernel in the emulators. Their lists are the .def files.
+// 5. There are four suites (-s): `programs` runs on bare metal from a floppy, and natively; `events` is bare metal
+//    only; `user` is the programs of the first, and `system` system programs, as Linux processes, under a Linux kernel
+//    in the emulators. Their lists are the .def files.
 // 6. A native system program's CPU time is what it says itself, its children's with it. Where a guest's own clock
 //    disagrees with the host's, a line says so.
 
@@ -48,11 +49,17 @@ static const Program suite_programs[] = {
 static const Program suite_events[] = {
 #include "events/events.def"
 };
+#define BOOT {"boot", 1} // from the emulator's start to the first words of init
+static const Program suite_user[] = {
+    BOOT,
+#include "programs.def"
+};
 static const Program suite_system[] = {
-    {"boot", 1}, // from the emulator's start to the first words of init
+    BOOT,
 #include "system/system.def"
 };
 #undef PROGRAM
+#undef BOOT
 
 typedef struct {
     const char *name;
@@ -67,6 +74,7 @@ typedef struct {
 static const Suite suites[] = {
     {"programs", SUITE_LIST(suite_programs), true, false, 2},
     {"events", SUITE_LIST(suite_events), false, true, 1},
+    {"user", SUITE_LIST(suite_user), true, false, 3},
     {"system", SUITE_LIST(suite_system), true, false, 3},
 };
 enum { SUITES = sizeof suites / sizeof suites[0], PROGRAMS_MAX = 64 };
@@ -339,7 +347,8 @@ static void place_run_linux(Bench *bench, Runner *runner, const char *accel)
 {
     const Options *options = &bench->options;
     char line[LAYOUT_SECTOR_BYTES + 64];
-    snprintf(line, sizeof line, "console=ttyS0 quiet nokaslr wanted=%s", options->wanted);
+    snprintf(line, sizeof line, "console=ttyS0 quiet nokaslr suite=%s wanted=%s", options->suite->name,
+             options->wanted);
     for (char *at = strstr(line, "wanted="); *at; at++)
         if (*at == ' ')
             *at = ',';
@@ -568,7 +577,7 @@ static bool suite_parse(Options *options, const char *name)
         options->suite = &suites[i];
         return true;
     }
-    fprintf(stderr, "bench: -s: 'programs', 'events' or 'system', not '%s'\n", name);
+    fprintf(stderr, "bench: -s: 'programs', 'events', 'user' or 'system', not '%s'\n", name);
     return false;
 }
 
@@ -577,7 +586,7 @@ static void usage_print(void)
     fputs("usage: bench [-p PROGRAM[:ITERATIONS],...] [-n ROUNDS] [-t SECONDS] [-c wall|cpu]\n"
           "             [-g GLASSBOX] [-q QEMU] NATIVE IMAGE\n"
           "       bench -s events [OPTIONS] IMAGE\n"
-          "       bench -s system [OPTIONS] NATIVE KERNEL INITRD\n"
+          "       bench -s user|system [OPTIONS] NATIVE KERNEL INITRD\n"
           "  -p  these programs only     -n  rounds, 5     -t  limit of one run, 120 s\n"
           "  -c  the clock of the table  -g  glassbox, build/glassbox\n"
           "  -q  qemu-system-i386        '-' as -g or -q leaves that emulator out\n",

@@ -6,8 +6,9 @@
 #   make bench P=fib,sieve N=3    these programs, 3 rounds
 #   make bench T=60 C=cpu         60 s for each run, CPU seconds in place of wall-clock seconds
 #   make bench GLASSBOX=path QEMU=path
-#   make bench SYS=1              also the events of bare metal and the system programs under a Linux kernel, which is
-#                                 made from Debian packages (tests/guests/linux.sh); SYS=system, SYS=events: only these
+#   make bench SYS=1              also the events of bare metal, the programs as processes under a Linux kernel, which
+#                                 is made from Debian packages (tests/guests/linux.sh), and system programs under it
+#   make bench SYS="user system"  only these (events, user, system)
 #   make bench LINUX_IMAGE=Image LINUX_DISK=hd.img    also times Linux 0.11 to its prompt (bench/extra.sh)
 #
 # Both the native process and the guest are linked from the same program objects.
@@ -29,11 +30,11 @@ BENCH_PROGRAMS := $(shell sed -n 's/^PROGRAM.\([a-z0-9]*\),.*/\1/p' bench/progra
 BENCH_SHARED := $(BENCH_PROGRAMS:%=$(BENCH_OUT)/%.o) $(BENCH_OUT)/mem.o $(BENCH_OUT)/runner.o
 BENCH_HEADERS := bench/program.h bench/programs.def bench/runner.h bench/layout.h bench/bench.mk
 
-BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events system,$(SYS)),programs)
+BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events user system,$(SYS)),programs)
 BENCH_RUN = $(BENCH_OUT)/bench $(if $(P),-p $(P)) $(if $(N),-n $(N)) $(if $(T),-t $(T)) $(if $(C),-c $(C)) \
     -g $(GLASSBOX) -q $(QEMU)
 
-.PHONY: bench bench-build bench-programs bench-events bench-system
+.PHONY: bench bench-build bench-programs bench-events bench-user bench-system
 
 bench: $(BENCH_SUITES:%=bench-%)
 
@@ -44,8 +45,8 @@ bench-programs: bench-build
 bench-events: $(BENCH_OUT)/bench $(BENCH_OUT)/events.img
 	$(BENCH_RUN) -s events $(BENCH_OUT)/events.img
 
-bench-system: $(BENCH_OUT)/bench $(BENCH_OUT)/linux/system.gz
-	$(BENCH_RUN) -s system $(BENCH_OUT)/linux/disk/bin/system $(BENCH_OUT)/linux/bzImage $(BENCH_OUT)/linux/system.gz
+bench-user bench-system: bench-%: $(BENCH_OUT)/bench $(BENCH_OUT)/linux/system.gz
+	$(BENCH_RUN) -s $* $(BENCH_OUT)/linux/disk/bin/$* $(BENCH_OUT)/linux/bzImage $(BENCH_OUT)/linux/system.gz
 
 bench-build: $(BENCH_OUT)/bench $(BENCH_OUT)/native $(BENCH_OUT)/bench.img $(BENCH_OUT)/events.img
 
@@ -101,7 +102,7 @@ $(BENCH_OUT)/%.img: bench/boot.S bench/layout.h
 	truncate -s 1474560 $@.new
 	mv $@.new $@
 
-# The system programs: a static 32-bit program beside busybox, in a RAM disk for Debian's kernel.
+# A RAM disk for Debian's kernel: the native process as bin/user; the system programs, static, with libc; busybox.
 BENCH_LINUX := $(BENCH_OUT)/linux
 $(BENCH_LINUX)/bzImage:
 	sh tests/guests/linux.sh $(BENCH_LINUX)
@@ -118,7 +119,10 @@ $(BENCH_LINUX)/disk/bin/system: $(wildcard bench/system/*.c) bench/runner.c benc
 $(BENCH_LINUX)/disk/bin/nothing: bench/system/nothing.S
 	@mkdir -p $(@D)
 	$(BENCH_CC) -static -nostdlib -Wl,--build-id=none -o $@ $<
-$(BENCH_LINUX)/system.gz: bench/system/init.sh $(addprefix $(BENCH_LINUX)/disk/bin/,system nothing busybox)
+$(BENCH_LINUX)/disk/bin/user: $(BENCH_OUT)/native
+	@mkdir -p $(@D)
+	cp $< $@
+$(BENCH_LINUX)/system.gz: bench/system/init.sh $(addprefix $(BENCH_LINUX)/disk/bin/,user system nothing busybox)
 	@mkdir -p $(BENCH_LINUX)/disk/proc $(BENCH_LINUX)/disk/dev
 	cp $< $(BENCH_LINUX)/disk/init
 	chmod 755 $(BENCH_LINUX)/disk/init

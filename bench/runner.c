@@ -110,7 +110,7 @@ static int runner_unknown(const char *word, size_t bytes)
 
 static int char_ends_name(char c)
 {
-    return c == 0 || c == ' ' || c == '\n' || c == ':';
+    return c == 0 || c == ' ' || c == ',' || c == '\n' || c == ':';
 }
 
 // Runs the program that the word at *at names and moves *at behind it.
@@ -135,7 +135,7 @@ int runner_main(const char *wanted)
 {
     int named = 0;
     for (;;) {
-        while (*wanted == ' ' || *wanted == '\n')
+        while (*wanted == ' ' || *wanted == ',' || *wanted == '\n')
             wanted++;
         if (!*wanted)
             break;

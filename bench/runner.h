@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 // Runs the programs named in `wanted`, words such as "fib" or "fib:10" (10 iterations) separated by
-// blanks; all of them when it names none. Prints for each
+// blanks or commas; all of them when it names none. Prints for each
 //     START name
 //     END name 0x1234abcd
 // and at last DONE. The harness takes the time when each line arrives. Returns 0, or 1 after an

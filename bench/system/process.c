@@ -80,9 +80,6 @@ int main(int argc, char **argv)
 {
     processor_choose();
     mkdir(SYS_SCRATCH, 0700);
-    for (char *at = argc > 1 ? argv[1] : argv[0] + strlen(argv[0]); *at; at++)
-        if (*at == ',')
-            *at = ' ';
     int status = runner_main(argc > 1 ? argv[1] : "");
     rmdir(SYS_SCRATCH);
     return status;
