@@ -89,6 +89,7 @@ static bool window_add(Cpu *cpu, u32 offset) {
 // Does the window show physical page `ppn` at this linear page?
 static bool window_shows(const CpuMmu *mmu, const MmuContext *c, u32 linear_page, u32 ppn) {
     u64 addr = (u64)linear_page << PAGE_SHIFT;
+    if (linear_page == LINEAR_PAGES - 1) return false;       // accesses of a group may go on behind their page
     u32 offset = (linear_page - ppn) << PAGE_SHIFT;
     for (u32 i = 0; i < c->linear_count; i++) {
         const MmuLinear *l = &mmu->linear[i];

@@ -194,6 +194,9 @@ void ir_fold(IrBlock *b);
 // Finds groups of accesses that one check can cover (segment classes given: bit c = class c may take part).
 // The first keeps its fault, the others lose it: flags need not be observable there. Before ir_flags().
 void ir_group(IrBlock *b, u32 classes);
+// Puts steps of a register by constants together where nobody looks in between. After ir_group(), before ir_flags(),
+// which removes what it has marked.
+void ir_steps(IrBlock *b);
 // Backward: sets flive/fobs on every op, shrinks fdef to what somebody sees, removes ops without effect.
 void ir_flags(IrBlock *b);
 // Checks shape: operand kinds, sizes, temps defined before use, INSN grouping, rules of ops.def.

@@ -277,6 +277,7 @@ Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
 void translate_optimize(IrBlock *ir, bool group) {
     ir_fold(ir);
     if (group) ir_group(ir, BIT(SEG_FLAT) | BIT(SEG_BASED) | BIT(SEG_CHECKED));
+    ir_steps(ir);
     ir_flags(ir);
 #ifdef GLASSBOX_DEBUG
     const char *wrong = ir_verify(ir);

@@ -175,7 +175,7 @@ static Rm ac_rm(const Emit *e, unsigned reg) { return e->linear ? rm_sib(R13, re
 //     jne   cold
 //     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and shl)
 //     cmp   $(0x1000-span)<<20|0xfffff, %r9d
-//     ja    cold
+//     ja    cold                            linear form: unless the second page is good, too
 //     test  $15, %r11b ; jne cold           where multiples of 16 are wanted
 //   op      offset(%r13,%r11)               (form 0: offset(%r11))
 // cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
@@ -231,6 +231,16 @@ static u8 *gr_misaligned(Buf *b, unsigned reg, u32 phase) {
     return enc_jcc32(b, 5);
 }
 
+// Over a page's end in the linear form: fine when the second page is where it is expected as well. (The window never
+// shows the last page, so that nothing wraps.)
+//     lea span-1(%r11), %r8d ; shrx %r14d, %r8d, %r9d ; cmp %r13, table(%r13,%r9,8) ; je resume
+static void gr_second_page(Emit *e, Buf *c, i32 table, unsigned reg, u32 span, const u8 *resume) {
+    enc_rm(c, 0, 0x8d, R8, rm_mem(reg, (i32)span - 1));
+    ac_page_index(e, c, R8);
+    enc_rm(c, ENC_W, 0x39, R13, rm_sib(R13, R9, 3, table));
+    enc_patch32(enc_jcc32(c, 4), resume);
+}
+
 static void gr_check(Emit *e, const IrOp *op) {
     const IrGroup *g = &e->ir->groups[op->group];
     unsigned reg = gr_reg(g);
@@ -246,6 +256,7 @@ static void gr_check(Emit *e, const IrOp *op) {
     enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
     u8 *table = enc_jcc32(b, e->linear ? 5 : 8);
     if (g->span > 1) enc_patch32(gr_crosses(e, b, reg, g->span), c->p);
+    if (g->span > 1 && e->linear) gr_second_page(e, c, entry.disp, reg, g->span, b->p);
     enc_patch32(table, c->p);
     if (g->aligned) enc_patch32(gr_misaligned(b, reg, g->phase), c->p);
     if (limit) enc_patch32(limit, c->p);

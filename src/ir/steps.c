@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// Steps: a register moved by constants several times, as pushes and pops move ESP, moves once.
+//
+//     ea.4 esp, esp, $-0x4                            (gone)
+//     ea.4 t1, esp, $-0x4          becomes            ea.4 t1, esp, $-0x8
+//     ea.4 esp, esp, $-0x4                            ea.4 esp, esp, $-0x8
+//
+// The first may go when between the two nobody can see the register: no op that may fault, leave or call a helper
+// (an access whose group has been checked cannot fault), and no reader but addresses and copies, which take the
+// constant over.
+#include "ir/ir.h"
+
+static bool steps_names(IrRef ref, unsigned r) { return ir_kind(ref) == IR_KIND_REG && ir_reg(ref) == r; }
+
+static bool steps_is_step(const IrOp *op) {
+    return op->code == IR_EA && op->size == 4 && ir_kind(op->d) == IR_KIND_REG && op->a == op->d && op->b == IR_NONE;
+}
+
+static bool steps_is_grouped(const IrOp *op) {
+    return (op->code == IR_LOAD || op->code == IR_STORE) && op->attr & IR_GROUPED;
+}
+
+// May somebody outside the block look at registers here?
+static bool steps_shows(const IrOp *op) {
+    if (steps_is_grouped(op) || (op->code == IR_STORE && op->attr & IR_RMW)) return false;
+    return ir_info[op->code].props & (IRP_FAULT | IRP_EXIT | IRP_CALL);
+}
+
+// What an op wants of a register that lags behind: nothing, its constant, its value.
+typedef enum StepsUse { STEPS_NONE, STEPS_CONSTANT, STEPS_VALUE } StepsUse;
+static StepsUse steps_use(const IrOp *op, unsigned r) {
+    if (op->code == IR_INSN) return STEPS_NONE;
+    bool implied = ir_info[op->code].props & IRP_WIDE || op->code == IR_FPU;
+    bool a = steps_names(op->a, r) && !steps_is_grouped(op);            // grouped: the address is the group's
+    if (implied || steps_names(op->d, r) || steps_names(op->b, r) || steps_names(op->c, r)) return STEPS_VALUE;
+    if (!a) return STEPS_NONE;
+    return (op->code == IR_EA || op->code == IR_MOV) && op->size == 4 ? STEPS_CONSTANT : STEPS_VALUE;
+}
+
+// The next step of the same register, with nobody looking in between; 0: none.
+static u32 steps_next(const IrBlock *b, u32 i) {
+    unsigned r = ir_reg(b->ops[i].d);
+    for (u32 k = i + 1; k < b->count; k++) {
+        const IrOp *op = &b->ops[k];
+        if (steps_is_step(op) && ir_reg(op->d) == r) return k;
+        if (steps_shows(op) || steps_use(op, r) == STEPS_VALUE) return 0;
+    }
+    return 0;
+}
+
+// Moves the step at op i into the one at op `to`, through what reads the register between them.
+static void steps_move(IrBlock *b, u32 i, u32 to) {
+    unsigned r = ir_reg(b->ops[i].d);
+    u32 by = b->ops[i].imm;
+    for (u32 k = i + 1; k < to; k++) {
+        IrOp *op = &b->ops[k];
+        if (steps_use(op, r) != STEPS_CONSTANT) continue;
+        op->imm = op->code == IR_EA ? op->imm + by : by;
+        op->code = IR_EA;
+    }
+    b->ops[to].imm += by;
+    b->ops[i] = (IrOp){ .code = IR_INSN };               // marked for removal
+}
+
+void ir_steps(IrBlock *b) {
+    for (u32 i = 0; i < b->count; i++) {
+        u32 to = steps_is_step(&b->ops[i]) ? steps_next(b, i) : 0;
+        if (to) steps_move(b, i, to);
+    }
+}
