@@ -100,11 +100,11 @@ static unsigned ac_align_mask(unsigned bytes) {
 }
 
 // 16 bytes without alignment, often misaligned: only a page crossing is slow.
-//     mov %r8d, %r9d ; and $0xfff, %r9d ; cmp $0xff0, %r9d ; ja cold
+//     mov %r8d, %r9d ; and $0xfff, %r9d ; cmp $0xff0, %r9d ; ja cold       (r8d or where the address is)
 static bool ac_test_crossing(Emit *e, const IrOp *op, unsigned bytes, AcJumps *j) {
     unsigned cls = ac_class(op);
     if (bytes != 16 || op->attr & IR_ALIGN16 || cls == X64_REAL) return false;
-    enc_rr(e->b, 0, 0x89, R8, R9);
+    enc_rr(e->b, 0, 0x89, j->reg, R9);
     enc_alu_imm(e->b, 0, 4, rm_reg(R9), PAGE_BYTES - 1, 4);
     enc_alu_imm(e->b, 0, 7, rm_reg(R9), PAGE_BYTES - 16, 4);
     j->crosses = enc_jcc32(e->b, 7);

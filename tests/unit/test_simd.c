@@ -184,6 +184,8 @@ static void test_groups(void **state) {
 
 GUEST(load_over_hole, "movups 0x2ff8(%ebx), %xmm0");
 GUEST(store_over_hole, "movups %xmm0, 0x2ff8(%ebx)");
+GUEST(load_at_register, "lea 0x2ff8(%ebx), %esi; mov $0, %edi; movups (%esi), %xmm0");
+GUEST(store_at_register, "lea 0x2ff8(%ebx), %esi; mov $0, %edi; movups %xmm0, (%esi)");
 GUEST(double_over_hole, "movsd %xmm0, 0x2ffc(%ebx)");
 GUEST(mmx_over_hole, "movq %mm0, 0x2ffa(%ebx)");
 GUEST(up_to_hole, "movaps %xmm0, 0x2ff0(%ebx); movups 0x2ff0(%ebx), %xmm1; movhps %xmm0, 0x2ff8(%ebx);"
@@ -195,14 +197,15 @@ static void test_page_end(void **state) {
     Cpu *cpu = s->c->cpu;
     sim_map(s, HOLE, 0);
     BOTH(s, stepped) {
-        const char *const names[] = { "load", "store", "double", "mmx" };
-        const u8 *const code[] = { load_over_hole, store_over_hole, double_over_hole, mmx_over_hole };
-        const u8 *const end[] = { load_over_hole_end, store_over_hole_end, double_over_hole_end, mmx_over_hole_end };
-        for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        const u8 *const code[] = { load_over_hole, load_at_register, store_over_hole, store_at_register,
+                                   double_over_hole, mmx_over_hole };
+        const u8 *const end[] = { load_over_hole_end, load_at_register_end, store_over_hole_end, store_at_register_end,
+                                  double_over_hole_end, mmx_over_hole_end };
+        for (unsigned i = 0; i < ARRAY_LEN(code); i++) {
             cpu->cr2 = 0;
             assert_int_equal(sim_run(s, code[i], (u32)(end[i] - code[i]), stepped), VEC_PF);
             assert_int_equal(cpu->cr2, HOLE);
-            assert_int_equal(peek32(s->c, cpu->regs[CPU_ESP]), i ? 2 : 0);
+            assert_int_equal(peek32(s->c, cpu->regs[CPU_ESP]), i < 2 ? 0 : 2);
             assert_int_equal(peek32(s->c, HOLE - 8), 0x11111111);               // nothing stored
             assert_int_equal(peek32(s->c, HOLE - 4), 0x11111111);
         }
