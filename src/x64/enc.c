@@ -95,9 +95,10 @@ void enc_nops(Buf *b, unsigned bytes) {
         { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
         { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
     };
-    while (bytes) {
-        unsigned n = bytes > 9 ? 9 : bytes;
+    while (bytes) {                                  // up to 15 at once: further prefixes
+        unsigned all = bytes > 15 ? 15 : bytes, n = all > 9 ? 9 : all;
+        for (unsigned i = n; i < all; i++) enc_u8(b, 0x66);
         for (unsigned i = 0; i < n; i++) enc_u8(b, nop[n - 1][i]);
-        bytes -= n;
+        bytes -= all;
     }
 }
