@@ -13,7 +13,8 @@
 //     op    (%r8), ...
 //
 // Linear form (r13 is the expected addend; the access does not wait for the table). An address that is in a
-// register already stays there: then plain loads have a copy of op on the cold path, as stores do.
+// register already stays there, a constant one becomes a displacement from r13: then loads have a copy of op on
+// the cold path, as stores do.
 //
 //     cmp   %r13, table(%r13,%r9,8)
 //     jne   cold
@@ -59,7 +60,15 @@ static bool ac_is_swapped(const Emit *e, unsigned reg) {
     return false;
 }
 
-// The register that holds the offset already and may be the access's index; else R8.
+// Where the linear form needs no r8: the address is in a register, or a constant whose page is known here, with
+// nothing to test but the page.
+enum { AC_CONSTANT_END = 0x7fffff00 };                       // displacements are signed
+static bool ac_is_constant(const Emit *e, const IrOp *op, unsigned bytes) {
+    if (!e->linear || op->seg_class != X64_FLAT || !ir_is_const(op->a)) return false;
+    u32 at = ir_value(e->ir, op->a);
+    return at < AC_CONSTANT_END && (at & ~PAGE_MASK) + bytes <= PAGE_BYTES && !(op->attr & IR_ALIGN16 && at & 15);
+}
+
 static unsigned ac_direct_reg(Emit *e, const IrOp *op) {
     bool lazy = ir_kind(op->a) == IR_KIND_TEMP && e->temp[ir_index(op->a)].kind == TEMP_LAZY;
     if (lazy || !e->linear || !e->t->bmi2 || op->seg_class != X64_FLAT) return R8;
@@ -79,7 +88,7 @@ static unsigned ac_class(const IrOp *op) {
 }
 
 // `limit`, `crosses`: the cold path computes the address again.
-typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; unsigned reg; } AcJumps;
+typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; unsigned reg; bool constant; } AcJumps;
 
 static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     unsigned cls = ac_class(op);
@@ -111,10 +120,18 @@ static bool ac_test_crossing(Emit *e, const IrOp *op, unsigned bytes, AcJumps *j
     return true;
 }
 
+//     cmp %r13, table+8*page(%r13) ; jne cold
+static void ac_hot_constant(Emit *e, const IrOp *op, bool write, AcJumps *j) {
+    i32 page = (i32)(ir_value(e->ir, op->a) >> PAGE_SHIFT);
+    enc_rm(e->b, ENC_W, 0x39, R13, rm_mem(R13, (write ? e->t->write_table : e->t->read_table) + 8 * page));
+    j->table = enc_jcc32(e->b, 5);
+}
+
 // Emits the hot test; the caller's op follows. Linear form: j->reg becomes the index of the access.
 static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     Buf *b = e->b;
     bool flat_const = ir_is_const(op->a) && ac_class(op) == X64_FLAT;
+    if (j->constant) { ac_hot_constant(e, op, write, j); return; }
     if (j->reg == R8) ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
     ac_page_index(e, b, j->reg);
@@ -152,7 +169,8 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
         ac_address(e, c, op->a);
         enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
     } else {
-        if (j->reg != R8) enc_rr(c, 0, 0x89, j->reg, R8);
+        if (j->constant) ac_address(e, c, op->a);
+        else if (j->reg != R8) enc_rr(c, 0, 0x89, j->reg, R8);
         enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
     }
     st_record(e, c, c->p - 1);
@@ -279,35 +297,24 @@ static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
 }
 
 // ---- single accesses ---------------------------------------------------------------------------------
-// A load whose cold path comes back to the point after the check.
-Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) {
+static Rm ac_single(Emit *e, const IrOp *op, unsigned bytes, unsigned kind) {
     Rm rm;
+    bool load = kind == X64_SLOW_LOAD;
     if (gr_access(e, op, &rm)) return rm;
-    AcJumps j = { .reg = R8 };
+    AcJumps j = { .constant = ac_is_constant(e, op, bytes), .reg = R8 };
+    if (!j.constant) j.reg = ac_direct_reg(e, op);
     ac_prepare(e);
-    ac_hot(e, op, bytes, false, &j);
-    ac_cold(e, op, bytes, X64_SLOW_LOAD, &j);
-    enc_patch32(enc_jmp32(&e->cold), j.resume);
-    return ac_rm(e, R8);
-}
-
-static Rm ac_copied(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, bool write) {
-    Rm rm;
-    if (gr_access(e, op, &rm)) return rm;
-    e->cold_copy = true;
-    AcJumps j = { .reg = ac_direct_reg(e, op) };
-    ac_prepare(e);
-    ac_hot(e, op, bytes, write, &j);
+    ac_hot(e, op, bytes, !load, &j);
     ac_cold(e, op, bytes, kind, &j);
-    return ac_rm(e, j.reg);
+    e->cold_copy = !load || j.constant || j.reg != R8;
+    if (!e->cold_copy) enc_patch32(enc_jmp32(&e->cold), j.resume);
+    return j.constant ? rm_mem(R13, (i32)ir_value(e->ir, op->a)) : ac_rm(e, j.reg);
 }
 
-Rm ac_load_copied(Emit *e, const IrOp *op, unsigned bytes) {
-    return ac_copied(e, op, bytes, X64_SLOW_LOAD, false);
-}
+Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) { return ac_single(e, op, bytes, X64_SLOW_LOAD); }
 
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
-    return ac_copied(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE, true);
+    return ac_single(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE);
 }
 
 bool ac_cold_copy(Emit *e, Rm *rm) {

@@ -399,7 +399,8 @@ static void op_wide(Emit *e, const IrOp *op, Opd a) {
         a = (Opd){ .rm = rm_reg(R9) };
     }
     if (divides) {                         // the moves before it have moved the instruction
-        e->out->restores[e->out->restore_count - 1].host = (u32)(e->b->p - e->b->start);
+        u32 cold = e->b == &e->cold ? X64_COLD : 0;
+        e->out->restores[e->out->restore_count - 1].host = (u32)(e->b->p - e->b->start) | cold;
     }
     op_rm(e, op->size, 0xf7, digit[op->code], a.rm);
     if (divides) fl_end(e, op, NULL);
@@ -761,6 +762,46 @@ static void op_rmw(Emit *e, const IrOp *load) {
     e->skip = 2;
 }
 
+// `op` with memory m in place of the temporary `from`. No temporary is defined.
+static void op_fused_copy(Emit *e, const IrOp *op, IrRef from, Opd m) {
+    Opd a = op->a == from ? m : op->a == IR_NONE ? (Opd){ 0 } : st_read(e, op->a);
+    Opd b = op->b == from ? m : op->b == IR_NONE ? (Opd){ 0 } : st_read(e, op->b);
+    switch (op->code) {
+    case IR_ZEXT: case IR_SEXT: op_extend(e, op, a); break;
+    case IR_MULW: case IR_IMULW: case IR_DIVW: case IR_IDIVW: op_wide(e, op, a); break;
+    case IR_IMUL: op_imul(e, op, a, b); break;
+    case IR_MOV:
+        op_before_write_ref(e, op, op->d);
+        op_mov(e, op->size, st_define(e, op->d), a);
+        break;
+    default: op_alu(e, op, a, b); break;
+    }
+}
+
+// A load and the op behind it. What has to be rescued is before the check, so that both copies find the same state.
+static void op_fused(Emit *e, const IrOp *load) {
+    const IrOp *op = load + 1;
+    bool wanted = fl_survivors(e, op);
+    st_settle(e, op->a == load->d ? IR_NONE : op->a);
+    st_settle(e, op->b == load->d ? IR_NONE : op->b);
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), wanted);
+    if (ir_info[op->code].props & IRP_WIDE) st_before_load(e, 0, wanted);
+    if (ir_info[op->code].props & IRP_WIDE && op->size != 1) st_before_load(e, 2, wanted);
+    Opd m = { .rm = ac_load(e, load, load->size) };
+    FlagsState before = e->f;
+    e->i++;
+    op_fused_copy(e, op, load->d, m);
+    FlagsState after = e->f;
+    if (ac_cold_copy(e, &m.rm)) {
+        e->f = before;
+        op_fused_copy(e, op, load->d, m);
+        ac_load_done(e);
+        e->f = after;
+    }
+    e->i--;
+    e->skip = 1;
+}
+
 // The op right behind a load that can take memory as its source: emits it. False: no such op.
 static bool op_fuse_next(Emit *e, const IrOp *load) {
     if (load->attr & IR_RMW || e->i + 1 >= e->ir->count) return false;
@@ -776,18 +817,7 @@ static bool op_fuse_next(Emit *e, const IrOp *load) {
                 ir_kind(op->d) == IR_KIND_REG &&
                 (ir_is_const(op->b) || ir_is_const(op->a) || op->a == op->d || op->b == op->d);
     if (!alu && !extend && !move && !wide && !imul) return false;
-    Opd m = { .rm = ac_load(e, load, load->size) };
-    e->i++;
-    if (alu) op_alu(e, op, op->a == load->d ? m : st_read(e, op->a), op->b == load->d ? m : st_read(e, op->b));
-    else if (extend) op_extend(e, op, m);
-    else if (wide) op_wide(e, op, m);
-    else if (imul) op_imul(e, op, op->a == load->d ? m : st_read(e, op->a), op->b == load->d ? m : st_read(e, op->b));
-    else {
-        op_before_write_ref(e, op, op->d);
-        op_mov(e, op->size, st_define(e, op->d), m);
-    }
-    e->i--;
-    e->skip = 1;
+    op_fused(e, load);
     return true;
 }
 
@@ -804,7 +834,7 @@ static void op_load(Emit *e, const IrOp *op) {
     // Both copies must find the same state: what has to be rescued is before the check.
     if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(e, op));
     // Of a read-modify-write that is not one instruction: probes the write; the pointer is not kept.
-    Rm rm = op->attr & IR_RMW ? ac_store(e, op, op->size, true) : ac_load_copied(e, op, op->size);
+    Rm rm = op->attr & IR_RMW ? ac_store(e, op, op->size, true) : ac_load(e, op, op->size);
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     op_load_copy(e, op, reg, rm);
@@ -854,7 +884,12 @@ static void op_fpu_mem(Emit *e, Rm rm, const IrOp *op) {
 
 static void op_fpu_load(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
-    op_fpu_mem(e, ac_load(e, op, op->aux), op);
+    Rm rm = ac_load(e, op, op->aux);
+    op_fpu_mem(e, rm, op);
+    if (ac_cold_copy(e, &rm)) {
+        op_fpu_mem(e, rm, op);
+        ac_load_done(e);
+    }
     op_fpu_used(e, op);
 }
 
@@ -899,18 +934,26 @@ static void op_simd(Emit *e, const IrOp *op) {
     op_simd_flags(e, op);
 }
 
+static void op_simd_load_copy(Emit *e, const IrOp *op, unsigned reg, Rm rm) {
+    if (ir_simd_may_fault(op->imm)) st_record(e, e->b, e->b->p);
+    op_simd_bytes(e, op->imm, reg, rm);
+    if (op->d != IR_NONE) st_defined(e, op->d, reg);
+}
+
 static void op_simd_load(Emit *e, const IrOp *op) {
-    bool faults = ir_simd_may_fault(op->imm);
     unsigned reg = op->imm >> 19 & 7;
-    if (faults) fl_prepare_clobber(e, true);
+    if (ir_simd_may_fault(op->imm)) fl_prepare_clobber(e, true);
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(e, op));
     Rm rm = ac_load(e, op, op->aux);
     if (op->d != IR_NONE) {
         op_before_write_ref(e, op, op->d);
         reg = st_define(e, op->d);
     }
-    if (faults) st_record(e, e->b, e->b->p);
-    op_simd_bytes(e, op->imm, reg, rm);
-    if (op->d != IR_NONE) st_defined(e, op->d, reg);
+    op_simd_load_copy(e, op, reg, rm);
+    if (ac_cold_copy(e, &rm)) {
+        op_simd_load_copy(e, op, reg, rm);
+        ac_load_done(e);
+    }
     op_simd_flags(e, op);
 }
 

@@ -98,12 +98,11 @@ void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a regi
 // The operand of an access: base and r8 (index or base). Never the CPU state.
 static inline bool ac_is_operand(Opd o) { return !o.is_imm && o.rm.mem && o.rm.reg != R14; }
 // Emits the check for `op` (LOAD STORE FPULD FPUST SIMDLD SIMDST) at address a of `bytes` bytes. Afterwards r8/r9 are
-// taken and rm addresses the data. ac_load: the cold path comes back to the point after the check.
+// taken and rm addresses the data. The caller emits the instruction with rm, then ac_cold_copy() gives the operand
+// for the cold copy, which the caller emits again from the same state, then ac_load_done() or ac_store_done().
+// ac_cold_copy() says false where there is no copy: the cold path, if there is one, comes back to the point after
+// the check. e->b switches between the two buffers.
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);
-// The others: after them the caller emits the instruction with rm, then ac_cold_copy() gives the operand for the
-// cold copy, which the caller emits again, then ac_load_done() or ac_store_done(). ac_cold_copy() says false where
-// there is no cold path. e->b switches between the two buffers.
-Rm ac_load_copied(Emit *e, const IrOp *op, unsigned bytes);
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw);
 bool ac_cold_copy(Emit *e, Rm *rm);
 void ac_load_done(Emit *e);
