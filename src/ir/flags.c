@@ -12,20 +12,19 @@ typedef struct FlagState { u16 live, obs; } FlagState;
 
 // Does the op look at all flags through a fault, an exit or a helper that leaves?
 static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
-    u16 props = ir_info[op->code].props;
+    if (!(ir_info[op->code].props & (IRP_FAULT | IRP_EXIT))) return false;
     if (op->code == IR_STORE && (op->attr & IR_RMW)) return false;   // its load has checked
     if ((op->code == IR_LOAD || op->code == IR_STORE) && (op->attr & IR_GROUPED)) return false;
     bool simd_access = op->code == IR_SIMDLD || op->code == IR_SIMDST;
     if ((op->code == IR_SIMD || (simd_access && op->attr & IR_GROUPED)) && !ir_simd_may_fault(op->imm)) return false;
     if (op->code == IR_CALL)
         return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
-    return props & (IRP_FAULT | IRP_EXIT);
+    return true;
 }
 
 static bool flags_is_dead(const IrOp *op) {
-    u16 props = ir_info[op->code].props;
-    if (props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE)) return false;
-    return op->d == IR_NONE && !op->fdef;
+    if (op->d != IR_NONE || op->fdef) return false;
+    return !(ir_info[op->code].props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE));
 }
 
 // Shift or rotate by CL: count 0 passes the old flags through.
@@ -34,7 +33,8 @@ static bool flags_is_variable_shift(const IrOp *op) {
     return ir_kind(op->code >= IR_SHLD ? op->c : op->b) == IR_KIND_REG;
 }
 
-static void flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
+// True: the op is dead.
+static bool flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
     op->flive = s->live;
     op->fobs = s->obs;
     op->fdef &= s->live | s->obs;
@@ -42,20 +42,20 @@ static void flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
         op->code = IR_INSN;              // marked for removal: aux 0
         op->aux = 0;
         op->fuse = 0;
-        return;
+        return true;
     }
     if (flags_is_variable_shift(op)) op->fuse = ir_info[op->code].flags >> 16 | op->fdef;
     s->live &= ~op->fdef;
     s->obs &= ~op->fdef;
     s->live |= op->fuse;
     if (flags_is_observer(b, op)) s->obs = FLAG_OSZAPC;
+    return false;
 }
 
-void ir_flags(IrBlock *b) {
-    FlagState s = { 0, 0 };
-    for (u32 i = b->count; i-- > 0;) flags_step(b, &b->ops[i], &s);
-    u32 n = 0;
-    for (u32 i = 0; i < b->count; i++) {
+// Removes dead ops; `first` is the first of them. Groups name their first and last op by its index.
+static void flags_remove(IrBlock *b, u32 first) {
+    u32 n = first;
+    for (u32 i = first; i < b->count; i++) {
         const IrOp *op = &b->ops[i];
         if (op->code == IR_INSN && op->aux == 0) continue;
         if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) {
@@ -66,5 +66,13 @@ void ir_flags(IrBlock *b) {
         b->ops[n++] = *op;
     }
     b->count = n;
+}
+
+void ir_flags(IrBlock *b) {
+    FlagState s = { 0, 0 };
+    u32 dead = b->count;
+    for (u32 i = b->count; i-- > 0;)
+        if (flags_step(b, &b->ops[i], &s)) dead = i;
+    flags_remove(b, dead);
     b->flags_in = s.live | s.obs;
 }

@@ -42,6 +42,8 @@ enum { IR_KIND_NONE, IR_KIND_REG, IR_KIND_TEMP, IR_KIND_CONST };
 static inline unsigned ir_kind(IrRef r) { return r >> 12; }
 static inline unsigned ir_reg(IrRef r) { return r & 7; }            // register number
 static inline unsigned ir_index(IrRef r) { return r & 0xfff; }     // temporary number
+// Of operands or'ed together: may one be a temporary? (Constants have the bit, too.)
+static inline bool ir_may_have_temp(IrRef refs) { return refs >> 12 & IR_KIND_TEMP; }
 static inline bool ir_is_high(IrRef r) { return ir_kind(r) == IR_KIND_REG && (r & IR_HIGH); }
 #define IR_MAX_TEMPS 0xfff
 #define IR_MAX_CONSTS 0xfff

@@ -87,25 +87,26 @@ static bool poll_flags_are_cheap(const IrBlock *ir, u32 i) {
 // can fault anyway (then nothing new can be observed), the first of them, so that those behind it can be put
 // together; then one before which flags are cheap; then the first. Index of its INSN mark.
 static u32 poll_place(const IrBlock *ir, const Segment *s) {
-    enum { FAULTS, CHEAP, ANY, PLACES };
     u16 live = 0;
-    u32 last = 0, place[PLACES];
-    bool faults = false, found[PLACES] = { false };
+    u32 last = 0, places = 0, place[JIT_MAX_INSNS], found = 0;
+    bool faults = false, found_fault = false;
     for (u32 i = s->end; i-- > s->first;) {
         const IrOp *op = &ir->ops[i];
         live = (live & ~op->fdef) | op->fuse;
         faults |= (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
         if (op->code != IR_INSN) continue;
         if (!last) last = i;
-        unsigned kind = faults ? FAULTS : poll_flags_are_cheap(ir, i) ? CHEAP : ANY;
+        if (!live) {
+            place[places++] = i;
+            if (faults) found = i;
+            found_fault |= faults;
+        }
         faults = false;
-        if (live) continue;
-        place[kind] = i;
-        found[kind] = true;
     }
-    for (unsigned kind = 0; kind < PLACES; kind++)
-        if (found[kind]) return place[kind];
-    return last;
+    if (found_fault) return found;
+    for (u32 n = places; n-- > 0;)
+        if (poll_flags_are_cheap(ir, place[n])) return place[n];
+    return places ? place[places - 1] : last;
 }
 
 static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {

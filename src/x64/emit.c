@@ -527,9 +527,7 @@ static bool op_guest_or_none(IrRef r) { return r == IR_NONE || ir_kind(r) == IR_
 
 static void op_ea(Emit *e, const IrOp *op) {
     if (ir_kind(op->d) == IR_KIND_TEMP && op_guest_or_none(op->a) && op_guest_or_none(op->b)) {
-        TempState *t = &e->temp[ir_index(op->d)];
-        t->kind = TEMP_LAZY;                               // computed where it is used
-        t->def = e->i;
+        st_postpone(e, op->d);
         return;
     }
     op_before_write_ref(e, op, op->d);
@@ -659,7 +657,7 @@ static void op_call(Emit *e, const IrOp *op) {
     fl_reset_host(e);
     if (op->fdef || h->attr & IR_HELPER_FLAGS_OUT) e->f = (FlagsState){ .env = true, .op = 0 };
     if (op->d == IR_NONE) return;
-    st_before_write(e, ir_kind(op->d) == IR_KIND_REG ? ir_reg(op->d) : 0xff, fl_survivors(e, op));
+    op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     op_mov(e, 4, reg, (Opd){ .rm = rm_reg(R8) });
     st_defined(e, op->d, reg);

@@ -41,6 +41,8 @@ typedef struct Emit {
     TempState *temp;
     u32 reg_free;          // mask of R10, R11
     u32 spill_free;        // mask of spill slots
+    u32 lazy_count;        // temporaries that are TEMP_LAZY
+    u8 lazy_regs;          // guest registers that one of them may be made of
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
@@ -66,6 +68,7 @@ static inline Rm rm_state(i32 offset) { return rm_mem(R14, offset); }
 unsigned st_host_reg(IrRef r);                           // of a guest register operand
 Opd st_read(Emit *e, IrRef r);                           // operand; counts the use; frees dead temps later
 Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch);  // the same, forced into a register
+void st_postpone(Emit *e, IrRef d);                      // d is what the EA at hand computes, where it is used
 void st_settle(Emit *e, IrRef r);                        // computes r now if it is a lazy address
 unsigned st_define(Emit *e, IrRef d);                    // register to compute d in
 void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary

@@ -40,9 +40,25 @@ static void st_place_temp(Emit *e, TempState *t) {
     t->index = reg == ENC_NO ? st_take_spill(e) : reg;
 }
 
+static u8 st_reg_bit(IrRef r) { return ir_kind(r) == IR_KIND_REG ? (u8)BIT(ir_reg(r)) : 0; }
+
+void st_postpone(Emit *e, IrRef d) {
+    const IrOp *ea = &e->ir->ops[e->i];
+    TempState *t = &e->temp[ir_index(d)];
+    e->lazy_count += t->kind != TEMP_LAZY;
+    e->lazy_regs |= st_reg_bit(ea->a) | st_reg_bit(ea->b);
+    t->kind = TEMP_LAZY;
+    t->def = e->i;
+}
+
+static void st_no_longer_lazy(Emit *e) {
+    if (!--e->lazy_count) e->lazy_regs = 0;
+}
+
 // A lazy EA gets a place and is computed now.
 static void st_materialize(Emit *e, TempState *t) {
     const IrOp *ea = &e->ir->ops[t->def];
+    st_no_longer_lazy(e);
     st_place_temp(e, t);
     unsigned reg = t->kind == TEMP_REG ? t->index : R9;
     unsigned base = ea->a == IR_NONE ? ENC_NO : st_host_reg(ea->a);
@@ -87,6 +103,7 @@ Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch) {
 unsigned st_define(Emit *e, IrRef d) {
     if (ir_kind(d) == IR_KIND_REG) return st_host_reg(d);
     TempState *t = &e->temp[ir_index(d)];
+    if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
     if (t->kind == TEMP_NOWHERE || t->kind == TEMP_LAZY) st_place_temp(e, t);
     return t->kind == TEMP_REG ? t->index : R9;
 }
@@ -100,6 +117,7 @@ void st_defined(Emit *e, IrRef d, unsigned reg) {
 static void st_free(Emit *e, TempState *t) {
     if (t->kind == TEMP_REG) e->reg_free |= BIT(t->index);
     if (t->kind == TEMP_SPILL) e->spill_free |= BIT(t->index);
+    if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
     t->kind = TEMP_NOWHERE;
 }
 
@@ -116,24 +134,27 @@ void st_claim(Emit *e, unsigned reg) {
     e->reg_free &= ~BIT(reg);
 }
 
-static void st_release_groups(Emit *e) {
-    for (u32 n = 0; n < e->ir->group_count; n++) {
-        const IrGroup *g = &e->ir->groups[n];
-        if (g->last >= e->i && g->last <= e->i + e->skip) e->reg_free |= BIT(g->reg ? R10 : R11);
+static void st_release_ref(Emit *e, IrRef r) {
+    if (ir_kind(r) != IR_KIND_TEMP) return;
+    TempState *t = &e->temp[ir_index(r)];
+    if (t->last <= e->i + e->skip) st_free(e, t);
+}
+
+static void st_release_op(Emit *e, u32 at) {
+    const IrOp *op = &e->ir->ops[at];
+    if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) {
+        const IrGroup *g = &e->ir->groups[op->group];
+        if (g->last == at) e->reg_free |= BIT(g->reg ? R10 : R11);
     }
+    if (!ir_may_have_temp(op->d | op->a | op->b | op->c)) return;
+    st_release_ref(e, op->d);
+    st_release_ref(e, op->a);
+    st_release_ref(e, op->b);
+    st_release_ref(e, op->c);
 }
 
 void st_release(Emit *e) {
-    st_release_groups(e);
-    for (u32 k = e->i; k <= e->i + e->skip; k++) {
-        const IrOp *op = &e->ir->ops[k];
-        const IrRef refs[4] = { op->d, op->a, op->b, op->c };
-        for (unsigned n = 0; n < 4; n++) {
-            if (ir_kind(refs[n]) != IR_KIND_TEMP) continue;
-            TempState *t = &e->temp[ir_index(refs[n])];
-            if (t->last <= e->i + e->skip) st_free(e, t);
-        }
-    }
+    for (u32 k = e->i; k <= e->i + e->skip; k++) st_release_op(e, k);
 }
 
 void st_spill_live(Emit *e) {
@@ -162,6 +183,7 @@ static void st_rescue_place(Emit *e, u8 *place, u8 home, i32 offset, unsigned r)
 }
 
 static void st_rescue_lazy(Emit *e, unsigned r) {
+    if (!(e->lazy_regs & 1u << r)) return;
     for (u32 n = 0; n < e->ir->temp_count; n++) {
         TempState *t = &e->temp[n];
         if (t->kind == TEMP_LAZY && t->last > e->i && st_lazy_uses(e, t, r)) st_materialize(e, t);
