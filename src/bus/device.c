@@ -100,13 +100,27 @@ void device_reset_all(Bus *bus) {
 }
 
 // ---- info ---------------------------------------------------------------------------------------
+enum { INFO_WIDTH = 96, INFO_ROW_BYTES = 16, INFO_ROWS = 16 };
+
+static bool field_row_is_zero(const u8 *at, u32 bytes) {
+    for (u32 i = 0; i < bytes; i++)
+        if (at[i]) return false;
+    return true;
+}
+
+// Rows of zeros are left out, and what comes after the first few others.
 static void field_print_bytes(const BusDevice *d, const Field *f, FILE *out) {
-    const u8 *at = field_at(d, f, 0);
-    u64 bytes = field_bytes(f);
-    for (u64 i = 0; i < bytes; i++) {
-        if (i % 16 == 0) fprintf(out, "\n    %03" PRIx64 ":", i);
-        fprintf(out, " %02x", at[i]);
+    const u8 *data = field_at(d, f, 0);
+    u32 bytes = (u32)field_bytes(f), rows = 0;
+    fprintf(out, "  %s: %u bytes", f->name, bytes);
+    for (u32 at = 0; at < bytes; at += INFO_ROW_BYTES) {
+        u32 row = min_u32(INFO_ROW_BYTES, bytes - at);
+        if (field_row_is_zero(data + at, row) || ++rows > INFO_ROWS) continue;
+        fprintf(out, "\n    %03x:", at);
+        for (u32 i = 0; i < row; i++) fprintf(out, " %02x", data[at + i]);
     }
+    if (rows > INFO_ROWS) fprintf(out, "\n    and %u rows more", rows - INFO_ROWS);
+    fprintf(out, rows ? "\n" : " of zeros\n");
 }
 
 static void field_print_timer(Bus *bus, u64 deadline_ns, FILE *out) {
@@ -116,19 +130,35 @@ static void field_print_timer(Bus *bus, u64 deadline_ns, FILE *out) {
     else fprintf(out, " in %" PRIu64 " ns", deadline_ns - now_ns);
 }
 
-static void field_print(Bus *bus, const BusDevice *d, const Field *f, FILE *out) {
+static void field_print_values(Bus *bus, const BusDevice *d, const Field *f, FILE *out) {
     fprintf(out, "  %s:", f->name);
-    if (field_kind(f) == FIELD_BYTES) {
-        field_print_bytes(d, f, out);
-    } else {
-        for (u32 i = 0; i < f->count; i++) {
-            u64 value = field_get(d, f, i);
-            if (field_kind(f) == FIELD_TIMER) field_print_timer(bus, value, out);
-            else if (field_kind(f) == FIELD_BOOL) fprintf(out, " %s", value ? "yes" : "no");
-            else fprintf(out, " %0*" PRIx64, f->element_bytes * 2, value);
-        }
+    for (u32 i = 0; i < f->count; i++) {
+        u64 value = field_get(d, f, i);
+        if (field_kind(f) == FIELD_TIMER) field_print_timer(bus, value, out);
+        else if (field_kind(f) == FIELD_BOOL) fprintf(out, " %s", value ? "yes" : "no");
+        else fprintf(out, " %0*" PRIx64, f->element_bytes * 2, value);
     }
-    fputc('\n', out);
+}
+
+// As many fields on a line as it holds.
+static void device_print_fields(Bus *bus, const BusDevice *d, FILE *out) {
+    size_t column = 0;
+    for (unsigned i = 0; i < d->cls->field_count; i++) {
+        const Field *f = &d->cls->fields[i];
+        char *text;
+        size_t length;
+        bool bytes = field_kind(f) == FIELD_BYTES;
+        FILE *line = open_memstream(&text, &length);
+        if (!line) panic("out of memory");
+        if (bytes) field_print_bytes(d, f, line);
+        else field_print_values(bus, d, f, line);
+        fclose(line);
+        if (column && (bytes || column + length > INFO_WIDTH)) column = 0, fputc('\n', out);
+        fputs(text, out);
+        if (!bytes) column += length;
+        free(text);
+    }
+    if (column) fputc('\n', out);
 }
 
 bool device_info(Bus *bus, const char *name, FILE *out) {
@@ -136,7 +166,7 @@ bool device_info(Bus *bus, const char *name, FILE *out) {
     if (!d) return false;
     if (d->cls->info) d->cls->info(d->self, out);
     fprintf(out, "%s:\n", d->name);
-    for (unsigned i = 0; i < d->cls->field_count; i++) field_print(bus, d, &d->cls->fields[i], out);
+    device_print_fields(bus, d, out);
     return true;
 }
 

@@ -141,6 +141,7 @@ static OptionStatus device_disk(Options *o, Keys *keys, bool cd, char **err) {
     u64 b = 0, u = 0;
     unsigned n = 0;
     keys_ignore(keys, "id bootindex model serial");
+    o->drives_placed = true;
     if (!id && !cd) return option_bad(err, "drive=ID is missing");
     if (bus && !option_number(strncmp(bus, "ide.", 4) ? bus : bus + 4, 0, 1, &b, err)) return OPTION_BAD;
     if (unit && !option_number(unit, 0, 1, &u, err)) return OPTION_BAD;

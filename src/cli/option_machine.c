@@ -386,6 +386,13 @@ static bool settle_any_drive(const PcConfig *pc) {
     return any;
 }
 
+// QEMU's pc has a CD drive as secondary master, unless something else is there or drives were placed
+// one by one with -device.
+static void settle_cd(Options *o) {
+    PcDrive *drive = &o->machine.pc.ide[2];
+    if (!o->nodefaults && !o->drives_placed && !drive->path) drive->cd = true;
+}
+
 static bool settle_is_mux(const char *spec) { return spec && !strncmp(spec, "mon:", 4); }
 
 // Where -nographic puts what was not placed.
@@ -418,6 +425,7 @@ bool options_settle(Options *o) {
         option_bad(&o->error, "%s: only with -kernel", pc->kernel.initrd ? "-initrd" : "-append");
         return false;
     }
+    settle_cd(o);
     if (!settle_any_drive(pc) && !o->nodefaults) {
         pc->floppy[0].blob = lab_floppy();
         pc->floppy[0].blob_bytes = lab_floppy_bytes();

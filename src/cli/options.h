@@ -43,6 +43,7 @@ typedef struct Options {
     unsigned spare_count;
     DisplayKind display;
     const char *vnc;
+    bool drives_placed;                    // -device put a drive on the IDE bus
     bool nographic, nodefaults, lab;       // lab: nothing was given to boot, so the lab does
     bool rtc_localtime;
     i64 rtc_base;                          // -1: now

@@ -477,22 +477,6 @@ static void ide_loaded(void *self) {
     wire_set(&ide->irq, ide->intrq);
 }
 
-static void ide_info(void *self, FILE *out) {
-    const Ide *ide = self;
-    for (unsigned u = 0; u < IDE_UNITS; u++) {
-        const IdeGeometry *g = &ide->geometry[u];
-        fprintf(out, "ide%u-%s%u: ", ide->channel, ide->cd[u] ? "cd" : "hd", u);
-        if (ide->disk[u])
-            fprintf(out, "%s, %llu sectors, %u/%u/%u%s\n", disk_name(ide->disk[u]),
-                    (unsigned long long)disk_sectors(ide->disk[u]), g->cylinders, g->heads,
-                    g->sectors, disk_is_readonly(ide->disk[u]) ? " (write-protected)" : "");
-        else if (ide->cd[u])
-            fprintf(out, "CD drive, see 'info %s'\n", cd_name(ide->cd[u]));
-        else
-            fprintf(out, "no drive\n");
-    }
-}
-
 static const DeviceClass ide_class = {
     "ide", ide_fields, ARRAY_LEN(ide_fields), ide_reset, ide_loaded, ide_info,
 };

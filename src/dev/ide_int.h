@@ -132,6 +132,9 @@ void ide_put_names(const Ide *ide, unsigned unit, u8 *id, const char *model);
 void ide_put_modes(const Ide *ide, unsigned unit, u8 *id);     // PIO and DMA modes, reset result
 void ide_offer_identity(Ide *ide, const u8 *id);
 
+// ---- ide_info.c ---------------------------------------------------------------------------------
+void ide_info(void *self, FILE *out);
+
 // ---- ide_disk.c ---------------------------------------------------------------------------------
 const IdeCommand *ide_disk_command(u8 opcode);
 void ide_disk_next_read(Ide *ide);

@@ -707,11 +707,38 @@ static void test_device_info(void **state) {
     device_list(w->bus, f);
     fclose(f);
     assert_string_equal(text,
-        "a gadget\ngadget1:\n  small: 12\n  words: 3456 3456 3456\n  big: 0000010000000000\n"
-        "  on: yes\n  fifo:\n    000: ee ee ee ee ee\n  timer: stopped\n  kept: 00\n"
+        "a gadget\ngadget1:\n  small: 12  words: 3456 3456 3456  big: 0000010000000000  on: yes\n"
+        "  fifo: 5 bytes\n    000: ee ee ee ee ee\n  timer: stopped  kept: 00\n"
         "bus\ngadget1\n");
     free(text);
     free(g);
+}
+
+// Large buffers are shown in part: rows of zeros are left out, and there is an end.
+static void test_device_info_short(void **state) {
+    typedef struct Buffers { u8 first[48], many[8192], none[64]; } Buffers;
+    static const Field fields[] = {
+        FIELD_ARRAY(Buffers, first, FIELD_BYTES, 0),
+        FIELD_ARRAY(Buffers, many, FIELD_BYTES, 0x11),
+        FIELD_ARRAY(Buffers, none, FIELD_BYTES, 0),
+    };
+    static const DeviceClass cls = { "buffers", fields, ARRAY_LEN(fields), NULL, NULL, NULL };
+    static Buffers b;
+    World *w = *state;
+    char *text;
+    size_t bytes;
+    device_add(w->bus, &cls, NULL, &b);
+    device_reset_all(w->bus);
+    b.first[33] = 7;
+    FILE *f = open_memstream(&text, &bytes);
+    assert_true(device_info(w->bus, "buffers", f));
+    fclose(f);
+    const char *first = "buffers:\n  first: 48 bytes\n    020: 00 07 00";
+    assert_ptr_equal(strstr(text, first), text);
+    assert_non_null(strstr(text, "\n    0f0: 11 11 "));
+    assert_null(strstr(text, "\n    100: "));
+    assert_non_null(strstr(text, "\n    and 496 rows more\n  none: 64 bytes of zeros\n"));
+    free(text);
 }
 
 // A snapshot into a second machine, then damage of every kind: no crash, an error message.
@@ -823,7 +850,7 @@ int main(void) {
         T(test_code_granules), T(test_dirty), T(test_ports), T(test_port_remapping),
         T(test_port_log), T(test_pins), T(test_requests), T(test_clock), T(test_timers),
         T(test_timer_heap), T(test_events), T(test_event_reused), T(test_bus_call), T(test_wait),
-        T(test_idle_ticks), T(test_device_reset), T(test_device_info), T(test_snapshot), T(test_two_rounds),
+        T(test_idle_ticks), T(test_device_reset), T(test_device_info), T(test_device_info_short), T(test_snapshot), T(test_two_rounds),
         cmocka_unit_test(test_host_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

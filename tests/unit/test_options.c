@@ -141,6 +141,17 @@ static void test_cdrom(void **state) {
     assert_string_equal(f.o.machine.pc.ide[3].path, "y.iso");
     assert_null(f.o.machine.pc.ide[2].path);           // an empty drive
     done(&f);
+    f = parse("-hda|disk");                            // the drive that every machine has
+    good(&f);
+    assert_true(ide[2].cd && !ide[2].path && !ide[0].cd && !ide[3].cd);
+    done(&f);
+    const char *const without[] = { "-hda|x|-nodefaults", "-hdc|x", "-drive|if=none,id=d,file=x|-device|ide-hd,drive=d" };
+    for (unsigned i = 0; i < ARRAY_LEN(without); i++) {
+        f = parse(without[i]);
+        good(&f);
+        assert_false(ide[2].cd);
+        done(&f);
+    }
     f = parse("-vga|isa");
     good(&f);
     assert_true(f.o.machine.pc.isa_vga && !f.o.machine.pc.no_vga);
