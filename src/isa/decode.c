@@ -52,16 +52,19 @@ static void dec_prefixes(Decoder *d) {
 
 // --- Row -----------------------------------------------------------------------------------------
 
-// Finds the row of the opcode at d->p and steps over the opcode. ModRM, where one decides, is only
-// looked at. Sets *has_modrm for rows in groups.
-static unsigned dec_find_row(Decoder *d, bool *has_modrm) {
+// Steps over the opcode at d->p and gives its entry of the index.
+static unsigned dec_opcode(Decoder *d) {
     unsigned byte = *d->p++, key = byte;
     if (byte == 0x0f) {
         byte = *d->p++;
         key = 256 + byte;
     }
     d->in->opcode = byte;
-    unsigned entry = isa_index[key];
+    return isa_index[key];
+}
+
+// Finds the row of an opcode. ModRM, where one decides, is only looked at. Sets *has_modrm for rows in groups.
+static unsigned dec_find_row(const Decoder *d, unsigned entry, bool *has_modrm) {
     while (__builtin_expect(entry > ISA_INDEX_VALUE, 0)) {
         if (entry & ISA_IS_GROUP) {
             unsigned modrm = *d->p;
@@ -76,6 +79,20 @@ static unsigned dec_find_row(Decoder *d, bool *has_modrm) {
                           : prefixes & ISA_OPSIZE ? ISA_PREFIX_P66 : ISA_PREFIX_NP;
             entry = isa_index[ISA_SPLIT_BASE + (entry & ISA_INDEX_VALUE) * 4 + cell];
         }
+    }
+    return entry;
+}
+
+// The first row of an opcode. What it is fetched with, ModRM and immediates, it has whether or not the prefix or the
+// digit at hand makes it an instruction: #UD comes after a page fault of those bytes.
+static unsigned dec_first_row(unsigned entry, bool *has_modrm) {
+    while (entry > ISA_INDEX_VALUE) {
+        unsigned value = entry & ISA_INDEX_VALUE;
+        bool group = entry & ISA_IS_GROUP;
+        const u16 *cell = isa_index + (group ? ISA_GROUP_BASE + value * ISA_GROUP_CELLS : ISA_SPLIT_BASE + value * 4);
+        while (!*cell) cell++;                                  // one is there, or there were no such opcode
+        *has_modrm |= group;
+        entry = *cell;
     }
     return entry;
 }
@@ -350,8 +367,9 @@ IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out
     dec_prefixes(&d);
     dec_sizes(&d, code32);
     bool has_modrm = false;
-    out->row = dec_find_row(&d, &has_modrm);
-    const IsaRow *row = &isa_rows[out->row];
+    unsigned entry = dec_opcode(&d);
+    out->row = dec_find_row(&d, entry, &has_modrm);
+    const IsaRow *row = &isa_rows[out->row ? out->row : dec_first_row(entry, &has_modrm)];
     out->opsize = row->shape & ISA_SHAPE_BYTE ? 1 : d.size;
     out->cc = out->opcode & 15;
     if (has_modrm || row->shape & ISA_SHAPE_MODRM)

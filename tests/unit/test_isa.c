@@ -403,14 +403,20 @@ static void test_undefined(void **unused) {
         "8dc0", "62c0", "c5c0", "0fb2c0",       // memory operands only
         "0f01c0", "0f01f8", "0fc7c8", "ffd8", "ffe8",
         "fed0", "fff8", "c6c801", "8fc8", "0fbac001", "d9d1", "d9e2", "d9ef",
-        "0f05", "0f24c0", "0f0a", "0fae20", "660fae00", "0f6c00", "f20f1400", "0f7100", "0f71c0", "0fd6c1",
-        "660f12c1", "f30f2bc1", "0fe7c1", "0f50 00", "0fc500 01", "0f7800", "f20ff0c1",
+        "0f05", "0f24c0", "0f0a", "0fae20", "660fae00", "0f6c00", "f20f1400", "0f710000", "0f71c000",
+        "0fd6c1", "660f12c1", "f30f2bc1", "0fe7c1", "0f50 00", "0fc500 01", "0f7800", "f20ff0c1",
         // LOCK: only with a memory destination, only these instructions
         "f001c0", "f08b00", "f03800", "f08900", "f090", "f0a4", "f00fa300", "f0c1e001", "f08500",
         "f0d000", "f00fb600", "f0ff30", "f00340 00",
     };
     for (unsigned i = 0; i < ARRAY_LEN(undefined); i++)
         check_status(undefined[i], 32, ISA_UNDEFINED);
+    // What the opcode has is fetched: ModRM, displacement, immediate.
+    static const char *const short_of[] = {
+        "660fae", "f20f28", "f30f2805000000", "0f7100", "f20fc6c0", "c6c8", "66c7c801",
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(short_of); i++)
+        check_status(short_of[i], 32, ISA_NEED_MORE);
     static const char *const fine[] = {
         "f00100", "f03001", "f0f710", "f0f718", "f0fe00", "f00fab00", "f00fba2801", "f00fb100",
         "f00fc100", "f08600", "f00fc708", "f08320 01",
