@@ -13,11 +13,14 @@ static void control_jmp(Lift *l, u32 target) {
     else lift_jmp(l, target);
 }
 
+static void control_fault_above(Lift *l, IrRef value, u32 limit) {
+    IrRef gp0 = lift_const(l, VEC_GP | 1 << 8);
+    ir_emit(l->b, IR_LIMIT, 4, IR_NONE, value, gp0)->imm = limit;
+}
+
 // A target of `size` bytes, checked.
 static void control_check(Lift *l, unsigned size, IrRef target) {
-    if (l->b->code_limit >= trunc_size(~0u, size)) return;
-    IrRef gp0 = lift_const(l, VEC_GP | 1 << 8);
-    ir_emit(l->b, IR_LIMIT, 4, IR_NONE, target, gp0)->imm = l->b->code_limit;
+    if (l->b->code_limit < trunc_size(~0u, size)) control_fault_above(l, target, l->b->code_limit);
 }
 
 // ---- conditional --------------------------------------------------------------------------------
@@ -50,13 +53,17 @@ void lift_insn_jcxz(Lift *l) {
     lift_jmp(l, l->next);
 }
 
-// The count is put back for the fault.
+// The fault comes before the count has changed: when what will be left, if ZF tells to go on, is not zero.
 static void control_loop_beyond(Lift *l) {
+    IrRef left = ir_ea(l->b, l->in->addrsize, IR_REG(CPU_ECX), IR_NONE, 0, -1u);
+    if (l->row->sub != ISA_SUB_LOOP) {
+        IrRef none = ir_temp(l->b);
+        ir_mov(l->b, 4, none, lift_const(l, 0));
+        lift_emit_cc(l, IR_SEL, 4, l->row->sub == ISA_SUB_LOOPE ? 4 : 5, left, left, none);
+    }
+    control_fault_above(l, left, 0);
     lift_step_reg(l, CPU_ECX, IR_NONE, 0, -1);
-    control_jump_if(l, IR_JZ, control_count(l), l->next);
-    if (l->row->sub != ISA_SUB_LOOP) ir_jcc(l->b, l->row->sub == ISA_SUB_LOOPE ? 5 : 4, l->next);
-    lift_step_reg(l, CPU_ECX, IR_NONE, 0, 1);
-    lift_raise_gp0(l);
+    lift_jmp(l, l->next);
 }
 
 // LOOPE, LOOPNE: no jump when the count has run out, else by ZF.
