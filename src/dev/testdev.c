@@ -39,16 +39,16 @@ static void testdev_out_irq(void *self, u16 port, unsigned size_bytes, u32 value
     wire_set(&((TestDev *)self)->irq[port - TESTDEV_IRQ_PORT], value & 1);
 }
 
+static u8 *testdev_byte(TestDev *d, u32 offset) { return &d->memory[offset >> PAGE_SHIFT][offset % PAGE_BYTES]; }
+
 static u32 testdev_read(void *self, u32 offset, unsigned size_bytes) {
-    const u8 *from = &((TestDev *)self)->memory[0][offset];
     u32 value = 0;
-    for (unsigned i = 0; i < size_bytes; i++) value |= (u32)from[i] << 8 * i;
+    for (unsigned i = 0; i < size_bytes; i++) value |= (u32)*testdev_byte(self, offset + i) << 8 * i;
     return value;
 }
 
 static void testdev_write(void *self, u32 offset, unsigned size_bytes, u32 value) {
-    u8 *to = &((TestDev *)self)->memory[0][offset];
-    for (unsigned i = 0; i < size_bytes; i++) to[i] = (u8)(value >> 8 * i);
+    for (unsigned i = 0; i < size_bytes; i++) *testdev_byte(self, offset + i) = (u8)(value >> 8 * i);
 }
 
 TestDev *testdev_new(Bus *bus, const Wire irq[TESTDEV_IRQS]) {
