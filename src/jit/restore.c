@@ -78,6 +78,13 @@ void restore_edge_flags(Jit *jit, const Block *b, const u8 *pc) {
     restore_flags(jit->cpu, &r->flags);
 }
 
+static void restore_print(const char *name, const X64Restore *r) {
+    static const X64Restore none = { .insn = 0xff };
+    if (!r) r = &none;
+    fprintf(stderr, "  %s: host %x op %u insn %u charged %d flags %x in %u %u %u, %x\n", name, r->host, r->op, r->insn,
+            r->charged, r->flags.op, r->flags.a, r->flags.b, r->flags.c, r->flags.imm);
+}
+
 static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {
     u32 host = restore_offset(jit, b, pc);
     const X64Restore *table = restore_search(b->restores, b->restore_count, host);
@@ -86,10 +93,10 @@ static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X6
     if (again) *copy = *again;
     if (jit->opt.restore == JIT_RESTORE_CHECK &&
         (!table || !again || memcmp(table, again, sizeof *table))) {
-        fprintf(stderr, "glassbox: -restore check: records differ for host pc %p, block %08x (table op "
-                "%d insn %d flags %x, retranslation op %d insn %d flags %x)\n", (const void *)pc, b->eip,
-                table ? table->op : -1, table ? table->insn : -1, table ? table->flags.op : 0,
-                again ? again->op : -1, again ? again->insn : -1, again ? again->flags.op : 0);
+        fprintf(stderr, "glassbox: -restore check: records differ for host pc %p, block %08x\n", (const void *)pc,
+                b->eip);
+        restore_print("table", table);
+        restore_print("retranslation", again);
         bus_request_exit(jit->bus, 78);
     }
     return again ? copy : NULL;

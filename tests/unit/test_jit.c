@@ -145,6 +145,22 @@ static void test_parts_are_code(void **state) {
     assert_true(dropped(g) > 0);
 }
 
+// A block ends before an instruction that goes on to the next page, and need not be dropped when a shorter one takes
+// its place: its records are those of its own length. Breaks with walk_may_go_on()'s first line.
+static void test_end_of_page_changes(void **state) {
+    Rig *g = *state;
+    put(g, 13 * 4, "\x00\x01\x00\x09", 4);                              // #GP: 0900:0100
+    put(g, 0x9100, "\xb8\x0d\x00\xf4", 4);                              // mov $13, %ax ; hlt
+    put(g, 0x9ffc, "\x8b\x07\xb8\x05\x00\xf4", 6);                      // mov (%bx), %ax ; mov $5, %ax ; hlt
+    g->cpu->regs[CPU_ESP] = 0x8000;
+    g->cpu->regs[CPU_EBX] = 0x7000;
+    assert_int_equal(run_real(g, 0x900, 0xffc), 5);
+    bus_write(g->bus, phy(0x9ffe), 2, 0xf4f4);                            // hlt ; hlt
+    g->cpu->regs[CPU_EBX] = 0xffff;                                       // past the end of the segment
+    assert_int_equal(run_real(g, 0x900, 0xffc), 13);
+    assert_int_equal(g->jit->stats.restores_retranslated, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_ip_other_base, rig_open, rig_close),
@@ -152,6 +168,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_forgotten_x87_pointers, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_return_elsewhere, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_parts_are_code, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_end_of_page_changes, rig_open, rig_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
