@@ -198,6 +198,7 @@ typedef struct Cpu {
     // True: the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
     bool (*store_hits_code)(void *jit, u32 ppn, u32 offset, u32 bytes);
 
+    u8 *context_base[2];     // supervisor's and user's MMU context of the present address space (kept by mmu_switch())
     struct Shadow *shadow;   // this is a copy that must leave no trace (cpu/shadow.h); else NULL
     CpuMmu *mmu;
     Bus *bus;

@@ -14,6 +14,7 @@ enum {
     HA_MODE = 32,        // with HA_END: eip stays; only mode, segments or flags may change
     HA_DEVICE = 64,      // talks to devices
     HA_FAR = HA_FAULT | HA_END | HA_REGS | HA_FLAGS_IN | HA_FLAGS_OUT,   // control transfers
+    HA_REPEAT = HA_FAULT | HA_END | HA_MODE | HA_REGS | HA_DEVICE,       // string instructions with REP
     HA_TEST = HA_FAULT | HA_FLAGS_IN | HA_FLAGS_OUT,                     // changes some flags
 };
 

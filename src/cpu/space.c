@@ -247,6 +247,7 @@ void mmu_switch(Cpu *cpu) {
     s->used = ++mmu->clock;
     mmu->space = s;
     mmu->context = s->context;
+    for (u32 i = 0; i < 2; i++) cpu->context_base[i] = s->context[i].base;
     cpu->mmu_base = mmu_context_base(mmu, cpu->cpl == 3);
     if (s->stale) space_empty(cpu, s, NULL);
     mmu_show_linear(cpu, &s->context[0]);

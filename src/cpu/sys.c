@@ -280,15 +280,17 @@ u32 cpu_h_pushf(Cpu *cpu, u32 opsize) {
     return opsize == 4 ? image & ~(FLAG_VM | FLAG_RF) : image & 0xffff;
 }
 
-void cpu_h_popf(Cpu *cpu, u32 image, u32 opsize) {
-    if (!flags_need_iopl(cpu, opsize)) return;
+// 1: interrupts may come in now, or the mode may be another.
+u32 cpu_h_popf(Cpu *cpu, u32 image, u32 opsize) {
+    if (!flags_need_iopl(cpu, opsize)) return 1;
     if (flags_are_virtual(cpu)) {
         if (flags_check_virtual(cpu, image)) flags_set_virtual(cpu, image);
-        return;
+        return 1;
     }
-    u32 mask = flags_writable(cpu, opsize) & ~FLAG_RF;
+    u32 mask = flags_writable(cpu, opsize) & ~FLAG_RF, old = cpu->eflags;
     cpu->eflags &= ~FLAG_RF;
     cpu_set_eflags(cpu, image, mask);
+    return (cpu->eflags & ~old & FLAG_IF) || cpu->eflags & FLAG_TF;
 }
 
 // CLI and STI: in protected mode CPL <= IOPL, in virtual-8086 mode (CPL 3) IOPL 3: the same test.
@@ -302,14 +304,16 @@ static u32 flags_interrupt_bit(Cpu *cpu) {
 
 void cpu_h_cli(Cpu *cpu) { cpu->eflags &= ~flags_interrupt_bit(cpu); }
 
-void cpu_h_sti(Cpu *cpu) {
+u32 cpu_h_sti(Cpu *cpu) {
     u32 bit = flags_interrupt_bit(cpu);
     if (bit == FLAG_VIF && (cpu->eflags & FLAG_VIP)) {
         cpu_raise_error(cpu, VEC_GP, 0);
-        return;
+        return 1;
     }
-    if (bit == FLAG_IF && !(cpu->eflags & FLAG_IF)) cpu->inhibit_irq = true;
+    bool opens = bit == FLAG_IF && !(cpu->eflags & FLAG_IF);
+    if (opens) cpu->inhibit_irq = true;
     cpu->eflags |= bit;
+    return opens;
 }
 
 // ---- ports --------------------------------------------------------------------------------------

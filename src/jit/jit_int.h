@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The inside of room jit.
 //   stubs.c      code around blocks: entry, exits, slow accesses, helpers
+//   usual.c      the usual case of some helpers in machine code
 //   cache.c      blocks: lookup, links, invalidation, code memory
 //   smc.c        code that is stored to
 //   translate.c  guest bytes -> block
@@ -213,6 +214,11 @@ struct Jit {
 // ---- stubs.c ---------------------------------------------------------------------------------------------
 void stubs_generate(Jit *jit);                 // at the start of the hot area; fills target and helper_stub
 typedef u32 (*JitEnter)(Cpu *cpu, const u8 *code);
+
+// ---- usual.c ---------------------------------------------------------------------------------------------
+// In front of the helper's stub: what returns to the block when the case is a usual one, else goes on behind.
+struct Buf;
+void usual_emit(const Jit *jit, struct Buf *b, u32 helper);
 
 // ---- run.c -----------------------------------------------------------------------------------------------
 // An x87, MMX or SSE exception that came as a host trap (16, 19): #MF (or FERR#), #XM (or #UD).

@@ -300,6 +300,13 @@ static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
         enc_u16(b, 0x7f04);                                // add $127, %al: OF = bit 0
         enc_u8(b, 0x9e);                                   // sahf
         enc_rr(b, 0, 0x89, R9, RAX);
+    } else if (kind == FLAGS_RAW) {
+        enc_rr(b, 0, 0x87, RAX, R9);                       // xchg
+        enc_rm(b, ENC_66, 0xc1, 0, rm_reg(RAX));           // rol $8, %ax: SZAPC in AH, OF is bit 3 of AL
+        enc_u8(b, 8);
+        enc_u16(b, 0x7804);                                // add $0x78, %al
+        enc_u8(b, 0x9e);                                   // sahf
+        enc_rr(b, 0, 0x89, R9, RAX);
     } else if (kind == FLAGS_SUB) {
         enc_rm(b, fl, 0x3a + wide, R9, rm_mem(R14, OFF(flag_b)));
     } else if (kind == FLAGS_LOGIC) {
@@ -328,6 +335,7 @@ static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     stub_flags_quick(b, FLAGS_SUBR, 2);
     stub_flags_quick(b, FLAGS_ADDR, 2);
     stub_flags_quick(b, FLAGS_LAHF, 2);
+    stub_flags_quick(b, FLAGS_RAW, 2);
     stub_flags_quick(b, FLAGS_DEC, 2);
     stub_flags_quick(b, FLAGS_INC, 2);
     stub_push(b, R8);
@@ -362,8 +370,11 @@ static const u32 stub_helper_attributes[] = {
 
 static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn, const u8 *exit) {
     const u8 *at = b->p;
-    bool last = (stub_helper_attributes[helper] & (HA_END | HA_MODE)) == HA_END;
-    stub_store_regs(b, STUB_ALL);
+    u32 attributes = stub_helper_attributes[helper];
+    bool last = (attributes & (HA_END | HA_MODE)) == HA_END;
+    unsigned regs = jit->opt.check || attributes & HA_REGS ? STUB_ALL : STUB_CALLER_SAVED;
+    if (jit->cpu && !jit->opt.check) usual_emit(jit, b, helper);
+    stub_store_regs(b, regs);
     enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
     stub_pass_cpu(b);
     enc_rr(b, 0, 0x89, R8, RSI);
@@ -382,7 +393,7 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn,
     enc_rr(b, 0, 0x89, RAX, R8);
     enc_rm(b, 0, 0x80, 7, rm_mem(R14, OFF(fault)));        // cmpb $0, fault.pending
     enc_u8(b, 0);
-    stub_load_regs(b, STUB_ALL);
+    stub_load_regs(b, regs);
     enc_rm(b, ENC_W, 0x8b, R13, rm_mem(R14, OFF(mmu_base)));
     enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
     u8 *fault = enc_jcc32(b, 5);

@@ -32,12 +32,16 @@ void lift_call_end(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c) {
     lift_leave(l);
 }
 
+IrRef lift_mode_change(Lift *l) {
+    IrRef mode = ir_temp(l->b);
+    ir_ldenv(l->b, 4, mode, offsetof(Cpu, mode));
+    return lift_plain(l, IR_XOR, mode, lift_const(l, l->b->mode));
+}
+
 // After a helper with HA_MODE: the block goes on when it has left the mode word as it was.
 void lift_call_mode(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c) {
     lift_call_next(l, helper, a, x, c);
-    IrRef mode = ir_temp(l->b);
-    ir_ldenv(l->b, 4, mode, offsetof(Cpu, mode));
-    ir_leavenz(l->b, lift_plain(l, IR_XOR, mode, lift_const(l, l->b->mode)));
+    ir_leavenz(l->b, lift_mode_change(l));
 }
 
 void lift_raise(Lift *l, CpuVector vector) {

@@ -108,6 +108,7 @@ IrRef lift_call_value(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);    /
 void lift_call_next(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);
 void lift_leave(Lift *l);
 void lift_call_end(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);       // rule 7
+IrRef lift_mode_change(Lift *l);          // not 0: the mode word is no longer the block's
 void lift_call_mode(Lift *l, HelperId helper, IrRef a, IrRef x, IrRef c);
 void lift_raise(Lift *l, CpuVector vector);
 void lift_raise_gp0(Lift *l);

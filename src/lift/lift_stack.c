@@ -103,9 +103,10 @@ void lift_insn_pushf(Lift *l) {
 void lift_insn_popf(Lift *l) {
     unsigned size = l->in->opsize;
     IrRef image = lift_zext(l, size, lift_load_temp(l, size, lift_stack_mem(l, 0)));
-    lift_call_next(l, HELPER_popf, image, lift_const(l, size), IR_NONE);
+    ir_stenv(l->b, 4, lift_const(l, l->next), offsetof(Cpu, eip));
+    IrRef leaves = lift_call_value(l, HELPER_popf, image, lift_const(l, size), IR_NONE);
     lift_stack_move(l, size);
-    lift_leave(l);
+    ir_leavenz(l->b, lift_plain(l, IR_OR, leaves, lift_mode_change(l)));
 }
 
 // ---- frames -------------------------------------------------------------------------------------

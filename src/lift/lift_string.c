@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // String instructions and port access. One element is lifted inline; with a REP prefix a helper
-// runs as many as it likes and the block ends.
+// runs as many as it likes, and the block goes on when that is all of them.
 #include "lift/lift_int.h"
 
 static bool string_is_repeated(const Lift *l) {
@@ -21,7 +21,10 @@ static void string_repeat(Lift *l) {
                                    HELPER_rep_lods, HELPER_rep_scas, HELPER_rep_ins,
                                    HELPER_rep_outs };
     static_assert(ISA_SUB_OUTS - ISA_SUB_MOVS == 6, "ORDER: MOVS CMPS STOS LODS SCAS INS OUTS");
-    lift_call_end(l, helpers[l->row->sub - ISA_SUB_MOVS], string_argument(l), IR_NONE, IR_NONE);
+    ir_stenv(l->b, 4, lift_const(l, l->next), offsetof(Cpu, eip));
+    IrRef through = lift_call_value(l, helpers[l->row->sub - ISA_SUB_MOVS], string_argument(l), IR_NONE, IR_NONE);
+    if (l->row->sub < ISA_SUB_INS) ir_leavenz(l->b, lift_plain(l, IR_XOR, through, lift_const(l, 1)));
+    else lift_leave(l);
 }
 
 static LiftMem string_source(Lift *l) { return lift_mem_at(l, l->in->seg, IR_REG(CPU_ESI)); }

@@ -26,22 +26,10 @@ static void system_cli(Lift *l) {
     ir_stenv(l->b, 4, lift_plain(l, IR_AND, eflags, lift_const(l, ~FLAG_IF)), offsetof(Cpu, eflags));
 }
 
-// The block is left when IF was clear: interrupts are held off for one instruction and may be waiting.
+// The block is left when IF was clear and an interrupt waits: it is held off for one instruction.
 static void system_sti(Lift *l) {
-    if (!(l->b->mode & MODE_IO_OK)) {
-        lift_call_end(l, HELPER_sti, IR_NONE, IR_NONE, IR_NONE);
-        return;
-    }
-    IrRef eflags = ir_temp(l->b), inhibit = ir_temp(l->b), was_clear = ir_temp(l->b);
-    ir_ldenv(l->b, 4, eflags, offsetof(Cpu, eflags));
-    ir_ldenv(l->b, 1, inhibit, offsetof(Cpu, inhibit_irq));
-    ir_emit(l->b, IR_NOT, 4, was_clear, eflags, IR_NONE);
-    was_clear = lift_plain(l, IR_SHR, was_clear, lift_const(l, 9));
-    was_clear = lift_plain(l, IR_AND, was_clear, lift_const(l, 1));
-    ir_stenv(l->b, 4, lift_plain(l, IR_OR, eflags, lift_const(l, FLAG_IF)), offsetof(Cpu, eflags));
-    ir_stenv(l->b, 1, lift_plain(l, IR_OR, inhibit, was_clear), offsetof(Cpu, inhibit_irq));
     ir_stenv(l->b, 4, lift_const(l, l->next), offsetof(Cpu, eip));
-    ir_leavenz(l->b, was_clear);
+    ir_leavenz(l->b, lift_call_value(l, HELPER_sti, IR_NONE, IR_NONE, IR_NONE));
 }
 
 void lift_insn_flagop(Lift *l) {

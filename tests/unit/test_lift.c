@@ -480,8 +480,8 @@ static void test_shape_stack(void **state) {
           "ea.2 t0,r4 #0; load.4 2w: t1,t0; ea.2 t2,r4 #4; and.4 t3,r4,ffff0000; or.4 t4,t3,t2; "
           "store.4 2: _,t4,t1; ea.2 t5,r4 #4; mov.2 r4,t5; jmp.4 #1003");
     SHAPE("\xc9", M_FLAT, "load.4 2: t0,r5; ea.4 r4,r5 #4; mov.4 r5,t0; jmp.4 #1001");
-    SHAPE("\x9d", M_FLAT, "load.4 2: t0,r4; stenv.4 _,1001 eip; call.4.popf _,t0,4 !; "
-                          "ea.4 r4,r4 #4; leave.4");
+    SHAPE("\x9d", M_FLAT, "load.4 2: t0,r4; stenv.4 _,1001 eip; call.4.popf t1,t0,4 !; ea.4 r4,r4 #4; "
+                          "ldenv.4 t2 mode; xor.4 t3,t2,55521c; or.4 t4,t1,t3; leavenz.4 _,t4; jmp.4 #1001");
 }
 
 static void test_shape_control(void **state) {
@@ -513,8 +513,10 @@ static void test_shape_string(void **state) {
                           "ea.4 r6,r6,t2 #0; ea.4 r7,r7,t2 #0; jmp.4 #1001");
     SHAPE("\xab", M_REAL, "ea.2 t0,r7 #0; store.2 0w: _,t0,r0; ldenv.4 t1 df; "
                           "ea.2 t2,r7,t1 *1 #0; mov.2 r7,t2; jmp.4 #1001");
-    SHAPE("\xf3\xa5", M_FLAT, "stenv.4 _,1002 eip; call.4.rep_movs _,253; leave.4");
-    SHAPE("\x67\xf2\xae", M_FLAT, "stenv.4 _,1003 eip; call.4.rep_scas _,383 !; leave.4");
+    SHAPE("\xf3\xa5", M_FLAT,
+          "stenv.4 _,1002 eip; call.4.rep_movs t0,253; xor.4 t1,t0,1; leavenz.4 _,t1; jmp.4 #1002");
+    SHAPE("\x67\xf2\xae", M_FLAT,
+          "stenv.4 _,1003 eip; call.4.rep_scas t0,383 !; xor.4 t1,t0,1; leavenz.4 _,t1; jmp.4 #1003");
     SHAPE("\xec", M_FLAT, "zext.4 t0,r2 *2; stenv.4 _,1001 eip; call.4.in t1,t0,1; mov.1 r0,t1; "
                           "leave.4");
     SHAPE("\xe7\x80", M_REAL, "zext.4 t0,r0 *2; stenv.4 _,1002 eip; call.4.out _,80,2,t0; leave.4");
@@ -559,7 +561,7 @@ static void test_tables(void **state) {
     assert_ptr_equal(in->fn, (void *)cpu_h_in);
     assert_int_equal(h->row[HELPER_iret].attr, IR_HELPER_FAULT | IR_HELPER_END | IR_HELPER_REGS |
                      IR_HELPER_FLAGS_IN | IR_HELPER_FLAGS_OUT);
-    assert_int_equal(h->row[HELPER_sti].result_bytes, 0);
+    assert_int_equal(h->row[HELPER_sti].result_bytes, 4);
     assert_string_equal(lift_env_name(offsetof(Cpu, seg[CPU_FS].selector)), "fs.selector");
     assert_int_equal(lift_env_offset("df"), offsetof(Cpu, df));
     assert_null(lift_env_name(1));

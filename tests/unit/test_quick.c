@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The quick ways of interrupts, IRET and segment loads (cpu/quick.c) against the full ones: two processors in the
-// same random state, one whose soft MMU has entries for everything, one with none, for which nothing is usual.
+// The quick ways of interrupts, IRET and segment loads (cpu/quick.c), and those in machine code (jit/usual.c), against
+// the full ones: two processors in the same random state, one whose soft MMU has entries for everything and whose
+// helpers are called as generated code calls them, one with no entries, for which nothing is usual.
 // Run: make test T=unit/test_quick; a case again: SEED=n N=1 build/tests/unit/test_quick
 #include "fuzz.h"
 
@@ -10,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "jit/jit_int.h"
 #include "testcpu.h"
+#include "x64/enc.h"
 
 enum { CASES = 200000, STACK_PAGE = 0x20000, STACK_BYTES = 0x2000, VECTORS = 16 };
 
@@ -108,14 +111,77 @@ static void warm(Cpu *cpu) {
     }
 }
 
-static void act(Cpu *cpu, u64 seed) {
+// ---- helpers, from C or from generated code ----------------------------------------------------------------
+typedef u64 HelperFn(Cpu *cpu, u32 a, u32 b);
+static HelperFn *const helper_fn[] = {
+#define H(name, result, count, attributes) (HelperFn *)(void *)cpu_h_##name,
+#include "cpu/helpers.def"
+#undef H
+};
+
+// mov $a, %r8d ; mov $b, %r9d ; call stub ; mov %r8d, value ; back to the run loop with eip as it is
+static u32 call_stub(Jit *jit, HelperId helper, u32 a, u32 b) {
+    Buf c = { jit->hot_next, jit->hot_next, jit->hot_end };
+    enc_mov_imm(&c, R8, a);
+    enc_mov_imm(&c, R9, b);
+    enc_patch32(enc_call32(&c), jit->helper_stub[helper]);
+    enc_rm(&c, 0, 0x89, R8, rm_mem(R14, JIT_STATE_AT(offsetof(Cpu, jit_word[WORD_EXIT_VALUE]))));
+    enc_rm(&c, 0, 0x8b, R8, rm_mem(R14, JIT_STATE_AT(offsetof(Cpu, eip))));
+    enc_patch32(enc_jmp32(&c), jit->target.lookup);
+    ((JitEnter)(uintptr_t)jit->enter)(jit->cpu, jit->hot_next);
+    return (u32)jit->cpu->jit_word[WORD_EXIT_VALUE];
+}
+
+static u32 call(Cpu *cpu, Jit *jit, HelperId helper, u32 a, u32 b) {
+    return jit ? call_stub(jit, helper, a, b) : (u32)helper_fn[helper](cpu, a, b);
+}
+
+// Within the pages of the stack, and often within one.
+static void act_repeat(Cpu *cpu, Jit *jit, u64 *r) {
+    u32 size = pick(r, 3), few = one_in(r, 2) ? 8 : one_in(r, 2) ? 200 : 2000;
+    HelperId helper = one_in(r, 2) ? HELPER_rep_movs : HELPER_rep_stos;
+    cpu->regs[CPU_ESI] = STACK_PAGE + pick(r, STACK_BYTES);
+    cpu->regs[CPU_EDI] = STACK_PAGE + pick(r, STACK_BYTES);
+    cpu->regs[CPU_ECX] = pick(r, few);
+    if (one_in(r, 3)) cpu_set_eflags(cpu, 0, FLAG_DF);
+    if (one_in(r, 20)) cpu->regs[CPU_EDI] = 0u - pick(r, 64);
+    if (one_in(r, 20)) cpu->eflags |= FLAG_RF;
+    u32 info = CPU_STR(one_in(r, 6) ? pick(r, 6) : CPU_DS, size, 2) | (one_in(r, 8) ? 0 : CPU_STR_A32);
+    u32 through = call(cpu, jit, helper, info, 0);
+    cpu->jit_word[WORD_SLOW_INFO] = cpu->fault.pending ? 0 : through;
+}
+
+static void act_flags(Cpu *cpu, Jit *jit, u64 *r) {
+    u32 image = cpu->eflags ^ ((u32)next(r) & (FLAG_OSZAPC | FLAG_IF));
+    if (one_in(r, 4)) image ^= 1u << pick(r, 22);
+    u32 size = one_in(r, 4) ? 2 : 4;
+    call(cpu, jit, HELPER_popf, size == 2 ? image & 0xffff : image, size);
+    if (cpu->fault.pending || !one_in(r, 3)) return;
+    call(cpu, jit, HELPER_sti, 0, 0);
+}
+
+static void act_fast(Cpu *cpu, Jit *jit, u64 *r) {
+    bool odd = one_in(r, 8);
+    cpu->msr_sysenter_cs = odd ? (u32)next(r) & 0x13 : (u32)next(r) & 0xff;
+    cpu->msr_sysenter_esp = (u32)next(r);
+    cpu->msr_sysenter_eip = (u32)next(r);
+    call(cpu, jit, one_in(r, 2) ? HELPER_sysenter : HELPER_sysexit, 0, 0);
+    cpu->eflags |= FLAG_IF;                            // no interrupt is held off then
+}
+
+static void act(Cpu *cpu, Jit *jit, u64 seed) {
     u64 r = seed * 31 + 7;
     u32 s = pick(&r, 5);
-    switch (pick(&r, 6)) {
+    cpu->inhibit_irq = false;
+    cpu->budget = (i32)(one_in(&r, 8) ? pick(&r, 40) : 16384);
+    switch (pick(&r, 9)) {
     case 0: cpu_h_int_n(cpu, pick(&r, 256)); break;
     case 1: case 2: cpu_h_iret(cpu, 4); break;
-    case 3: cpu_h_load_seg(cpu, s < 1 ? CPU_ES : s + 1, (u32)next(&r) & 0xff); break;
-    case 4: cpu_h_pop_seg(cpu, s < 1 ? CPU_ES : s + 1, 4); break;
+    case 3: call(cpu, jit, HELPER_load_seg, s < 1 ? CPU_ES : s + 1, (u32)next(&r) & 0xff); break;
+    case 4: call(cpu, jit, HELPER_pop_seg, s < 1 ? CPU_ES : s + 1, one_in(&r, 8) ? 2 : 4); break;
+    case 5: act_repeat(cpu, jit, &r); break;
+    case 6: act_flags(cpu, jit, &r); break;
+    case 7: act_fast(cpu, jit, &r); break;
     default:
         if (one_in(&r, 2)) cpu_raise_error(cpu, VEC_PF, pick(&r, 8));
         else cpu_raise(cpu, VEC_UD);
@@ -134,6 +200,8 @@ static void compare(u64 seed, TestCpu *a, TestCpu *b) {
     same(seed, "regs", x->regs, y->regs, sizeof x->regs);
     same(seed, "eip", &x->eip, &y->eip, 4);
     same(seed, "eflags", &flags[0], &flags[1], 4);
+    same(seed, "budget", &x->budget, &y->budget, 4);
+    same(seed, "result of REP", &x->jit_word[WORD_SLOW_INFO], &y->jit_word[WORD_SLOW_INFO], 4);
     same(seed, "df", &x->df, &y->df, sizeof x->df);
     same(seed, "cpl", &x->cpl, &y->cpl, 1);
     same(seed, "fault", &x->fault, &y->fault, sizeof x->fault);
@@ -149,6 +217,10 @@ static void compare(u64 seed, TestCpu *a, TestCpu *b) {
 static void test_quick(void **state) {
     (void)state;
     TestCpu *a = testcpu_open(), *b = testcpu_open();
+    char *error = NULL;
+    JitOptions options = { .cache_mib = 4 };
+    Jit *jit = jit_new(a->cpu, a->bus, &a->t.log, &options, &error);
+    assert_non_null(jit);
     u64 first = fuzz_first(), count = fuzz_count(CASES);
     for (u64 seed = first; seed < first + count; seed++) {
         arrange(a, seed);
@@ -156,10 +228,11 @@ static void test_quick(void **state) {
         mmu_flush(a->cpu);
         mmu_flush(b->cpu);
         warm(a->cpu);
-        act(a->cpu, seed);
-        act(b->cpu, seed);
+        act(a->cpu, jit, seed);
+        act(b->cpu, NULL, seed);
         compare(seed, a, b);
     }
+    jit_free(jit);
     testcpu_close(a);
     testcpu_close(b);
 }
