@@ -24,6 +24,7 @@ static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
 
 static bool flags_is_dead(const IrOp *op) {
     if (op->d != IR_NONE || op->fdef) return false;
+    if (op->code == IR_INSN) return op->aux == 0;                   // marked by an earlier pass
     return !(ir_info[op->code].props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE));
 }
 
