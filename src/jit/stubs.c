@@ -304,6 +304,7 @@ static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
         enc_rr(b, 0, 0x87, RAX, R9);                       // xchg
         enc_rm(b, ENC_66, 0xc1, 0, rm_reg(RAX));           // rol $8, %ax: SZAPC in AH, OF is bit 3 of AL
         enc_u8(b, 8);
+        enc_u16(b, 0x0824);                                // and $8, %al: the image may have other bits
         enc_u16(b, 0x7804);                                // add $0x78, %al
         enc_u8(b, 0x9e);                                   // sahf
         enc_rr(b, 0, 0x89, R9, RAX);

@@ -850,7 +850,8 @@ int main(void) {
         T(test_code_granules), T(test_dirty), T(test_ports), T(test_port_remapping),
         T(test_port_log), T(test_pins), T(test_requests), T(test_clock), T(test_timers),
         T(test_timer_heap), T(test_events), T(test_event_reused), T(test_bus_call), T(test_wait),
-        T(test_idle_ticks), T(test_device_reset), T(test_device_info), T(test_device_info_short), T(test_snapshot), T(test_two_rounds),
+        T(test_idle_ticks), T(test_device_reset), T(test_device_info), T(test_device_info_short),
+        T(test_snapshot), T(test_two_rounds),
         cmocka_unit_test(test_host_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -145,7 +145,8 @@ static void test_cdrom(void **state) {
     good(&f);
     assert_true(ide[2].cd && !ide[2].path && !ide[0].cd && !ide[3].cd);
     done(&f);
-    const char *const without[] = { "-hda|x|-nodefaults", "-hdc|x", "-drive|if=none,id=d,file=x|-device|ide-hd,drive=d" };
+    const char *const without[] = { "-hda|x|-nodefaults", "-hdc|x",
+                                    "-drive|if=none,id=d,file=x|-device|ide-hd,drive=d" };
     for (unsigned i = 0; i < ARRAY_LEN(without); i++) {
         f = parse(without[i]);
         good(&f);
