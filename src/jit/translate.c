@@ -128,11 +128,13 @@ static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
     return n + 1;
 }
 
+// One poll in a block is enough (but in counted time): it is before those of the segments that would come after it.
 static void poll_add(IrBlock *ir, bool always) {
     Segment s[LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + LIFT_LEAVES + 2];
-    u32 n = poll_segments(ir, always, s);
+    u32 n = poll_segments(ir, always, s), first = 0;
+    while (first < n && !s[first].polls) first++;
     while (n-- > 0) {                                      // from the end: indices stay true
-        if (s[n].polls) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
+        if (n == first || always) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
         else poll_insert(ir, s[n].first + 1, IR_COUNT, s[n].insns);
     }
 }
