@@ -54,8 +54,9 @@ IrRef ir_temp(IrBlock *b) {
 
 static bool build_is_cl(IrRef r) { return ir_kind(r) == IR_KIND_REG; }
 
-// Shifts and rotates by CL leave the flags alone when the count is 0: they use what they define.
-static void build_variable_count(IrOp *op) {
+// Flags by operand or size, of ops from SHL to SETF. Shifts and rotates by CL leave the flags alone when the count is
+// 0: they use what they define.
+static __attribute__((noinline)) void build_flags(IrOp *op) {
     switch (op->code) {
     case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
         if (build_is_cl(op->b)) op->fuse |= op->fdef;
@@ -63,25 +64,29 @@ static void build_variable_count(IrOp *op) {
     case IR_SHLD: case IR_SHRD:
         if (build_is_cl(op->c)) op->fuse |= op->fdef;
         break;
+    case IR_SETF:
+        if (op->size == 1) op->fdef = FLAG_SZAPC;       // SAHF keeps OF
+        break;
+    case IR_GETF:
+        if (op->size == 1) op->fuse = FLAG_SZAPC;       // LAHF does not see it
+        break;
     default: break;
     }
 }
+_Static_assert(IR_SHRD > IR_SHL && IR_GETF > IR_SHRD && IR_SETF > IR_GETF, "ORDER: build_flags() has them all");
+
+static __attribute__((noinline)) void build_grow_ops(IrBlock *b) {
+    b->ops = build_grow(b->arena, b->ops, b->count, &b->capacity, sizeof *b->ops);
+}
 
 IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c) {
-    if (b->count == b->capacity)
-        b->ops = build_grow(b->arena, b->ops, b->count, &b->capacity, sizeof *b->ops);
+    if (b->count == b->capacity) build_grow_ops(b);
     IrOp *op = &b->ops[b->count++];
     u32 flags = ir_info[code].flags;
     *op = (IrOp){ .code = code, .size = size, .d = d, .a = a, .b = x, .c = c,
                   .fdef = flags & 0xffff, .fuse = flags >> 16 };
-    build_variable_count(op);
-    if (size == 1 && code == IR_SETF) op->fdef = FLAG_SZAPC;       // SAHF keeps OF
-    if (size == 1 && code == IR_GETF) op->fuse = FLAG_SZAPC;       // LAHF does not see it
+    if (code >= IR_SHL && code <= IR_SETF) build_flags(op);
     return op;
-}
-
-IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x) {
-    return ir_emit3(b, code, size, d, a, x, IR_NONE);
 }
 
 void ir_insn(IrBlock *b, u32 eip, unsigned length) {

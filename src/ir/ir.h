@@ -152,8 +152,10 @@ IrRef ir_const(IrBlock *b, u32 value);
 static inline bool ir_is_const(IrRef r) { return ir_kind(r) == IR_KIND_CONST; }
 static inline u32 ir_value(const IrBlock *b, IrRef r) { return b->consts[r & 0xfff]; }
 IrRef ir_temp(IrBlock *b);
-IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x);    // x: operand b
-IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);
+IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);    // x: operand b
+static inline IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x) {
+    return ir_emit3(b, code, size, d, a, x, IR_NONE);
+}
 void ir_insn(IrBlock *b, u32 eip, unsigned length);
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
 // Gives a new temporary, the base itself, or a constant.

@@ -19,9 +19,8 @@ static void op_swap_bytes(Emit *e, unsigned high) {
 }
 
 static void op_rm_raw(Emit *e, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
-    if (!enc_needs_rex(reg, rm)) { enc_rm(e->b, flags, opcode, reg, rm); return; }
     unsigned high = reg & ENC_HIGH ? reg : !rm.mem && rm.reg & ENC_HIGH ? rm.reg : 0;
-    if (!high) { enc_rm(e->b, flags, opcode, reg, rm); return; }
+    if (!high || !enc_needs_rex(reg, rm)) { enc_rm(e->b, flags, opcode, reg, rm); return; }
     op_swap_bytes(e, high);
     if (reg & ENC_HIGH) reg &= 3;
     else rm.reg &= 3;
@@ -1123,7 +1122,6 @@ static void em_probe(Emit *e, const IrOp *op) {
 
 static void em_op(Emit *e, const IrOp *op) {
     switch (op->code) {
-    case IR_INSN: break;
     case IR_MOV: op_move(e, op); break;
     case IR_ZEXT: case IR_SEXT: op_extend(e, op, st_read(e, op->a)); break;
     case IR_EA: op_ea(e, op); break;
@@ -1172,18 +1170,23 @@ static void em_op(Emit *e, const IrOp *op) {
     }
 }
 
-// Counts uses of temporaries and finds the last.
-static void em_scan_temps(Emit *e) {
-    for (u32 i = 0; i < e->ir->count; i++) {
-        const IrOp *op = &e->ir->ops[i];
-        const IrRef refs[4] = { op->a, op->b, op->c, op->d };
-        for (unsigned n = 0; n < 4; n++) {
-            if (ir_kind(refs[n]) != IR_KIND_TEMP) continue;
-            TempState *t = &e->temp[ir_index(refs[n])];
-            if (n == 0 && op->attr & (IR_GROUP_FIRST | IR_GROUPED)) continue;   // address: from the group
-            if (n < 3) t->uses++;
-            t->last = i;
-        }
+static void em_scan_ref(Emit *e, IrRef r, u32 at, u32 uses) {
+    if (ir_kind(r) != IR_KIND_TEMP) return;
+    TempState *t = &e->temp[ir_index(r)];
+    t->uses += uses;
+    t->last = at;
+}
+
+// Counts uses of temporaries, finds the last, and whether there is an op that works on XMM registers.
+static void em_scan(Emit *e) {
+    const IrOp *op = e->ir->ops;
+    for (u32 i = 0; i < e->ir->count; i++, op++) {
+        if (op->code >= IR_SIMD && op->code <= IR_SIMDST && ir_simd_uses_xmm(op->imm)) e->out->uses_xmm = true;
+        if (!ir_may_have_temp(op->a | op->b | op->c | op->d)) continue;
+        if (!(op->attr & (IR_GROUP_FIRST | IR_GROUPED))) em_scan_ref(e, op->a, i, 1);   // else: from the group
+        em_scan_ref(e, op->b, i, 1);
+        em_scan_ref(e, op->c, i, 1);
+        em_scan_ref(e, op->d, i, 0);
     }
 }
 
@@ -1211,15 +1214,6 @@ static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
     if (!e->f.env) st_record(e, &e->cold, e->cold.p - 1);
 }
 
-static bool em_uses_xmm(const IrBlock *ir) {
-    for (u32 i = 0; i < ir->count; i++) {
-        const IrOp *op = &ir->ops[i];
-        bool simd = op->code == IR_SIMD || op->code == IR_SIMDLD || op->code == IR_SIMDST;
-        if (simd && ir_simd_uses_xmm(op->imm)) return true;
-    }
-    return false;
-}
-
 // The block uses XMM registers: the guest's are loaded unless they are there. They stay until generated code is
 // left, so that links between such blocks go past this.
 //     cmpl $0, sse_live ; je cold        cold: call sse_load ; jmp back
@@ -1236,24 +1230,31 @@ static void em_entries(Emit *e, const X64Entry *entry) {
     em_check_page(e, entry->flat, entry->eip, entry->phys);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
     if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn << 12);
-    e->out->uses_xmm = em_uses_xmm(e->ir);
     if (e->out->uses_xmm) em_want_xmm(e);
     e->out->live = entry->second ? e->out->fast : (u32)(e->hot.p - e->hot.start);
 }
 
 enum { EM_OP_HOT = 256, EM_OP_COLD = 512 };     // no op with its fused successors takes more
 
+static bool em_has_room(const Emit *e, u32 ops) {
+    return e->hot.end - e->hot.p >= (i64)ops * EM_OP_HOT && e->cold.end - e->cold.p >= (i64)ops * EM_OP_COLD;
+}
+
 static bool em_body(Emit *e) {
-    bool began = false;
-    for (e->i = 0; e->i < e->ir->count; e->i += 1 + e->skip) {
-        const IrOp *op = &e->ir->ops[e->i];
-        if (e->hot.end - e->hot.p < EM_OP_HOT || e->cold.end - e->cold.p < EM_OP_COLD) return false;
-        e->out->op_host[e->i] = (u32)(e->hot.p - e->hot.start);
+    const IrOp *ops = e->ir->ops;
+    u32 count = e->ir->count;
+    bool began = false, roomy = em_has_room(e, count);
+    for (u32 i = 0; i < count; i += 1 + e->skip) {
         e->skip = 0;
-        if (op->code == IR_INSN) { if (began) e->insn++; began = true; }
-        em_op(e, op);
+        if (ops[i].code == IR_INSN) {
+            e->insn += began;
+            began = true;
+            continue;
+        }
+        if (!roomy && !em_has_room(e, 1)) return false;
+        e->i = i;
+        em_op(e, &ops[i]);
         st_release(e);
-        for (u32 k = 1; k <= e->skip; k++) e->out->op_host[e->i + k] = (u32)(e->hot.p - e->hot.start);
     }
     return true;
 }
@@ -1280,12 +1281,10 @@ bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
     memset(e.temp, 0, (ir->temp_count + 1) * sizeof *e.temp);
     out->edges = arena_alloc(arena, e.edge_capacity * sizeof *out->edges);
     out->restores = arena_alloc(arena, e.restore_capacity * sizeof *out->restores);
-    out->op_host = arena_alloc(arena, (ir->count + 1) * sizeof *out->op_host);
     if (hot_end - hot < EM_OP_HOT || cold_end - cold < EM_OP_COLD) return false;
-    em_scan_temps(&e);
+    em_scan(&e);
     em_entries(&e, entry);
     if (!em_body(&e)) return false;
-    out->op_host[ir->count] = (u32)(e.hot.p - hot);
     out->hot_bytes = (u32)(e.hot.p - hot);
     out->cold_bytes = (u32)(e.cold.p - cold);
     em_sort_restores(out);

@@ -2,45 +2,42 @@
 // Encoder: prefixes, REX, opcode, ModRM, SIB, displacement. AMD64 APM Vol. 3, chapter 1.
 #include "x64/enc.h"
 
-static void enc_memory(Buf *b, unsigned reg, Rm rm) {
-    unsigned digit = (reg & 7) << 3;
+static u8 *enc_memory(u8 *p, unsigned digit, Rm rm) {
     if (rm.reg == ENC_NO) {                          // no base: disp32 with SIB
-        enc_u8(b, digit | 4);
-        enc_u8(b, rm.scale << 6 | (rm.index == ENC_NO ? 4 : rm.index & 7) << 3 | 5);
-        enc_u32(b, rm.disp);
-        return;
+        *p++ = digit | 4;
+        *p++ = rm.scale << 6 | (rm.index & 7) << 3 | 5;
+        put_le32(p, rm.disp);
+        return p + 4;
     }
-    unsigned mod = rm.disp == 0 && (rm.reg & 7) != RBP ? 0
-                 : rm.disp == (i8)rm.disp ? 1 : 2;
-    bool sib = rm.index != ENC_NO || (rm.reg & 7) == RSP;
-    enc_u8(b, mod << 6 | digit | (sib ? 4 : rm.reg & 7));
-    if (sib) {
-        unsigned index = rm.index == ENC_NO ? 4 : rm.index & 7;
-        enc_u8(b, rm.scale << 6 | index << 3 | (rm.reg & 7));
+    bool sib = rm.index != ENC_NO || (rm.reg & 7) == RSP, small = rm.disp == (i8)rm.disp;
+    u8 *mod = p;
+    *p++ = digit | (sib ? 4 : rm.reg & 7);
+    if (sib) *p++ = rm.scale << 6 | (rm.index & 7) << 3 | (rm.reg & 7);
+    if (rm.disp == 0 && (rm.reg & 7) != RBP) return p;
+    *mod |= small ? 0x40 : 0x80;
+    if (small) {
+        *p = (u8)rm.disp;
+        return p + 1;
     }
-    if (mod == 1) enc_u8(b, (u8)rm.disp);
-    else if (mod == 2) enc_u32(b, rm.disp);
+    put_le32(p, rm.disp);
+    return p + 4;
 }
 
 void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
-    if (flags & ENC_66) enc_u8(b, 0x66);
-    if (opcode > 0xffff) enc_u8(b, opcode >> 16);
-    unsigned rex = flags & ENC_W ? 8 : 0;
+    u8 *p = b->p;
+    if (flags & ENC_66) *p++ = 0x66;
+    if (opcode > 0xffff) *p++ = opcode >> 16;
+    unsigned rex = enc_rex_bits(reg, rm) | (flags & ENC_W) << 3;
     bool low_byte = flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI;      // SPL..DIL, not AH..BH
-    if (enc_needs_rex(reg, rm) || rex || low_byte) {
+    if (rex || low_byte) {
         require(!(reg & ENC_HIGH) && (rm.mem || !(rm.reg & ENC_HIGH)));
-        rex |= 0x40 | (reg >> 3 & 1) << 2;
-        if (!rm.mem) rex |= rm.reg >> 3 & 1;
-        else {
-            if (rm.reg != ENC_NO) rex |= rm.reg >> 3 & 1;
-            if (rm.index != ENC_NO) rex |= (rm.index >> 3 & 1) << 1;
-        }
-        enc_u8(b, rex);
+        *p++ = 0x40 | rex;
     }
-    if (opcode > 0xff) enc_u8(b, opcode >> 8);
-    enc_u8(b, opcode);
-    if (rm.mem) enc_memory(b, reg, rm);
-    else enc_u8(b, 0xc0 | (reg & 7) << 3 | (rm.reg & 7));
+    if (opcode > 0xff) *p++ = opcode >> 8;
+    *p++ = opcode;
+    if (rm.mem) p = enc_memory(p, (reg & 7) << 3, rm);
+    else *p++ = 0xc0 | (reg & 7) << 3 | (rm.reg & 7);
+    b->p = p;
 }
 
 void enc_mov_imm(Buf *b, unsigned reg, u32 imm) {
@@ -71,10 +68,8 @@ void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigne
 
 // Three-byte VEX prefix, map 2 or 3, F2: d in ModRM.reg, s in ModRM.rm, v in vvvv (0: none).
 static void enc_vex_f2(Buf *b, unsigned map, unsigned opcode, unsigned d, unsigned s, unsigned v) {
-    enc_u8(b, 0xc4);
-    enc_u8(b, (d < 8) << 7 | 1 << 6 | (s < 8) << 5 | map);
-    enc_u8(b, (~v & 15) << 3 | 3);
-    enc_u8(b, opcode);
+    unsigned second = (d < 8) << 7 | 1 << 6 | (s < 8) << 5 | map, third = (~v & 15) << 3 | 3;
+    enc_u32(b, 0xc4 | second << 8 | third << 16 | opcode << 24);
     enc_u8(b, 0xc0 | (d & 7) << 3 | (s & 7));
 }
 
@@ -85,9 +80,18 @@ void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n) {
     enc_u8(b, n);
 }
 
-u8 *enc_jmp32(Buf *b) { enc_u8(b, 0xe9); enc_u32(b, 0); return b->p - 4; }
-u8 *enc_jcc32(Buf *b, unsigned cc) { enc_u16(b, 0x800f | cc << 8); enc_u32(b, 0); return b->p - 4; }
-u8 *enc_call32(Buf *b) { enc_u8(b, 0xe8); enc_u32(b, 0); return b->p - 4; }
+// An opcode of `bytes` bytes and a displacement of 0.
+static u8 *enc_branch(Buf *b, unsigned opcode, unsigned bytes) {
+    u8 *p = b->p;
+    put_le16(p, opcode);
+    put_le32(p + bytes, 0);
+    b->p = p + bytes + 4;
+    return p + bytes;
+}
+
+u8 *enc_jmp32(Buf *b) { return enc_branch(b, 0xe9, 1); }
+u8 *enc_jcc32(Buf *b, unsigned cc) { return enc_branch(b, 0x800f | cc << 8, 2); }
+u8 *enc_call32(Buf *b) { return enc_branch(b, 0xe8, 1); }
 
 void enc_nops(Buf *b, unsigned bytes) {
     static const u8 nop[9][9] = {

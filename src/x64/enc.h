@@ -10,7 +10,7 @@
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 #define ENC_HIGH 0x20u
-#define ENC_NO 0xffu
+#define ENC_NO 0x44u                            // no register: as an index in SIB, without a bit for REX
 
 typedef struct Buf { u8 *start, *p, *end; } Buf;
 
@@ -31,13 +31,11 @@ static inline void enc_u16(Buf *b, unsigned v) { put_le16(b->p, v); b->p += 2; }
 static inline void enc_u32(Buf *b, u32 v) { put_le32(b->p, v); b->p += 4; }
 static inline void enc_u64(Buf *b, u64 v) { put_le64(b->p, v); b->p += 8; }
 
-// Would this pair of operands need a REX prefix (so that no high byte register may take part)?
-static inline bool enc_needs_rex(unsigned reg, Rm rm) {
-    unsigned r = reg == ENC_NO ? 0 : reg;
-    if (!(r & ENC_HIGH) && r >= 8) return true;
-    if (!rm.mem) return !(rm.reg & ENC_HIGH) && rm.reg >= 8;
-    return (rm.reg != ENC_NO && rm.reg >= 8) || (rm.index != ENC_NO && rm.index >= 8);
+// The bits of REX for a pair of operands: 0 if it needs no such prefix (then a high byte register may take part).
+static inline unsigned enc_rex_bits(unsigned reg, Rm rm) {
+    return (reg >> 3 & 1) << 2 | (rm.index >> 3 & 1) << 1 | (rm.reg >> 3 & 1);
 }
+static inline bool enc_needs_rex(unsigned reg, Rm rm) { return enc_rex_bits(reg, rm) != 0; }
 
 // opcode: 0xXX, 0x0fXX or 0xPP0fXX (PP a mandatory prefix). reg: register or /digit.
 void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm);

@@ -120,7 +120,6 @@ typedef struct X64Code {
     u32 edge_count;
     X64Restore *restores;      // hot ones ascending by host, then cold ones ascending
     u32 restore_count;
-    u32 *op_host;              // offset in hot of each IR op's first byte (for the log)
 } X64Code;
 
 // Translates `ir` (after ir_flags()) into the two areas. Everything but the code itself is allocated in
