@@ -236,10 +236,66 @@ static u32 flags_of_lahf(u32 ax) { return (ax >> 8 & FLAG_SZAPC) | (ax & 1 ? FLA
 #define CMPS(insn) HOST_REP(insn LAHF, : "+D"(b), "+S"(a), "+c"(left), "=a"(ax) : : "memory", "cc")
 #define SCAS(insn) HOST_REP(insn LAHF, : "+D"(at), "+c"(left), "+a"(ax) : : "memory", "cc")
 
+static u32 str_compare(const Str *s, u64 a, u64 b) {
+    return flags_compute(FLAGS_OP(FLAGS_SUB, s->size_log2), (u32)a, (u32)b, 0);
+}
+
+// The host takes one to two cycles for each element: going forwards, eight bytes at a time are looked at first.
+#define WORD_BYTES 8u
+#define FEW_COMPARED 16u               // elements: below, the host starts a REP more slowly than it is through
+static const u64 each_byte = 0x0101010101010101, high_bits = 0x8080808080808080;
+
+// Of n elements so many, but not the last, are equal for certain.
+static u32 words_equal(const Str *s, const u8 *a, const u8 *b, u32 n) {
+    u32 bytes = (n - 1) << s->size_log2 & ~(WORD_BYTES - 1), at = 0;
+    while (at < bytes && get_le64(a + at) == get_le64(b + at)) at += WORD_BYTES;
+    return at >> s->size_log2;
+}
+
+// Of n bytes so many, but not the last, are another for certain.
+static u32 words_other(const u8 *at, u32 value, u32 n) {
+    u32 bytes = (n - 1) & ~(WORD_BYTES - 1), i = 0;
+    for (; i < bytes; i += WORD_BYTES) {
+        u64 x = get_le64(at + i) ^ (value & 0xff) * each_byte;
+        if ((x - each_byte) & ~x & high_bits) break;
+    }
+    return i;
+}
+
+// One by one: *n becomes what was done; the flags of the last.
+static u32 few_cmps(const Str *s, const u8 *a, const u8 *b, u32 *n) {
+    i64 step = s->cpu->df * (i64)s->size;
+    u64 x, y;
+    u32 left = *n;
+    do {
+        x = host_load(a, s->size_log2);
+        y = host_load(b, s->size_log2);
+        a += step;
+        b += step;
+        left--;
+    } while (left && (x == y) != s->until_equal);
+    *n -= left;
+    return str_compare(s, x, y);
+}
+
+static u32 few_scas(const Str *s, const u8 *at, u32 value, u32 *n) {
+    i64 step = s->cpu->df * (i64)s->size;
+    u64 y, x = trunc_size(value, s->size);
+    u32 left = *n;
+    do {
+        y = host_load(at, s->size_log2);
+        at += step;
+        left--;
+    } while (left && (x == y) != s->until_equal);
+    *n -= left;
+    return str_compare(s, x, y);
+}
+
 // Compares up to n > 0 elements; *n becomes what was done. Gives the flags of the last comparison.
 static u32 host_cmps(const Str *s, const u8 *a, const u8 *b, u32 *n) {
     u64 left = *n;
     u32 ax;
+    if (*n < FEW_COMPARED) return few_cmps(s, a, b, n);
     switch (s->size_log2 + (s->until_equal ? 4 : 0)) {
     case 0: CMPS("repe cmpsb"); break;
     case 1: CMPS("repe cmpsw"); break;
@@ -254,6 +310,7 @@ static u32 host_cmps(const Str *s, const u8 *a, const u8 *b, u32 *n) {
 
 static u32 host_scas(const Str *s, const u8 *at, u32 ax, u32 *n) {
     u64 left = *n;
+    if (*n < FEW_COMPARED) return few_scas(s, at, ax, n);
     switch (s->size_log2 + (s->until_equal ? 4 : 0)) {
     case 0: SCAS("repe scasb"); break;
     case 1: SCAS("repe scasw"); break;
@@ -266,8 +323,20 @@ static u32 host_scas(const Str *s, const u8 *at, u32 ax, u32 *n) {
     return flags_of_lahf(ax);
 }
 
-static u32 str_compare(const Str *s, u64 a, u64 b) {
-    return flags_compute(FLAGS_OP(FLAGS_SUB, s->size_log2), (u32)a, (u32)b, 0);
+static u32 piece_cmps(const Str *s, const u8 *a, const u8 *b, u32 *n) {
+    u32 skip = s->cpu->df > 0 && !s->until_equal ? words_equal(s, a, b, *n) : 0, bytes = skip << s->size_log2;
+    *n -= skip;
+    u32 flags = host_cmps(s, a + bytes, b + bytes, n);
+    *n += skip;
+    return flags;
+}
+
+static u32 piece_scas(const Str *s, const u8 *at, u32 value, u32 *n) {
+    u32 skip = s->cpu->df > 0 && s->until_equal && !s->size_log2 ? words_other(at, value, *n) : 0;
+    *n -= skip;
+    u32 flags = host_scas(s, at + skip, value, n);
+    *n += skip;
+    return flags;
 }
 
 // Ends a comparison: by its condition, by the count, or for a pause.
@@ -292,7 +361,7 @@ u32 cpu_h_rep_cmps(Cpu *cpu, u32 info) {
         u32 n = str_piece(s, s->seg, source, false, &a);
         if (n) n = min_u32(n, str_piece(s, CPU_ES, target, false, &b));
         if (n) {
-            flags = host_cmps(s, a, b, &n);
+            flags = piece_cmps(s, a, b, &n);
         } else {
             u64 x, y;
             if (!str_slow_load(s, CPU_ES, target, &y) || !str_slow_load(s, s->seg, source, &x))
@@ -316,7 +385,7 @@ u32 cpu_h_rep_scas(Cpu *cpu, u32 info) {
         u8 *at;
         u32 n = str_piece(s, CPU_ES, target, false, &at);
         if (n) {
-            flags = host_scas(s, at, value, &n);
+            flags = piece_scas(s, at, value, &n);
         } else {
             u64 v;
             if (!str_slow_load(s, CPU_ES, target, &v)) return 0;
