@@ -362,6 +362,7 @@ static void test_requests(void **state) {
     World *w = *state;
     bus_run_events(w->bus);
     bus_request(w->bus, BUS_REQ_RESET);
+    bus_request_exit(w->bus, 0);                                    // gives way
     bus_request_exit(w->bus, 33);
     bus_request_exit(w->bus, 1);                                    // the first one counts
     bus_run_events(w->bus);
