@@ -6,7 +6,7 @@
 //     guest's own.
 //  2. Order and kind of the checks are access.c's: segment, alignment, every page, translated code.
 //     The soft MMU's entries decide where they are valid, for they may be older than the page tables;
-//     elsewhere the tables are walked, each time again.
+//     elsewhere the tables are walked, once: a store to a page table does not change what has been looked up.
 //  3. One physical byte may be noted several times, through several host addresses: whatever is done to
 //     all stores goes over them in order, or backward to take them back.
 #include "cpu/shadow.h"
@@ -16,7 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHADOW_STORE_BYTES = 16, SHADOW_BESIDE = 8, SHADOW_SPAN = SHADOW_STORE_BYTES + 2 * SHADOW_BESIDE };
+enum { SHADOW_STORE_BYTES = 16, SHADOW_BESIDE = 8, SHADOW_SPAN = SHADOW_STORE_BYTES + 2 * SHADOW_BESIDE,
+       SHADOW_WALKS = 128 };
 
 typedef struct ShadowStore {
     u8 *host, *span;                       // where it went; what is compared around it, within the page
@@ -27,8 +28,15 @@ typedef struct ShadowStore {
     u8 before[SHADOW_SPAN], after[SHADOW_SPAN];        // of the span: with nothing done, by the guest
 } ShadowStore;
 
+typedef struct ShadowWalk {                // what the soft MMU would hold of a page after its first access
+    u32 page, ppn;
+    bool user, write;                      // write: stores need no other walk
+} ShadowWalk;
+
 struct Shadow {
     Cpu *copy;
+    ShadowWalk walk[SHADOW_WALKS];         // since shadow_begin(); the newest one of a page counts
+    u32 walks;
     ShadowStore *store;
     u32 count, capacity;
 };
@@ -43,7 +51,7 @@ void shadow_free(Shadow *s) {
 
 void shadow_begin(Shadow *s, Cpu *copy) {
     s->copy = copy;
-    s->count = 0;
+    s->count = s->walks = 0;
 }
 
 u32 shadow_mark(const Shadow *s) { return s->count; }
@@ -78,6 +86,24 @@ void shadow_undo(Shadow *s) {
 }
 
 // ---- places -------------------------------------------------------------------------------------
+static const ShadowWalk *shadow_walked(const Shadow *s, u32 page, bool write, bool user) {
+    for (u32 i = s->walks; i-- > 0;) {
+        const ShadowWalk *w = &s->walk[i];
+        if (w->page == page && w->user == user && (w->write || !write)) return w;
+    }
+    return NULL;
+}
+
+// Like mmu_fill(), but only noted here.
+static bool shadow_walk(Shadow *s, u32 addr, bool write, bool user, u32 *ppn) {
+    MmuMapping m;
+    if (!mmu_walk(s->copy, addr, write ? MMU_STORE : MMU_LOAD, user, &m)) return false;
+    *ppn = m.phys >> PAGE_SHIFT;
+    if (s->walks < SHADOW_WALKS)
+        s->walk[s->walks++] = (ShadowWalk){ addr >> PAGE_SHIFT, *ppn, user, write || (m.writable && m.dirty) };
+    return true;
+}
+
 // The bytes of an access in one page. False: a fault was recorded.
 static bool shadow_place(Shadow *s, u32 addr, u32 bytes, bool write, u8 **host) {
     Cpu *cpu = s->copy;
@@ -85,15 +111,13 @@ static bool shadow_place(Shadow *s, u32 addr, u32 bytes, bool write, u8 **host) 
     u8 *base = cpu->mmu->context[user].base;
     i64 entry = (write ? mmu_writes(base) : mmu_reads(base))[addr >> PAGE_SHIFT];
     u32 ppn = (u32)entry & 0xfffff, offset = addr & ~PAGE_MASK;
-    if (entry >= 0) {
+    const ShadowWalk *walked = shadow_walked(s, addr >> PAGE_SHIFT, write, user);
+    if (!walked && entry >= 0) {
         *host = (u8 *)(entry + addr);
         return true;
     }
-    if (entry == MMU_INVALID) {
-        MmuMapping m;
-        if (!mmu_walk(cpu, addr, write ? MMU_STORE : MMU_LOAD, user, &m)) return false;
-        ppn = m.phys >> PAGE_SHIFT;
-    }
+    if (walked) ppn = walked->ppn;
+    else if (entry == MMU_INVALID && !shadow_walk(s, addr, write, user, &ppn)) return false;
     const BusPage *page = bus_page(cpu->bus, ppn);
     bool there = write ? page->kind == BUS_PAGE_RAM : page->host != NULL;
     *host = there ? page->host + offset : NULL;
