@@ -52,7 +52,8 @@ struct Gdb {
     u8 packet[GDB_PACKET_BYTES + 1];
     size_t length;
     bool too_long;
-    u8 sum, sum_given;
+    u8 sum;
+    int sum_given;                 // -1: not two digits
     char *sent;                    // the last packet, for a client that asks again
     size_t sent_bytes;
 };
@@ -515,11 +516,11 @@ static void gdb_byte(Gdb *g, u8 byte) {
         }
         break;
     case INPUT_SUM_1:
-        g->sum_given = (u8)(digit << 4);
+        g->sum_given = digit < 0 ? -1 : digit << 4;
         g->input = INPUT_SUM_2;
         break;
     case INPUT_SUM_2:
-        g->sum_given |= (u8)digit;
+        g->sum_given = g->sum_given < 0 || digit < 0 ? -1 : g->sum_given | digit;
         g->input = INPUT_IDLE;
         gdb_packet_end(g);
         break;

@@ -172,13 +172,20 @@ bool monitor_expr(Monitor *mon, const char **args, u64 *value, FILE *out) {
 
 typedef struct Format { u32 count; char letter; unsigned size; } Format;      // size 0: not given
 
+enum { FORMAT_MOST = 1 << 20 };                // cells at once: the machine stands still meanwhile
+
 // Takes "/20xb" off *args. False: out has the message.
 static bool format_take(const char **args, Format *f, unsigned size, FILE *out) {
     *f = (Format){ 1, 'x', 0 };
     const char *at = *args + strspn(*args, " \t");
     if (*at == '/') {
         at++;
-        if (isdigit((unsigned char)*at)) f->count = (u32)strtoul(at, (char **)&at, 10);
+        unsigned long count = isdigit((unsigned char)*at) ? strtoul(at, (char **)&at, 10) : 1;
+        if (count > FORMAT_MOST) {
+            fprintf(out, "at most %d\n", FORMAT_MOST);
+            return false;
+        }
+        f->count = (u32)count;
         for (; *at && !isspace((unsigned char)*at); at++) {
             static const char sizes[] = "bhwg";
             const char *found = strchr(sizes, *at);
@@ -337,9 +344,12 @@ void monitor_do_sum(Monitor *mon, const char *args, FILE *out) {
     u64 addr, size;
     u16 sum = 0;
     if (!monitor_expr(mon, &args, &addr, out) || !monitor_expr(mon, &args, &size, out)) return;
-    for (u64 i = 0; i < size && i < 1ull << 32; i++) {
-        u8 byte = 0xff;
-        memory_physical(mon, addr + i, &byte, 1);
+    for (u64 i = 0; i < size; i++) {
+        u8 byte;
+        if (!memory_physical(mon, addr + i, &byte, 1)) {
+            fprintf(out, "Cannot access memory\n");
+            return;
+        }
         sum = (u16)((sum >> 1 | sum << 15) + byte);
     }
     fprintf(out, "%05d\n", sum);
@@ -367,6 +377,10 @@ static void memory_save(Monitor *mon, bool physical, const char *args, FILE *out
     if (!memory_word(mon, &args, &addr, out) || !memory_word(mon, &args, &size, out)) return;
     if (!monitor_word(&args, path, sizeof path)) {
         fprintf(out, "a file expected\n");
+        return;
+    }
+    if (size > 1ull << 32) {
+        fprintf(out, "Error: at most 4 GiB\n");
         return;
     }
     FILE *f = fopen(path, "wbe");

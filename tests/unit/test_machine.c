@@ -268,6 +268,9 @@ static void test_monitor_memory(void **state) {
     says("gva2gpa 0x200123", "gpa: 0x200123\n");
     says("gva2gpa 0", "Unmapped\n");
     says("sum 0x200008 2", "00157\n");               // ('h' rotated: 0x34) + 'i'
+    says("sum 0 0xffffffff", "Cannot access memory\n");
+    says("x/1048577bx 0", "at most 1048576\n");
+    says("memsave 0 0x100000001 /nowhere/at/all", "Error: at most 4 GiB\n");
     says("x/2q 0", "invalid char in format: 'q'\n");
     memcpy(bus_ram(mon_guest.m->bus) + 0x200000, "\x64\x88\x02\xc3", 4);
     says("x/2i 0x200000", "0x00200000:  mov    %al,%fs:(%edx)\n0x00200003:  ret\n");
