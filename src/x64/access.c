@@ -127,10 +127,20 @@ static void ac_hot_constant(Emit *e, const IrOp *op, bool write, AcJumps *j) {
     j->table = enc_jcc32(e->b, 5);
 }
 
+// Is the address a multiple of mask + 1, whatever its index is? A table of such elements.
+static bool ac_is_aligned(const Emit *e, const IrOp *op, unsigned mask) {
+    if (ac_class(op) != X64_FLAT) return false;
+    if (ir_is_const(op->a)) return !(ir_value(e->ir, op->a) & mask);
+    if (ir_kind(op->a) != IR_KIND_TEMP || e->temp[ir_index(op->a)].kind != TEMP_LAZY) return false;
+    const IrOp *ea = &e->ir->ops[e->temp[ir_index(op->a)].def];
+    return ea->a == IR_NONE && ea->size == 4 && !((ea->imm | 1u << ea->aux) & mask);
+}
+
 // Emits the hot test; the caller's op follows. Linear form: j->reg becomes the index of the access.
 static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     Buf *b = e->b;
-    bool flat_const = ir_is_const(op->a) && ac_class(op) == X64_FLAT;
+    unsigned mask = ac_align_mask(bytes);
+    bool aligned = ac_is_aligned(e, op, mask);                // before the address is computed
     if (j->constant) { ac_hot_constant(e, op, write, j); return; }
     if (j->reg == R8) ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
@@ -143,9 +153,8 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
         enc_rm(b, ENC_W, 0x03, R8, rm_sib(R13, R9, 3, table));
         j->table = enc_jcc32(b, 8);                          // js
     }
-    unsigned mask = ac_align_mask(bytes);
     if (ac_test_crossing(e, op, bytes, j)) mask = 0;
-    if (mask && !(flat_const && !(ir_value(e->ir, op->a) & mask))) {
+    if (mask && !aligned) {
         enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(j->reg));        // test $mask, %r8b
         enc_u8(b, mask);
         j->unaligned = enc_jcc32(b, 5);
@@ -197,7 +206,49 @@ static Rm ac_rm(const Emit *e, unsigned reg) { return e->linear ? rm_sib(R13, re
 //     test  $15, %r11b ; jne cold           where multiples of 16 are wanted
 //   op      offset(%r13,%r11)               (form 0: offset(%r11))
 // cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
-static unsigned gr_reg(const IrGroup *g) { return g->reg ? R10 : R11; }
+//
+// r11 (r10) is the group's. Where the lowest address is a guest register that stays as it is until the last access
+// (linear form), that register does, and there is no lea.
+
+// Does the op change guest register r?
+static bool gr_writes(const IrOp *op, unsigned r) {
+    bool implied = ir_info[op->code].props & (IRP_WIDE | IRP_CALL) || op->code == IR_FPU;
+    return implied || (ir_kind(op->d) == IR_KIND_REG && ir_reg(op->d) == r);
+}
+
+// Does it use its high byte, and so may move it for a while?
+static bool gr_uses_high(const IrOp *op, unsigned r) {
+    const IrRef refs[4] = { op->d, op->a, op->b, op->c };
+    for (unsigned n = 0; n < 4; n++)
+        if (ir_is_high(refs[n]) && ir_reg(refs[n]) == r) return true;
+    return false;
+}
+
+static unsigned gr_choose_reg(const Emit *e, const IrOp *op) {
+    const IrGroup *g = &e->ir->groups[op->group];
+    unsigned own = g->reg ? R10 : R11;
+    IrRef base = op->a;
+    u32 disp = 0;
+    if (!e->linear || ac_class(op) != X64_FLAT) return own;
+    if (ir_kind(base) == IR_KIND_TEMP) {
+        const IrOp *ea = &e->ir->ops[e->temp[ir_index(base)].def];
+        if (ea->b != IR_NONE) return own;
+        disp = ea->imm;
+        base = ea->a;
+    }
+    if (ir_kind(base) != IR_KIND_REG || disp != op->group_offset) return own;
+    for (u32 i = e->i; i < e->ir->count && i <= g->last + 2; i++) {      // two: what is fused with the last one
+        const IrOp *at = &e->ir->ops[i];
+        if ((i < g->last && gr_writes(at, ir_reg(base))) || gr_uses_high(at, ir_reg(base))) return own;
+    }
+    return st_host_reg(base);
+}
+
+static void gr_claim(Emit *e, const IrOp *op) {
+    unsigned reg = gr_choose_reg(e, op);
+    e->group_reg[op->group] = (u8)reg;
+    if (reg == R10 || reg == R11) st_claim(e, reg);
+}
 
 static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
     const IrOp *ea = NULL;
@@ -211,7 +262,7 @@ static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
         i32 disp = (ea ? (i32)ea->imm : 0) + back;
         if (disp || index != ENC_NO || base == ENC_NO)
             enc_rm(b, 0, 0x8d, reg, rm_sib(base, index, ea ? ea->aux : 0, disp));
-        else enc_rr(b, 0, 0x89, base, reg);
+        else if (base != reg) enc_rr(b, 0, 0x89, base, reg);
     }
 }
 
@@ -226,8 +277,14 @@ static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
     return enc_jcc32(e->b, 7);
 }
 
-// Does [reg, reg + span) go over a page's end? The offset in the page, moved to the top, tells.
+// Does [reg, reg + span) go over a page's end? The offset in the page, moved to the top, tells. One place that is
+// used again is seldom misaligned: then that is the question, where its answer is not the last word.
 static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
+    if (e->linear && (span == 2 || span == 4)) {
+        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(reg));           // test $span-1, %r11b
+        enc_u8(b, span - 1);
+        return enc_jcc32(b, 5);
+    }
     u32 last = (PAGE_BYTES - span) << (32 - PAGE_SHIFT);
     if (e->t->bmi2) {
         enc_rorx(b, R9, reg, PAGE_SHIFT);
@@ -261,10 +318,10 @@ static void gr_second_page(Emit *e, Buf *c, i32 table, unsigned reg, u32 span, c
 
 static void gr_check(Emit *e, const IrOp *op) {
     const IrGroup *g = &e->ir->groups[op->group];
-    unsigned reg = gr_reg(g);
     Buf *b = e->b, *c = &e->cold;
     ac_prepare(e);
-    st_claim(e, reg);
+    gr_claim(e, op);
+    unsigned reg = e->group_reg[op->group];
     u8 *start = b->p;
     gr_address(e, b, op, reg);
     u8 *limit = gr_limit(e, op, reg);
@@ -289,7 +346,7 @@ static void gr_check(Emit *e, const IrOp *op) {
 static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
     if (!(op->attr & (IR_GROUP_FIRST | IR_GROUPED))) return false;
     if (op->attr & IR_GROUP_FIRST) gr_check(e, op);
-    unsigned reg = gr_reg(&e->ir->groups[op->group]);
+    unsigned reg = e->group_reg[op->group];
     i32 offset = op->group_offset;
     *rm = e->linear ? rm_sib(R13, reg, 0, offset) : rm_mem(reg, offset);
     e->cold_copy = false;

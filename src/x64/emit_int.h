@@ -43,6 +43,7 @@ typedef struct Emit {
     u32 spill_free;        // mask of spill slots
     u32 lazy_count;        // temporaries that are TEMP_LAZY
     u8 lazy_regs;          // guest registers that one of them may be made of
+    u8 group_reg[IR_MAX_GROUPS];             // host register with the group's address
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far

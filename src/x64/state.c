@@ -143,8 +143,7 @@ static void st_release_ref(Emit *e, IrRef r) {
 static void st_release_op(Emit *e, u32 at) {
     const IrOp *op = &e->ir->ops[at];
     if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) {
-        const IrGroup *g = &e->ir->groups[op->group];
-        if (g->last == at) e->reg_free |= BIT(g->reg ? R10 : R11);
+        if (e->ir->groups[op->group].last == at) e->reg_free |= BIT(e->group_reg[op->group]) & (BIT(R10) | BIT(R11));
     }
     if (!ir_may_have_temp(op->d | op->a | op->b | op->c)) return;
     st_release_ref(e, op->d);
