@@ -233,7 +233,6 @@ u64 cpu_slow_load(Cpu *cpu, u32 offset, u32 info) {
     unsigned size = 1u << (info >> 3 & 7);
     u32 addr;
     u64 value = 0;
-    cpu->stats.slow_loads++;
     if (!linear_of(cpu, offset, info, size, info & CPU_ACCESS_RMW, &addr)) return 0;
     bool user = cpu_is_user(cpu);
     if ((info & CPU_ACCESS_RMW) && !mem_probe(cpu, addr, size, true, user)) return 0;
@@ -243,7 +242,6 @@ u64 cpu_slow_load(Cpu *cpu, u32 offset, u32 info) {
 void cpu_slow_store(Cpu *cpu, u32 offset, u32 info, u64 value) {
     unsigned size = 1u << (info >> 3 & 7);
     u32 addr;
-    cpu->stats.slow_stores++;
     if (linear_of(cpu, offset, info, size, true, &addr))
         mem_store(cpu, addr, size, cpu_is_user(cpu), value);
 }

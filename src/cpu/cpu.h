@@ -204,8 +204,9 @@ typedef struct Cpu {
     Bus *bus;
     Log *log;
     void *jit;           // owner: jit
+    u64 jit_slow[16];    // accesses that left generated code's fast path, by cause (owner: jit)
     struct {
-        u64 exceptions, interrupts, page_faults, task_switches, slow_loads, slow_stores;
+        u64 exceptions, interrupts, page_faults, task_switches;
         u64 tlb_fills, tlb_flushes, tlb_drops, tlb_changes, table_stores, space_switches, space_misses;
     } stats;
 } Cpu;

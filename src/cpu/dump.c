@@ -188,6 +188,5 @@ void cpu_dump_mmu(const Cpu *cpu, FILE *out) {
     ROW(space_switches, "CR3 loads") ROW(space_misses, "new spaces") ROW(tlb_fills, "fills")
     ROW(tlb_flushes, "flushes") ROW(tlb_drops, "INVLPG") ROW(table_stores, "table stores")
     ROW(tlb_changes, "entries changed") ROW(page_faults, "page faults")
-    ROW(slow_loads, "slow loads") ROW(slow_stores, "slow stores")
 #undef ROW
 }

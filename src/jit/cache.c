@@ -500,7 +500,6 @@ void cache_promote(Jit *jit, u32 number) {
     if (!to || flushes != jit->stats.flushes) return;
     cache_unlink_out(jit, number);
     cache_lead(jit, number, to);
-    jit->stats.promotions++;
 }
 
 static void cache_forget_jumps(Jit *jit, const Block *b) {

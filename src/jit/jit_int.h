@@ -47,7 +47,22 @@ typedef enum JitExit {
     EXIT_SIGNAL,        // pc in a block; value = host trap number
     EXIT_PROMOTE,       // pc in an edge's saver: it is used so much that its target is worth a block for its flags
     EXIT_UNGROUP,       // pc in a block: a group's check cannot hold; go on in a block without groups
+    JIT_EXITS
 } JitExit;
+
+typedef enum SlowCause {
+#define SLOW(name, text) SLOW_##name,
+#include "jit/counters.def"
+#undef SLOW
+    SLOW_CAUSES
+} SlowCause;
+
+typedef enum StepCause {
+#define STEP(name, text) STEP_##name,
+#include "jit/counters.def"
+#undef STEP
+    STEP_CAUSES
+} StepCause;
 
 #define JIT_MAX_INSNS 64
 #define JIT_MAX_SOFT 8         // soft immediates of a block
@@ -142,6 +157,7 @@ struct Jit {
     JitOptions opt;
     X64Target target;
     const u8 *helper_stub[256];
+    u64 helper_calls[256];
     const u8 *enter, *signal_exit;             // stubs
     const u8 *commit_nothing, *commit_bounce;  // after a store: what WORD_SLOW_COMMIT may hold
     const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
@@ -205,8 +221,9 @@ struct Jit {
 
     struct {
         u64 blocks, guest_bytes, guest_insns, hot_bytes, cold_bytes;
-        u64 links, unlinks, promotions, unchained, lookups, misses, leaves, ungroups, polls, faults, signals, steps;
-        u64 spins;
+        u64 links, unlinks, misses, faults, spins;
+        u64 steps[STEP_CAUSES];
+        u64 exits[JIT_EXITS];                  // by JitExit
         u64 invalidations, wakes, flushes, restores_table, restores_retranslated;
     } stats;
 };
@@ -219,6 +236,9 @@ typedef u32 (*JitEnter)(Cpu *cpu, const u8 *code);
 // In front of the helper's stub: what returns to the block when the case is a usual one, else goes on behind.
 struct Buf;
 void usual_emit(const Jit *jit, struct Buf *b, u32 helper);
+// ---- counters.c ------------------------------------------------------------------------------------------
+// Generated code asks C for an access: counts why.
+void counters_note_slow(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, bool write);
 
 // ---- run.c -----------------------------------------------------------------------------------------------
 // An x87, MMX or SSE exception that came as a host trap (16, 19): #MF (or FERR#), #XM (or #UD).

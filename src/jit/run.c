@@ -212,6 +212,7 @@ static void run_deliver(Jit *jit) {
     Cpu *cpu = jit->cpu;
     if (cpu->fault.kind == CPU_RESTART) {
         cpu->fault.pending = 0;
+        jit->stats.steps[STEP_RESTART]++;
         if (step_one(jit)) return;
     }
     if (!cpu->fault.pending) return;
@@ -261,6 +262,7 @@ static Left run_settle(Jit *jit, JitExit exit) {
     Cpu *cpu = jit->cpu;
     const u8 *pc = (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC];
     Left left = { .exit = exit };
+    jit->stats.exits[exit]++;
     switch (exit) {
     case EXIT_LINK:
         left.edge = cache_edge_at(jit, pc);
@@ -287,7 +289,6 @@ static Left run_settle(Jit *jit, JitExit exit) {
 }
 
 static Block *run_follow_edge(Jit *jit, u32 edge) {
-    jit->stats.unchained++;
     u64 flushes = jit->stats.flushes;
     Block *to = cache_find(jit, jit->cpu->eip);
     if (to && flushes == jit->stats.flushes) cache_link(jit, edge, to);
@@ -300,26 +301,21 @@ static Block *run_next(Jit *jit, const Left *left) {
     switch (left->exit) {
     case EXIT_LINK: return run_follow_edge(jit, left->edge);
     case EXIT_STALE: case EXIT_LOOKUP:
-        jit->stats.lookups++;
         return cache_find(jit, cpu->eip);
     case EXIT_LEAVE:                       // as stub_leave()
-        jit->stats.leaves++;
         run_end_shadow(jit);
         if (cpu->budget <= 0 || cpu->halted || cpu->inhibit_irq || cpu->mode & (MODE_TF | MODE_DEBUG)) return NULL;
         if (cpu_interrupt_due(cpu)) return NULL;    // IRET and POPF may have let one in
         return cache_find(jit, cpu->eip);
     case EXIT_POLL:
-        jit->stats.polls++;
         if (!jit->opt.icount) run_attention(cpu);      // what is left is less than this block: end of the quantum
         return NULL;
     case EXIT_PROMOTE:
         cache_promote(jit, left->edge);
         return cache_find(jit, cpu->eip);
     case EXIT_UNGROUP:
-        jit->stats.ungroups++;
         if (++left->from->ungroups > RUN_UNGROUPS) cache_ungroup(jit, left->from);
         return cpu->budget > 0 ? cache_find_ungrouped(jit, cpu->eip) : NULL;
-    case EXIT_SIGNAL: jit->stats.signals++; return NULL;
     default: return NULL;
     }
 }
@@ -407,8 +403,9 @@ static bool run_is_hung(const Jit *jit) {
 }
 
 // One instruction in eval, with what comes of it.
-static void run_step(Jit *jit) {
+static void run_step(Jit *jit, StepCause cause) {
     Cpu *cpu = jit->cpu;
+    jit->stats.steps[cause]++;
     bool trap = cpu->mode & (MODE_TF | MODE_DEBUG), was_tf = cpu->mode & MODE_TF;
     cpu->inhibit_irq = false;
     cpu->watch_hit = 0;
@@ -435,7 +432,8 @@ static bool run_alone(Jit *jit) {
     if (trap && !shadow && cpu_take_interrupt(cpu)) return true;
     run_end_shadow(jit);
     if (!trap && !cpu->inhibit_irq) return false;
-    if (!run_at_break(jit)) run_step(jit);
+    StepCause cause = cpu->mode & MODE_DEBUG ? STEP_BREAKS : trap ? STEP_TRAP : STEP_SHADOW;
+    if (!run_at_break(jit)) run_step(jit, cause);
     return true;
 }
 
@@ -451,7 +449,7 @@ static void run_first(Jit *jit) {
     u8 first = jit->first;
     bool taken = (first & FIRST_INTERRUPTS || cpu->halted) && cpu_take_interrupt(cpu);
     if (cpu->halted) return;
-    if (!taken) run_step(jit);
+    if (!taken) run_step(jit, STEP_DEBUGGER);
     jit->first = 0;
     jit->at_break |= (first & FIRST_STOP) != 0;
 }
@@ -471,7 +469,7 @@ static void run_on(Jit *jit) {
     if (!jit->opt.icount) {
         run_blocks(jit);
     } else if (cpu->budget <= 2 * JIT_MAX_INSNS) {
-        if (!run_at_break(jit)) run_step(jit);
+        if (!run_at_break(jit)) run_step(jit, STEP_COUNT);
     } else {
         jit->slack = JIT_MAX_INSNS;
         run_take(cpu, jit->slack);
@@ -530,30 +528,6 @@ JitEnd jit_run(Jit *jit) {
 void jit_step(Jit *jit) {
     run_install_signals(jit);
     if (jit->cpu->fault.pending) run_deliver(jit);
-    else if (!cpu_take_interrupt(jit->cpu)) run_step(jit);
+    else if (!cpu_take_interrupt(jit->cpu)) run_step(jit, STEP_DEBUGGER);
     run_remove_signals(jit);
-}
-
-void jit_info(const Jit *jit, FILE *out) {
-    double guest = (double)jit->stats.guest_bytes, hot = (double)jit->stats.hot_bytes;
-    double cold = (double)jit->stats.cold_bytes, n = (double)jit->stats.blocks;
-    if (!n) n = 1;
-    if (!guest) guest = 1;
-    fprintf(out, "Translation cache\n");
-    fprintf(out, "code size        %llu/%u\n", (unsigned long long)((jit->hot_next - jit->hot_start) +
-            (jit->cold_next - jit->cold_start)), jit->code_bytes);
-    fprintf(out, "blocks           %u now, %llu translated\n", jit->block_count, (unsigned long long)jit->stats.blocks);
-    fprintf(out, "guest size avg   %.1f bytes, %.1f instructions\n", guest / n, (double)jit->stats.guest_insns / n);
-    fprintf(out, "host size avg    %.1f bytes hot, %.1f cold (expansion ratio: %.2f hot, %.2f all)\n",
-            hot / n, cold / n, hot / guest, (hot + cold) / guest);
-#define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)jit->stats.name);
-    ROW(links, "links") ROW(unlinks, "unlinks") ROW(promotions, "promotions") ROW(unchained, "unchained exits")
-    ROW(lookups, "lookups") ROW(misses, "lookup misses")
-    ROW(leaves, "leaves") ROW(ungroups, "ungroups") ROW(polls, "polls") ROW(faults, "faults") ROW(signals, "signals")
-    ROW(steps, "single steps") ROW(spins, "loops that wait") ROW(invalidations, "invalidations")
-    ROW(wakes, "blocks reused") ROW(flushes, "flushes")
-    ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
-#undef ROW
-    if (jit->check) check_print(jit->check, out);
-    cpu_dump_mmu(jit->cpu, out);
 }

@@ -96,7 +96,6 @@ static bool step_uses_fpu(const IrBlock *ir) {
 bool step_one(Jit *jit) {
     Cpu *cpu = jit->cpu;
     arena_reset(jit->step_arena);
-    jit->stats.steps++;
     cpu->jit_word[WORD_EXIT_PC] = 0;
     u8 bytes[ISA_MAX_BYTES] = { 0 };
     u32 mode = cpu->mode;

@@ -18,6 +18,7 @@ static const u8 stub_host_reg[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
 static Rm stub_reg(unsigned r) { return rm_mem(R14, OFF(regs) + 4 * (i32)r); }
 static Rm stub_word(unsigned n) { return rm_mem(R14, OFF(jit_word) + 8 * (i32)n); }
 
+enum { STUB_JE = 4, STUB_JNE = 5, STUB_JLE = 14 };    // condition codes
 enum { STUB_ALL = 0xff, STUB_CALLER_SAVED = 0xc7 };   // EAX ECX EDX ESI EDI: what C may change
 
 static void stub_store_regs(Buf *b, unsigned mask) {
@@ -171,11 +172,32 @@ static const u8 *stub_slow_tail(const Jit *jit, Buf *b, const void *fn, bool lin
 
 static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10, 16, 16 };
 
+static void stub_count(Buf *b, SlowCause cause) {
+    enc_rm(b, ENC_W, 0xff, 0, rm_mem(R14, OFF(jit_slow) + 8 * (i32)cause));    // incq
+}
+
+// r8 = where the access goes: it is aligned when only the window was the matter.
+static void stub_count_direct(Buf *b, bool linear, u32 bytes) {
+    u32 mask = bytes == 10 ? 15 : bytes - 1;
+    u8 *unaligned = NULL;
+    if (linear && mask) {
+        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(R8));          // test $mask, %r8b
+        enc_u8(b, mask);
+        unaligned = enc_jcc32(b, STUB_JNE);
+    }
+    if (linear) stub_count(b, SLOW_WINDOW);
+    u8 *done = unaligned ? enc_jmp32(b) : NULL;
+    if (unaligned) enc_patch32(unaligned, b->p);
+    if (unaligned || !linear) stub_count(b, SLOW_UNALIGNED);
+    if (done) enc_patch32(done, b->p);
+}
+
 // r8 = addend + linear: form 0 wants that, form 1 the same minus r13.
-static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear) {
+static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear, u32 bytes) {
     enc_rm(b, ENC_W, 0x03, R8, entry);
     u8 *invalid = enc_jcc32(b, 8);
     if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
+    stub_count_direct(b, linear, bytes);
     stub_lea(b, R9, jit->commit_nothing);
     enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_SLOW_COMMIT));
     enc_u8(b, 0xc3);
@@ -205,7 +227,7 @@ static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 siz
     enc_rr(b, 0, 0x89, R8, R9);
     enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
     enc_u8(b, 12);
-    stub_slow_direct(jit, b, entry, linear);
+    stub_slow_direct(jit, b, entry, linear, bytes);
     enc_patch32(crosses, b->p);
 }
 
@@ -383,6 +405,8 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn,
     enc_rr(b, 0, 0x89, R10, RCX);
     enc_rm(b, ENC_W, 0x8b, RAX, rm_mem(RSP, 0));
     enc_rm(b, ENC_W, 0x89, RAX, stub_word(WORD_EXIT_PC));  // who calls (for the log and SMC)
+    enc_mov_imm64(b, RAX, (u64)(uintptr_t)&jit->helper_calls[helper]);
+    enc_rm(b, ENC_W, 0xff, 0, rm_mem(RAX, 0));             // incq
     if (jit->opt.check) {                                  // who is called: check_helper's last argument
         enc_mov_imm(b, R8, helper);
         fn = (void *)check_helper;
@@ -436,7 +460,6 @@ static const u8 *stub_group_fix(const Jit *jit, Buf *b, const void *fn, const u8
 // logs that name every block.
 // After STI and MOV SS the next instruction must run before an interrupt: with a whole block's budget left it does.
 
-enum { STUB_JE = 4, STUB_JNE = 5, STUB_JLE = 14 };
 enum { WAITS_HALTED, WAITS_SHUTDOWN, WAITS_INHIBIT_IRQ, WAITS_INHIBIT_TRAP };
 _Static_assert(offsetof(Cpu, shutdown) == offsetof(Cpu, halted) + WAITS_SHUTDOWN, "one word");
 _Static_assert(offsetof(Cpu, inhibit_irq) == offsetof(Cpu, halted) + WAITS_INHIBIT_IRQ, "one word");
@@ -595,6 +618,7 @@ static u8 *slow_beside_code(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
     if (!smc_is_beside(page, in_page, bytes)) return NULL;
     page->flags |= BUS_PAGE_DIRTY;
     bus_may_store_directly(jit->bus, ppn, true);
+    cpu->jit_slow[SLOW_BESIDE]++;
     cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
     return page->host + in_page;
 }
@@ -603,6 +627,7 @@ static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address)
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
     u8 *direct = kind == X64_SLOW_LOAD || info & X64_SLOW_ALIGN16 ? NULL : slow_beside_code(cpu, offset, seg, bytes);
     if (direct) return direct;
+    counters_note_slow(cpu, offset, seg, bytes, kind != X64_SLOW_LOAD);
     cpu->jit_word[WORD_EXIT_PC] = (u64)(uintptr_t)return_address;
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     if (info & X64_SLOW_ALIGN16 && !cpu_check_aligned(cpu, seg, offset, kind != X64_SLOW_LOAD)) return NULL;
