@@ -2,7 +2,7 @@
 # glassbox: GNU make, no configure step. docs/testing.md tells the tests' story.
 #
 #   make                     build/glassbox            make debug      build/debug/glassbox, with sanitisers and
-#   make test [T=unit/isa]   all tests, or some        make fuzz       random tests: T=unit/ir SEED=7 N=100000
+#   make test [T=unit/isa]   all tests, or some        make fuzz       random tests: T=fuzz/cpu SEED=7 N=100000
 #   make check               what CI runs              make bless      renews tests/golden
 #   make rooms | lint        layer rules | style       make bench      beside QEMU and the bare host
 #   make lab                 the lab's floppy          make install PREFIX=/usr/local | make clean
@@ -15,11 +15,17 @@ CSTD = -std=gnu11 -Isrc
 WARN = -Wall -Wextra
 VNC ?= 1
 DEBUG ?= 0
+FUZZ ?= 0
 SEABIOS ?= /usr/share/seabios
 PREFIX ?= /usr/local
-ifeq ($(DEBUG),1)
+SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DGLASSBOX_DEBUG
+FUZZ_BUILD := $(BUILD)/fuzz
+ifeq ($(FUZZ),1)
+override BUILD := $(FUZZ_BUILD)
+OPT ?= $(SANITIZE) -fsanitize-coverage=trace-pc
+else ifeq ($(DEBUG),1)
 override BUILD := $(BUILD)/debug
-OPT ?= -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -DGLASSBOX_DEBUG
+OPT ?= $(SANITIZE)
 else
 OPT ?= -O2 -g
 endif

@@ -132,6 +132,14 @@ END
     chmod +x "$GLASSBOX"
 }
 
+# A fuzz target and its corpus.
+run_fuzz() {
+    program=$BUILD/tests/$1
+    if [ ! -x "$program" ]; then fail "$1" "was not built"; return; fi
+    run_one "$1" env N=0 OUT= FAILED="$BUILD/tests" timeout -k 5 "$(run_limit "tests/$1.c")" "$program" \
+        "tests/fuzz/corpus/${1#fuzz/}"
+}
+
 run_e2e() {
     add_options "tests/$1.sh"
     TEST_DIR=$BUILD/tests/out/$1
@@ -160,6 +168,7 @@ for name in "$@"; do
     silicon/*) run_silicon "$name" ;;
     golden/*) run_one "$name" sh tests/golden.sh "$name" ;;
     metal/*) run_metal "$name" ;;
+    fuzz/*) run_fuzz "$name" ;;
     e2e/*) run_e2e "$name" ;;
     static/*) run_one "$name" sh "tests/$name.sh" ;;
     *) fail "$name" "unknown kind of test" ;;
