@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 
 #define CACHE_HASH_BITS 16
-#define CACHE_COUNTERS 16384u
 #define CACHE_PASSES 1024          // through a saver before its target is translated for it (default)
 #define CACHE_VARIANTS 8           // blocks for different places of the flags, of one
 
@@ -46,16 +45,13 @@ bool cache_new(Jit *jit, char **error) {
                             mib, strerror(errno));
         return false;
     }
-    // The last piece holds the savers' counters: stores near running code would be slow.
-    jit->counters_end = (i32 *)(void *)(jit->code + jit->code_bytes);
-    jit->counters = jit->counter_next = jit->counters_end - CACHE_COUNTERS;
     jit->hot_next = jit->code;
     jit->hot_end = jit->code + jit->code_bytes / 2;
     cache_forget_modes(jit);
     stubs_generate(jit);
     jit->hot_start = jit->hot_next;
     jit->cold_start = jit->cold_next = jit->hot_end;
-    jit->cold_end = (u8 *)jit->counters;
+    jit->cold_end = jit->code + jit->code_bytes;
     jit->meta = arena_new(1 << 20);
     jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
@@ -108,7 +104,7 @@ void cache_flush(Jit *jit) {
     jit->edge_count = 0;
     jit->hot_next = jit->hot_start;
     jit->cold_next = jit->cold_start;
-    jit->counter_next = jit->counters;
+    jit->cold_end = jit->code + jit->code_bytes;
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
     smc_forget(jit);
     for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
@@ -375,13 +371,15 @@ static void cache_aim_stub(const Edge *e, u8 opcode, const u8 *target) {
 }
 
 //     store the flags
-//     subl $1, passes(%rip) ; jns entry      (without a counter: jmp entry)
+//     subl $1, passes(%rip) ; jns entry      (to a block of two pages: jmp entry)
 //     call promote ; .long edge
+// Counters are taken from the end of the cold code's memory: stores near running code would be slow.
 static void cache_make_saver(Jit *jit, Edge *e, const X64Recipe *flags) {
     e->saver = jit->cold_next;
     Buf b = { e->saver, x64_store_flags(&jit->target, flags, e->saver), jit->cold_end };
-    if (jit->counter_next < jit->counters_end && e->to->second_ppn == JIT_NO_PAGE) {
-        e->passes = jit->counter_next++;
+    if (e->to->second_ppn == JIT_NO_PAGE) {
+        jit->cold_end -= sizeof *e->passes;
+        e->passes = (i32 *)(void *)jit->cold_end;
         enc_u16(&b, 0x2d83);
         enc_u32(&b, (u32)((u8 *)e->passes - (b.p + 5)));
         enc_u8(&b, 1);

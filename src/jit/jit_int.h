@@ -164,9 +164,9 @@ struct Jit {
     u8 *thunk;                                 // IR_THUNK_BYTES for eval
 
     // code memory
-    u8 *code, *hot_start, *hot_next, *hot_end, *cold_start, *cold_next, *cold_end;
+    u8 *code, *hot_start, *hot_next, *hot_end, *cold_start, *cold_next;
+    u8 *cold_end;                              // the savers' counters begin here
     u32 code_bytes;
-    i32 *counters, *counter_next, *counters_end;   // of savers; behind the cold code
     const u8 *promote;                         // stub: called by savers, the edge's number follows the call
     // blocks, in order of their code's addresses
     Arena *meta;                               // Block, records, edges' blocks

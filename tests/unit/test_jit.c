@@ -12,18 +12,27 @@
 
 typedef struct Rig { Log log; Bus *bus; Cpu *cpu; Jit *jit; } Rig;
 
-static int rig_open(void **state) {
+static int rig_open_with(void **state, const JitOptions *options) {
     Rig *g = mem_new(sizeof *g);
     char *error = NULL;
     log_init(&g->log);
     g->bus = bus_new(4 << 20, &g->log);
     g->cpu = cpu_new(g->bus, &g->log);
-    JitOptions options = { .cache_mib = 4, .end_when_hung = true, .restore = JIT_RESTORE_CHECK };
-    g->jit = jit_new(g->cpu, g->bus, &g->log, &options, &error);
+    g->jit = jit_new(g->cpu, g->bus, &g->log, options, &error);
     assert_non_null(g->jit);
     cpu_reset(g->cpu);
     *state = g;
     return 0;
+}
+
+static int rig_open(void **state) {
+    JitOptions options = { .cache_mib = 4, .end_when_hung = true, .restore = JIT_RESTORE_CHECK };
+    return rig_open_with(state, &options);
+}
+
+static int rig_open_large(void **state) {
+    JitOptions options = { .cache_mib = 64, .end_when_hung = true, .passes = 2 };
+    return rig_open_with(state, &options);
 }
 
 static int rig_close(void **state) {
@@ -161,6 +170,22 @@ static void test_end_of_page_changes(void **state) {
     assert_int_equal(g->jit->stats.restores_retranslated, 1);
 }
 
+// Every loop's edge gets a block for its flags, however many loops there are. Breaks when counters run out.
+static void test_every_loop_is_promoted(void **state) {
+    enum { SEGMENTS = 3, LOOPS = 7000, LOOP_BYTES = 9 };
+    static const char loop[] = "\xb9\x05\x00\x90" "\x88\x04" "\x49\x75\xfb";    // mov $5, %cx ; nop ;
+    Rig *g = *state;                                            //   1: mov %al, (%si) ; dec %cx ; jne 1b
+    for (u32 s = 0; s < SEGMENTS; s++) {
+        u32 at = (s + 2) << 16;
+        for (u32 i = 0; i < LOOPS; i++) put(g, at + i * LOOP_BYTES, loop, LOOP_BYTES);
+        put(g, at + LOOPS * LOOP_BYTES, "\xf4", 1);
+        run_real(g, (u16)(at >> 4), 0);
+    }
+    u64 crossing = SEGMENTS * (LOOPS * LOOP_BYTES / PAGE_BYTES + 1);
+    assert_int_equal(g->jit->stats.flushes, 0);
+    assert_true(g->jit->stats.promotions >= SEGMENTS * LOOPS - crossing);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_ip_other_base, rig_open, rig_close),
@@ -169,6 +194,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_return_elsewhere, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_parts_are_code, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_end_of_page_changes, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_every_loop_is_promoted, rig_open_large, rig_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
