@@ -144,6 +144,7 @@ typedef enum BusRequest {
     BUS_REQ_STOP = 4,          // pause (monitor, gdb)
 } BusRequest;
 void bus_request(Bus *bus, BusRequest r);            // [any thread]
+enum { BUS_EXIT_DIFFERENCE = 78 };                   // -check, -restore check: generated code is wrong
 void bus_request_exit(Bus *bus, int status);         // [any thread] SHUTDOWN with this exit status
 u32 bus_requests(Bus *bus);                          // pending ones, as a mask
 void bus_clear_request(Bus *bus, BusRequest r);

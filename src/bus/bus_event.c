@@ -93,10 +93,10 @@ void bus_request(Bus *bus, BusRequest r) {
     outside_wake(bus);
 }
 
-// The first one to end the machine names the status, but 0 gives way: what a check finds on the way out counts.
+// The first one to end the machine names the status, but what a check finds on the way out counts.
 void bus_request_exit(Bus *bus, int status) {
     bool first = !(bus_requests(bus) & BUS_REQ_SHUTDOWN);
-    if (first || !atomic_load(&bus->exit_status)) atomic_store(&bus->exit_status, status);
+    if (first || status == BUS_EXIT_DIFFERENCE) atomic_store(&bus->exit_status, status);
     atomic_store(&bus->powered_off, false);
     bus_request(bus, BUS_REQ_SHUTDOWN);
 }

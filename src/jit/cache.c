@@ -496,6 +496,7 @@ void cache_promote(Jit *jit, u32 number) {
     u64 flushes = jit->stats.flushes;
     Block *to = cache_variant(jit, e->to, &flags);
     if (!to || flushes != jit->stats.flushes) return;
+    jit->stats.promotions++;
     cache_unlink_out(jit, number);
     cache_lead(jit, number, to);
 }

@@ -392,7 +392,7 @@ static void tell_end(Check *c) {
     tell_block(c, c->block);
     c->differs = true;
     c->block = NULL;
-    bus_request_exit(c->jit->bus, 78);
+    bus_request_exit(c->jit->bus, BUS_EXIT_DIFFERENCE);
 }
 
 static bool check_compare(Check *c, const CheckExpect *x) {

@@ -224,7 +224,7 @@ struct Jit {
         u64 links, unlinks, misses, faults, spins;
         u64 steps[STEP_CAUSES];
         u64 exits[JIT_EXITS];                  // by JitExit
-        u64 invalidations, wakes, flushes, restores_table, restores_retranslated;
+        u64 invalidations, wakes, promotions, flushes, restores_table, restores_retranslated;
     } stats;
 };
 

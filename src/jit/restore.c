@@ -97,7 +97,7 @@ static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X6
                 b->eip);
         restore_print("table", table);
         restore_print("retranslation", again);
-        bus_request_exit(jit->bus, 78);
+        bus_request_exit(jit->bus, BUS_EXIT_DIFFERENCE);
     }
     return again ? copy : NULL;
 }

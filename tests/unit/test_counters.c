@@ -94,8 +94,8 @@ static void only(const Rig *g, SlowCause cause, u64 n) {
             fail_msg("cause %u is counted %u times", i, (unsigned)g->cpu->jit_slow[i]);
 }
 
-#define LOAD(at) "\xa1" at                     // mov at, %eax
-#define STORE(at) "\xa3" at                    // mov %eax, at
+#define LOAD(at) "\xbb" at "\x8b\x03"         // mov $at, %ebx ; mov (%ebx), %eax
+#define STORE(at) "\xbb" at "\x89\x03"        // mov $at, %ebx ; mov %eax, (%ebx)
 #define IN_DATA "\x00\x70\x00\x00"
 
 // By stubs, at once.
@@ -166,7 +166,7 @@ static void test_code_and_tables(void **state) {
     put(g, CODE + 0x80, "\xc3", 1);
     RUN(g, "\xbc\x00\x80\x00\x00" "\xe8\x76\x00\x00\x00" "\xa2\x80\x90\x00\x00");    // mov $0x8000, %esp ; call ; store
     assert_int_equal(g->cpu->jit_slow[SLOW_CODE], 1);
-    RUN(g, STORE("\x05\x90\x00\x00"));         // over the jump that follows
+    RUN(g, STORE("\x07\x90\x00\x00"));         // over the jump that follows
     assert_int_equal(g->jit->stats.steps[STEP_RESTART], 1);
     paged(g);
     RUN(g, LOAD("\x00\x18\x10\x00"));
