@@ -183,6 +183,7 @@ struct Jit {
     JumpEntry *no_jumps;                       // -check: an empty table for generated code
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     Block **asleep;                            // hash of blocks whose bytes were overwritten (smc.c)
+    bool has_soft;                             // an immediate is soft (since the start)
     u8 *soft_stores;                           // by hash of an immediate's address: how often it was stored to
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;

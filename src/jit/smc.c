@@ -77,6 +77,7 @@ static void soft_note(Jit *jit, const Block *b, const BusPage *page, u32 offset,
     if (!immediate || offset < end - immediate || offset + bytes > end) return;
     u8 *count = &jit->soft_stores[soft_hash((b->phys & PAGE_MASK) + end - immediate)];
     *count += *count < SOFT_AFTER;
+    jit->has_soft |= *count == SOFT_AFTER;
 }
 
 // ---- what a block is made of ----------------------------------------------------------------------------------

@@ -83,47 +83,56 @@ static bool poll_flags_are_cheap(const IrBlock *ir, u32 i) {
     return false;
 }
 
+// Does code of the segment read flags that are there before op i?
+static bool poll_flags_are_read(const IrBlock *ir, const Segment *s, u32 i) {
+    u16 open = FLAG_OSZAPC;
+    for (; i < s->end && open; i++) {
+        const IrOp *op = &ir->ops[i];
+        if (op->fuse & open) return true;
+        open &= ~op->fdef;
+    }
+    return false;
+}
+
+// Is there an access to memory in the instruction whose mark is op i?
+static bool poll_faults(const IrBlock *ir, u32 i) {
+    while (++i < ir->count && ir->ops[i].code != IR_INSN)
+        if (ir_info[ir->ops[i].code].props & (IRP_LOAD | IRP_STORE)) return true;
+    return false;
+}
+
 // Where the poll costs least: at an instruction before which no flags are wanted by code. The best is one that
 // can fault anyway (then nothing new can be observed), the first of them, so that those behind it can be put
 // together; then one before which flags are cheap; then the first. Index of its INSN mark.
 static u32 poll_place(const IrBlock *ir, const Segment *s) {
-    u16 live = 0;
-    u32 last = 0, places = 0, place[JIT_MAX_INSNS], found = 0;
-    bool faults = false, found_fault = false;
-    for (u32 i = s->end; i-- > s->first;) {
-        const IrOp *op = &ir->ops[i];
-        live = (live & ~op->fdef) | op->fuse;
-        faults |= (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
-        if (op->code != IR_INSN) continue;
-        if (!last) last = i;
-        if (!live) {
-            place[places++] = i;
-            if (faults) found = i;
-            found_fault |= faults;
-        }
-        faults = false;
+    u32 last = s->first, places = 0, place[JIT_MAX_INSNS];
+    for (u32 i = s->first; i < s->end; i++) {
+        if (ir->ops[i].code != IR_INSN) continue;
+        last = i;
+        if (poll_flags_are_read(ir, s, i)) continue;
+        if (poll_faults(ir, i)) return i;
+        place[places++] = i;
     }
-    if (found_fault) return found;
-    for (u32 n = places; n-- > 0;)
+    for (u32 n = 0; n < places; n++)
         if (poll_flags_are_cheap(ir, place[n])) return place[n];
-    return places ? place[places - 1] : last;
+    return places ? place[0] : last;
 }
 
 static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
     u32 n = 0, eip = 0;
-    s[0] = (Segment){ .polls = always };
+    s[0] = (Segment){ .polls = always, .end = ir->count };
     for (u32 i = 0; i < ir->count; i++) {
         const IrOp *op = &ir->ops[i];
         if (op->code == IR_INSN) {
             s[n].insns++;
             s[n].polls |= i && op->imm <= eip;
             eip = op->imm;
+        } else if (poll_is_exit(op)) {
+            s[n].polls |= poll_needed(op, eip);
+            if (i + 1 == ir->count || ir->ops[i + 1].code != IR_INSN) continue;
+            s[n].end = i + 1;
+            s[++n] = (Segment){ .first = i + 1, .polls = always, .end = ir->count };
         }
-        s[n].polls |= poll_needed(op, eip);
-        s[n].end = i + 1;
-        bool last_of_insn = i + 1 == ir->count || ir->ops[i + 1].code == IR_INSN;
-        if (poll_is_exit(op) && last_of_insn && i + 1 < ir->count)
-            s[++n] = (Segment){ .first = i + 1, .polls = always };
     }
     return n + 1;
 }
@@ -143,6 +152,7 @@ static void poll_add(IrBlock *ir, bool always) {
 typedef struct Walk {
     const Source *src;
     Lifted *l;
+    bool softens;              // immediates may be soft
     i32 at;                    // offset from eip of the next instruction
     u32 insns, max_insns;
     u32 side_exits, follows, leaves;
@@ -220,22 +230,26 @@ static bool walk_may_break(const Walk *w) {
 
 static bool walk_may_leave(const Walk *w) {
     const IrBlock *ir = w->l->ir;
-    return ir->count && ir->ops[ir->count - 1].code == IR_LEAVENZ;
+    return ir->ops[ir->count - 1].code == IR_LEAVENZ;
 }
 
 static bool walk_may_go_on(const Walk *w) {
+    bool inside = w->at < (i32)w->src->count;          // it comes from a place inside and goes up
     if (w->src->like && w->insns == w->src->like->insns) return false;
-    return w->insns < w->max_insns && w->leaves < LIFT_LEAVES && walk_is_inside(w, w->at) &&
-           !(w->insns && walk_may_break(w));
+    return inside && w->insns < w->max_insns && w->leaves < LIFT_LEAVES && !(w->insns && walk_may_break(w));
+}
+
+static bool walk_softens(const Source *src) {
+    bool simple = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT && !(src->mode & MODE_AC);
+    return simple && ((src->softened && src->softened->has_soft) || (src->like && src->like->soft_count));
 }
 
 // The immediate of the instruction at w->at is soft: the lifter loads it.
 static void walk_soften(Walk *w, const Insn *in) {
     const Source *src = w->src;
     Lifted *l = w->l;
-    bool simple = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT && !(src->mode & MODE_AC);
     l->ir->soft_imm = 0;
-    if (!(src->softened || src->like) || !simple || l->soft_count == JIT_MAX_SOFT) return;
+    if (l->soft_count == JIT_MAX_SOFT) return;
     u32 bytes = smc_immediate(in), at = PAGE_BYTES - src->count + (u32)w->at + in->length - bytes;
     bool soft = bytes && src->softened && smc_is_soft(src->softened, (src->phys & PAGE_MASK) + at);
     for (u32 i = 0; bytes && src->like && i < src->like->soft_count; i++) soft |= src->like->soft[i].offset == at;
@@ -250,10 +264,10 @@ static bool walk(Walk *w) {
     while (walk_may_go_on(w)) {
         Insn in;
         u32 left = src->count - (u32)w->at, eip = src->eip + (u32)w->at;
-        IsaStatus st = isa_decode(src->bytes + w->at, min_u32(left, ISA_MAX_BYTES), src->mode & MODE_CODE32, &in);
+        IsaStatus st = isa_decode(src->bytes + w->at, left, src->mode & MODE_CODE32, &in);
         if (st == ISA_NEED_MORE && !w->insns) return lift_crossing(w->l, src);
         if (st == ISA_NEED_MORE) break;
-        if (st == ISA_OK) walk_soften(w, &in);
+        if (w->softens && st == ISA_OK) walk_soften(w, &in);
         walk_note(w, in.length);
         bool ended = lift_one(w->l->ir, src, &in, st, eip);
         w->at += in.length;
@@ -266,7 +280,7 @@ static bool walk(Walk *w) {
 
 Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
     Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
-    Walk w = { .src = src, .l = &l, .max_insns = max_insns };
+    Walk w = { .src = src, .l = &l, .softens = walk_softens(src), .max_insns = max_insns };
     l.ir->code_limit = src->limit;
     l.ir->features = src->features;
     if (!walk(&w)) {

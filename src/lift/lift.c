@@ -82,30 +82,23 @@ static bool lift_is_privileged(u32 mode) {
 }
 
 // The features that a row's family, and its operation, came with; all of them are needed.
-static u32 lift_family_needs(const Lift *l) {
-    switch (l->row->lifter) {
-    case ISA_LIFT_NOP: return l->in->operand_count == 1 ? CPU_HAS_CMOV : 0;      // long NOPs, hints
-    case ISA_LIFT_BSWAP: case ISA_LIFT_XADD: case ISA_LIFT_CMPXCHG: return CPU_HAS_I486;
-    case ISA_LIFT_CMPXCHG8B: return CPU_HAS_CX8;
-    case ISA_LIFT_CMOV: return CPU_HAS_CMOV;
-    case ISA_LIFT_FPU_CMOV: case ISA_LIFT_FPU_COMI: return CPU_HAS_CMOV | CPU_HAS_FPU;
-    default: return 0;
-    }
-}
+static const u32 lift_family_needs[ISA_LIFTER_COUNT] = {
+    [ISA_LIFT_BSWAP] = CPU_HAS_I486, [ISA_LIFT_XADD] = CPU_HAS_I486, [ISA_LIFT_CMPXCHG] = CPU_HAS_I486,
+    [ISA_LIFT_CMPXCHG8B] = CPU_HAS_CX8,
+    [ISA_LIFT_CMOV] = CPU_HAS_CMOV,
+    [ISA_LIFT_FPU_CMOV] = CPU_HAS_CMOV | CPU_HAS_FPU, [ISA_LIFT_FPU_COMI] = CPU_HAS_CMOV | CPU_HAS_FPU,
+};
 
-static u32 lift_operation_needs(unsigned sub) {
-    switch (sub) {
-    case ISA_SUB_INVLPG: case ISA_SUB_INVD: case ISA_SUB_WBINVD: return CPU_HAS_I486;
-    case ISA_SUB_CPUID: return CPU_HAS_CPUID;
-    case ISA_SUB_RDTSC: return CPU_HAS_TSC;
-    case ISA_SUB_RDMSR: case ISA_SUB_WRMSR: return CPU_HAS_MSR;
-    case ISA_SUB_RDPMC: return CPU_HAS_CMOV;
-    case ISA_SUB_SYSENTER: case ISA_SUB_SYSEXIT: return CPU_HAS_SEP;
-    case ISA_SUB_FXSAVE: case ISA_SUB_FXRSTOR: return CPU_HAS_FXSR;
-    case ISA_SUB_CLFLUSH: return CPU_HAS_CLFLUSH;
-    default: return 0;
-    }
-}
+static const u32 lift_operation_needs[ISA_SUB_COUNT] = {
+    [ISA_SUB_INVLPG] = CPU_HAS_I486, [ISA_SUB_INVD] = CPU_HAS_I486, [ISA_SUB_WBINVD] = CPU_HAS_I486,
+    [ISA_SUB_CPUID] = CPU_HAS_CPUID,
+    [ISA_SUB_RDTSC] = CPU_HAS_TSC,
+    [ISA_SUB_RDMSR] = CPU_HAS_MSR, [ISA_SUB_WRMSR] = CPU_HAS_MSR,
+    [ISA_SUB_RDPMC] = CPU_HAS_CMOV,
+    [ISA_SUB_SYSENTER] = CPU_HAS_SEP, [ISA_SUB_SYSEXIT] = CPU_HAS_SEP,
+    [ISA_SUB_FXSAVE] = CPU_HAS_FXSR, [ISA_SUB_FXRSTOR] = CPU_HAS_FXSR,
+    [ISA_SUB_CLFLUSH] = CPU_HAS_CLFLUSH,
+};
 
 // MMX and SSE: by the row's attributes.
 static u32 lift_simd_needs(unsigned attr) {
@@ -114,9 +107,12 @@ static u32 lift_simd_needs(unsigned attr) {
         | (attr & ISA_A_NEEDS_SSE3 ? CPU_HAS_SSE3 : 0);
 }
 
+// Long NOPs, hints: NOP with an operand.
+static bool lift_is_hint(const Lift *l) { return l->row->lifter == ISA_LIFT_NOP && l->in->operand_count == 1; }
+
 static bool lift_exists(const Lift *l) {
-    u32 needs = lift_family_needs(l) | lift_operation_needs(l->row->sub)
-              | lift_simd_needs(l->row->attr);
+    u32 needs = lift_family_needs[l->row->lifter] | lift_operation_needs[l->row->sub] | lift_simd_needs(l->row->attr)
+              | (lift_is_hint(l) ? CPU_HAS_CMOV : 0);
     return !(needs & ~l->b->features);
 }
 
@@ -135,6 +131,15 @@ static bool lift_check_simd(Lift *l) {
     else lift_call_end(l, HELPER_no_mmx, IR_NONE, IR_NONE, IR_NONE);
     return false;
 }
+
+// What asks for more than the features of its family and operation: attributes, and FXSAVE, FXRSTOR.
+#define LIFT_CHECKED (ISA_A_PE | ISA_A_PRIV | ISA_A_FPU | ISA_A_MMX | ISA_A_SSE | ISA_A_NEEDS_SSE | ISA_A_NEEDS_SSE2 | \
+                      ISA_A_NEEDS_SSE3)
+static bool lift_is_plain(const Lift *l) {
+    u32 needs = lift_family_needs[l->row->lifter] | lift_operation_needs[l->row->sub];
+    return !(l->row->attr & LIFT_CHECKED) && !needs && l->row->lifter != ISA_LIFT_NOP;
+}
+#undef LIFT_CHECKED
 
 // The checks before any operand is looked at. False: an exception has been emitted.
 static bool lift_check(Lift *l) {
@@ -176,7 +181,7 @@ static Lift lift_begin(IrBlock *b, const Insn *in, u32 eip, unsigned length) {
 
 bool lift_insn(IrBlock *b, const Insn *in, u32 eip) {
     Lift l = lift_begin(b, in, eip, in->length);
-    if (lift_check(&l)) lift_families[l.row->lifter](&l);
+    if (lift_is_plain(&l) || lift_check(&l)) lift_families[l.row->lifter](&l);
     return l.ended;
 }
 
