@@ -24,7 +24,6 @@ static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
 
 static bool flags_is_dead(const IrOp *op) {
     if (op->d != IR_NONE || op->fdef) return false;
-    if (op->code == IR_INSN) return op->aux == 0;                   // marked by an earlier pass
     return !(ir_info[op->code].props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE));
 }
 
@@ -34,10 +33,8 @@ static bool flags_is_variable_shift(const IrOp *op) {
     return ir_kind(op->code >= IR_SHLD ? op->c : op->b) == IR_KIND_REG;
 }
 
-// True: the op is dead.
+// Of an op and what comes after it. True: the op is dead.
 static bool flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
-    op->flive = s->live;
-    op->fobs = s->obs;
     op->fdef &= s->live | s->obs;
     if (flags_is_dead(op)) {
         op->code = IR_INSN;              // marked for removal: aux 0
@@ -71,9 +68,12 @@ static void flags_remove(IrBlock *b, u32 first) {
 
 void ir_flags(IrBlock *b) {
     FlagState s = { 0, 0 };
-    u32 dead = b->count;
-    for (u32 i = b->count; i-- > 0;)
-        if (flags_step(b, &b->ops[i], &s)) dead = i;
-    flags_remove(b, dead);
+    IrOp *dead = NULL;
+    for (IrOp *op = b->ops + b->count; op-- > b->ops;) {
+        op->flive = s.live;
+        op->fobs = s.obs;
+        if (op->code == IR_INSN ? op->aux == 0 : flags_step(b, op, &s)) dead = op;      // marked by an earlier pass, or now
+    }
+    if (dead) flags_remove(b, (u32)(dead - b->ops));
     b->flags_in = s.live | s.obs;
 }

@@ -225,6 +225,8 @@ static void fold_drop(Fold *f) {
 // Is there anything to begin with: a temporary that is a copy, an address or a sum of constants? Code compiled from
 // a higher language seldom has it.
 static bool fold_begins(const IrOp *op) {
+    if (op->code > IR_EA) return ir_is_const(op->a) && !op->fdef && op->d != IR_NONE;
+    if (op->code == IR_INSN) return false;
     if (op->code == IR_MOV) return ir_kind(op->d) == IR_KIND_TEMP || op->a == op->d;
     if (op->code == IR_EA)
         return ir_is_const(op->a) || ir_is_const(op->b) || (op->b == IR_NONE ? op->a == IR_NONE || !op->imm
@@ -233,9 +235,9 @@ static bool fold_begins(const IrOp *op) {
 }
 
 void ir_fold(IrBlock *b) {
-    u32 first = 0;
-    while (first < b->count && !fold_begins(&b->ops[first])) first++;
-    if (first == b->count) return;
+    const IrOp *op = b->ops, *end = op + b->count;
+    while (op < end && !fold_begins(op)) op++;
+    if (op == end) return;
     Fold f = { .b = b };
     f.temp = arena_alloc(b->arena, b->temp_count * sizeof *f.temp);
     memset(f.temp, 0, b->temp_count * sizeof *f.temp);

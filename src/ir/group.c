@@ -16,76 +16,84 @@
 #define GROUP_SPAN 256
 #define GROUP_OPEN 8
 
-// Value of an address: versions a, b of registers (0: none), b << scale, plus offset.
-typedef struct GroupAddr { u32 a, b; u32 offset; u8 scale; bool known; u32 ea; } GroupAddr;
+// Value of an address: what its key says, plus offset.
+//     key    0-27 version of the base (0: none) | 28-55 of the index, << scale | 56-57 scale
+// A candidate's key says besides:  58-59 segment class | 60-62 segment, where it is not flat
+typedef struct GroupAddr { u64 key; u32 offset; u32 ea; bool known; } GroupAddr;     // ea: the op that computes it
+#define GROUP_KEY_BASE(version) ((u64)(version))
+#define GROUP_KEY_INDEX(version, scale) ((u64)(version) << 28 | (u64)(scale) << 56)
+#define GROUP_KEY_SEGMENT(cls, seg) ((u64)(cls) << 58 | (cls == GROUP_FLAT ? 0 : (u64)(seg) << 60))
+enum { GROUP_FLAT = 1 };       // the class whose segments have one base
 
 typedef struct Candidate {
-    GroupAddr at;              // of the first member; offsets of others are relative to its
-    i32 low, high;             // relative to at.offset: lowest address, highest end
-    u8 seg, seg_class;
+    u64 key;
+    u32 offset;                // of the first member; those of others are relative to it
+    i32 low, high;             // relative to offset: lowest address, highest end
     bool write, aligned;       // aligned: some want multiples of 16, whose offsets are `phase` modulo 16
     u8 phase;
-    u32 count, first, last;
+    u32 count, first, last;    // members; indices of ops
 } Candidate;
+
+typedef struct Access { u32 op; i32 rel; u32 candidate; } Access;     // rel: to its candidate's offset; candidate + 1
 
 typedef struct Grouper {
     IrBlock *b;
     u32 version[8], delta[8];  // of the guest registers
     u32 next_version;
+    u32 changed;               // index + 1 of the last op that changed one of them
     GroupAddr *temp;
     Candidate *candidate;
     u32 candidates;
-    u16 *of_op;                // candidate + 1 of each op
-    i32 *rel;                  // offset of each op relative to its candidate's at.offset
+    Access *access;            // in order
+    u32 accesses;
 } Grouper;
 
 static bool group_is_access(const IrOp *op) {
-    switch (op->code) {
-    case IR_LOAD: case IR_STORE: case IR_FPULD: case IR_FPUST: case IR_SIMDLD: case IR_SIMDST: return true;
-    default: return false;
-    }
+    return (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
 }
 
 static unsigned group_bytes(const IrOp *op) {
     return op->code == IR_LOAD || op->code == IR_STORE ? op->size : op->aux;
 }
 
-static bool group_writes(const IrOp *op) {
-    return op->code == IR_STORE || op->code == IR_FPUST || op->code == IR_SIMDST || op->attr & IR_RMW;
-}
-
-static GroupAddr group_resolve(const Grouper *g, IrRef r) {
-    switch (ir_kind(r)) {
-    case IR_KIND_REG: return (GroupAddr){ .a = g->version[ir_reg(r)], .offset = g->delta[ir_reg(r)], .known = true };
-    case IR_KIND_CONST: return (GroupAddr){ .offset = ir_value(g->b, r), .known = true };
-    case IR_KIND_TEMP: return g->temp[ir_index(r)];
-    default: return (GroupAddr){ 0 };
-    }
-}
+static bool group_writes(const IrOp *op) { return ir_info[op->code].props & IRP_STORE || op->attr & IR_RMW; }
 
 static GroupAddr group_ea(const Grouper *g, const IrOp *op, u32 index) {
-    GroupAddr at = { .scale = op->aux, .offset = op->imm, .known = op->size == 4, .ea = index };
+    GroupAddr at = { .offset = op->imm, .known = op->size == 4, .ea = index };
     if (op->a != IR_NONE) {
         if (ir_kind(op->a) != IR_KIND_REG) return (GroupAddr){ 0 };
-        at.a = g->version[ir_reg(op->a)];
+        at.key = GROUP_KEY_BASE(g->version[ir_reg(op->a)]);
         at.offset += g->delta[ir_reg(op->a)];
     }
     if (op->b != IR_NONE) {
         if (ir_kind(op->b) != IR_KIND_REG) return (GroupAddr){ 0 };
-        at.b = g->version[ir_reg(op->b)];
+        at.key |= GROUP_KEY_INDEX(g->version[ir_reg(op->b)], op->aux);
         at.offset += g->delta[ir_reg(op->b)] << op->aux;
-    } else at.scale = 0;
+    }
     return at;
 }
 
-static bool group_same(const GroupAddr *x, const GroupAddr *y) {
-    return x->a == y->a && x->b == y->b && x->scale == y->scale;
+// The EA is computed at the access: its registers must not have changed since.
+static bool group_still_holds(const Grouper *g, const GroupAddr *at) {
+    if (g->changed <= at->ea) return true;
+    GroupAddr now = group_ea(g, &g->b->ops[at->ea], at->ea);
+    return now.known && now.key == at->key && now.offset == at->offset;
 }
 
-static bool group_join(Grouper *g, Candidate *c, const IrOp *op, u32 i, const GroupAddr *at) {
-    if (c->seg_class != op->seg_class || !group_same(&c->at, at)) return false;
-    if (op->seg_class != 1 && c->seg != op->seg) return false;      // not flat: another base
-    i32 rel = (i32)(at->offset - c->at.offset), end = rel + (i32)group_bytes(op);
+// False: the address is not known, or not any more.
+static bool group_resolve(const Grouper *g, IrRef r, GroupAddr *at) {
+    switch (ir_kind(r)) {
+    case IR_KIND_REG:
+        *at = (GroupAddr){ .key = GROUP_KEY_BASE(g->version[ir_reg(r)]), .offset = g->delta[ir_reg(r)] };
+        return true;
+    case IR_KIND_CONST: *at = (GroupAddr){ .offset = ir_value(g->b, r) }; return true;
+    case IR_KIND_TEMP: *at = g->temp[ir_index(r)]; return at->known && group_still_holds(g, at);
+    default: return false;
+    }
+}
+
+static bool group_join(Candidate *c, const IrOp *op, u32 i, i32 rel) {
+    i32 end = rel + (i32)group_bytes(op);
     i32 low = rel < c->low ? rel : c->low, high = end > c->high ? end : c->high;
     if (rel < -GROUP_SPAN || rel > GROUP_SPAN || high - low > GROUP_SPAN) return false;
     if (op->attr & IR_ALIGN16) {
@@ -98,30 +106,26 @@ static bool group_join(Grouper *g, Candidate *c, const IrOp *op, u32 i, const Gr
     c->write |= group_writes(op);
     c->last = i;
     c->count++;
-    g->of_op[i] = (u16)(c - g->candidate + 1);
-    g->rel[i] = rel;
     return true;
 }
 
-// The EA is computed at the access: its registers must not have changed since.
-static bool group_still_holds(const Grouper *g, const IrOp *op, const GroupAddr *at) {
-    if (ir_kind(op->a) != IR_KIND_TEMP) return true;
-    GroupAddr now = group_ea(g, &g->b->ops[at->ea], at->ea);
-    return now.known && group_same(&now, at) && now.offset == at->offset;
-}
-
+// A candidate for the access: one that it joins, or a new one.
 static void group_add_access(Grouper *g, const IrOp *op, u32 i, u32 classes, u32 open) {
-    if (!(classes >> op->seg_class & 1) || op->addr16) return;
-    GroupAddr at = group_resolve(g, op->a);
-    if (!at.known || !group_still_holds(g, op, &at)) return;
+    GroupAddr at;
+    Access *access = &g->access[g->accesses++];
+    *access = (Access){ .op = i };
+    if (!(classes >> op->seg_class & 1) || op->addr16 || !group_resolve(g, op->a, &at)) return;
+    u64 key = at.key | GROUP_KEY_SEGMENT(op->seg_class, op->seg);
     u32 from = g->candidates > open + GROUP_OPEN ? g->candidates - GROUP_OPEN : open;
-    for (u32 n = g->candidates; n-- > from;)
-        if (group_join(g, &g->candidate[n], op, i, &at)) return;
-    Candidate *c = &g->candidate[g->candidates++];
-    *c = (Candidate){ .at = at, .high = (i32)group_bytes(op), .seg = op->seg, .seg_class = op->seg_class,
-                      .write = group_writes(op), .aligned = op->attr & IR_ALIGN16, .count = 1, .first = i, .last = i };
-    g->of_op[i] = (u16)g->candidates;
-    g->rel[i] = 0;
+    for (u32 n = g->candidates; n-- > from;) {
+        Candidate *c = &g->candidate[n];
+        if (c->key != key || !group_join(c, op, i, (i32)(at.offset - c->offset))) continue;
+        *access = (Access){ .op = i, .rel = (i32)(at.offset - c->offset), .candidate = n + 1 };
+        return;
+    }
+    g->candidate[g->candidates++] = (Candidate){ .key = key, .offset = at.offset, .high = (i32)group_bytes(op),
+        .write = group_writes(op), .aligned = op->attr & IR_ALIGN16, .count = 1, .first = i, .last = i };
+    access->candidate = g->candidates;
 }
 
 static void group_new_version(Grouper *g, unsigned r) {
@@ -130,13 +134,12 @@ static void group_new_version(Grouper *g, unsigned r) {
 }
 
 // r = other register + constant keeps the version.
-static void group_define(Grouper *g, const IrOp *op) {
-    if (ir_kind(op->d) != IR_KIND_REG) return;
-    unsigned r = ir_reg(op->d);
+static void group_define(Grouper *g, const IrOp *op, u32 i) {
+    unsigned r = ir_reg(op->d), s = ir_reg(op->a);
     bool from_reg = ir_kind(op->a) == IR_KIND_REG && op->size == 4;
-    unsigned s = ir_reg(op->a);
     u32 add = 0;
     bool keeps = false;
+    g->changed = i + 1;
     if (op->code == IR_MOV && from_reg) keeps = true;
     else if (op->code == IR_EA && from_reg && op->b == IR_NONE) { keeps = true; add = op->imm; }
     else if ((op->code == IR_ADD || op->code == IR_SUB) && from_reg && ir_is_const(op->b)) {
@@ -150,23 +153,26 @@ static void group_define(Grouper *g, const IrOp *op) {
 }
 
 static void group_effects(Grouper *g, const IrOp *op, u32 i) {
-    u16 props = ir_info[op->code].props;
-    if (props & IRP_WIDE) { group_new_version(g, 0); group_new_version(g, 2); }
-    if (op->code == IR_FPU) group_new_version(g, 0);
-    if (op->code == IR_EA && ir_kind(op->d) == IR_KIND_TEMP) g->temp[ir_index(op->d)] = group_ea(g, op, i);
-    else if (ir_kind(op->d) == IR_KIND_TEMP) g->temp[ir_index(op->d)].known = false;
-    group_define(g, op);
+    if (ir_info[op->code].props & IRP_WIDE || op->code == IR_FPU) {
+        g->changed = i + 1;
+        group_new_version(g, 0);
+        if (op->code != IR_FPU) group_new_version(g, 2);
+    }
+    if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, i);
+    if (ir_kind(op->d) != IR_KIND_TEMP) return;
+    if (op->code == IR_EA) g->temp[ir_index(op->d)] = group_ea(g, op, i);
+    else g->temp[ir_index(op->d)].known = false;
 }
 
-// May a group's check stand at op i? Where it fails the guest instruction begins anew, so that nothing
-// of it may have been done that shows: an access before i must be in a group (RAM) as well, one of the
+// May a group's check stand at the n-th access? Where it fails the guest instruction begins anew, so that nothing
+// of it may have been done that shows: an access before it must be in a group (RAM) as well, one of the
 // `decided` first candidates.
-static bool group_may_begin(const Grouper *g, u32 i, const u16 *chosen, u32 decided) {
-    while (i-- > 0 && g->b->ops[i].code != IR_INSN) {
-        const IrOp *op = &g->b->ops[i];
-        if (op->code == IR_CALL) return false;
-        u32 of = g->of_op[i];
-        if (group_is_access(op) && !(of && of <= decided && chosen[of - 1])) return false;
+static bool group_may_begin(const Grouper *g, u32 n, const u16 *chosen, u32 decided) {
+    for (u32 i = g->access[n].op; i-- > 0 && g->b->ops[i].code != IR_INSN;) {
+        if (g->b->ops[i].code == IR_CALL) return false;
+        if (!n || g->access[n - 1].op != i) continue;
+        u32 of = g->access[--n].candidate;
+        if (!(of && of <= decided && chosen[of - 1])) return false;
     }
     return true;
 }
@@ -174,11 +180,11 @@ static bool group_may_begin(const Grouper *g, u32 i, const u16 *chosen, u32 deci
 // Drops the candidate's first members until one is left where the check may stand.
 static void group_find_first(Grouper *g, u32 n, const u16 *chosen) {
     Candidate *c = &g->candidate[n];
-    for (u32 i = c->first; i <= c->last && c->count > 1; i++) {
-        if (g->of_op[i] != n + 1) continue;
-        c->first = i;
-        if (group_may_begin(g, i, chosen, n)) return;
-        g->of_op[i] = 0;
+    for (u32 k = 0; k < g->accesses && c->count > 1; k++) {
+        if (g->access[k].candidate != n + 1) continue;
+        c->first = g->access[k].op;
+        if (group_may_begin(g, k, chosen, n)) return;
+        g->access[k].candidate = 0;
         c->count--;
     }
 }
@@ -205,15 +211,14 @@ static void group_choose(Grouper *g, u16 *chosen) {
 }
 
 static void group_mark(Grouper *g, const u16 *chosen) {
-    for (u32 i = 0; i < g->b->count; i++) {
-        if (!g->of_op[i]) continue;
-        const Candidate *c = &g->candidate[g->of_op[i] - 1];
-        u16 group = chosen[g->of_op[i] - 1];
+    for (const Access *access = g->access; access < g->access + g->accesses; access++) {
+        u16 group = access->candidate ? chosen[access->candidate - 1] : 0;
         if (!group) continue;
-        IrOp *op = &g->b->ops[i];
+        const Candidate *c = &g->candidate[access->candidate - 1];
+        IrOp *op = &g->b->ops[access->op];
         op->group = group - 1;
-        op->group_offset = (u16)(g->rel[i] - c->low);
-        op->attr |= i == c->first ? IR_GROUP_FIRST : IR_GROUPED;
+        op->group_offset = (u16)(access->rel - c->low);
+        op->attr |= access->op == c->first ? IR_GROUP_FIRST : IR_GROUPED;
     }
 }
 
@@ -222,28 +227,35 @@ static Grouper group_begin(IrBlock *b) {
     for (unsigned r = 0; r < 8; r++) group_new_version(&g, r);
     g.temp = arena_alloc(b->arena, (b->temp_count + 1) * sizeof *g.temp);
     memset(g.temp, 0, (b->temp_count + 1) * sizeof *g.temp);
-    g.candidate = arena_alloc(b->arena, (b->count + 1) * sizeof *g.candidate);
-    g.of_op = arena_alloc(b->arena, (b->count + 1) * sizeof *g.of_op);
-    g.rel = arena_alloc(b->arena, (b->count + 1) * sizeof *g.rel);
-    memset(g.of_op, 0, (b->count + 1) * sizeof *g.of_op);
+    g.candidate = arena_alloc(b->arena, b->count * sizeof *g.candidate);
+    g.access = arena_alloc(b->arena, b->count * sizeof *g.access);
     return g;
 }
 
-void ir_group(IrBlock *b, u32 classes) {
-    Grouper g = group_begin(b);
+static void group_collect(Grouper *g, u32 classes) {
     u32 open = 0;                        // candidates before this one are closed
-    for (u32 i = 0; i < b->count; i++) {
-        const IrOp *op = &b->ops[i];
-        if (group_is_access(op)) group_add_access(&g, op, i, classes, open);
+    const IrOp *ops = g->b->ops, *end = ops + g->b->count;
+    for (const IrOp *op = ops; op < end; op++) {
+        if (op->code == IR_INSN) continue;
+        u32 i = (u32)(op - ops);
+        if (group_is_access(op)) group_add_access(g, op, i, classes, open);
         if (op->code == IR_CALL) {
-            open = g.candidates;
-            for (unsigned r = 0; r < 8; r++) group_new_version(&g, r);
+            open = g->candidates;
+            g->changed = i + 1;
+            for (unsigned r = 0; r < 8; r++) group_new_version(g, r);
         }
-        group_effects(&g, op, i);
+        group_effects(g, op, i);
     }
+}
+
+void ir_group(IrBlock *b, u32 classes) {
+    b->group_count = 0;
+    if (!b->count) return;
+    Grouper g = group_begin(b);
+    group_collect(&g, classes);
+    if (g.candidates == g.accesses) return;          // nobody has joined another: no groups
     u16 *chosen = arena_alloc(b->arena, (g.candidates + 1) * sizeof *chosen);
     b->groups = arena_alloc(b->arena, IR_MAX_GROUPS * sizeof *b->groups);
-    b->group_count = 0;
     group_choose(&g, chosen);
     group_mark(&g, chosen);
 }

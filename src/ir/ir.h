@@ -42,8 +42,6 @@ enum { IR_KIND_NONE, IR_KIND_REG, IR_KIND_TEMP, IR_KIND_CONST };
 static inline unsigned ir_kind(IrRef r) { return r >> 12; }
 static inline unsigned ir_reg(IrRef r) { return r & 7; }            // register number
 static inline unsigned ir_index(IrRef r) { return r & 0xfff; }     // temporary number
-// Of operands or'ed together: may one be a temporary? (Constants have the bit, too.)
-static inline bool ir_may_have_temp(IrRef refs) { return refs >> 12 & IR_KIND_TEMP; }
 static inline bool ir_is_high(IrRef r) { return ir_kind(r) == IR_KIND_REG && (r & IR_HIGH); }
 #define IR_MAX_TEMPS 0xfff
 #define IR_MAX_CONSTS 0xfff
@@ -93,13 +91,20 @@ typedef struct IrOp {
     u8 seg_class;        // memory ops: what must be checked (MODE_SEG_CLASS of the mode translated for)
     u8 attr;             // IrAttr
     u8 addr16;           // memory ops: the address was computed with 16 bits
-    IrRef d, a, b, c;
+    union {
+        struct { IrRef d, a, b, c; };
+        u64 refs;        // the four, for questions about all of them
+    };
     u32 imm;
     u16 group, group_offset; // with IR_GROUP_*: index into IrBlock.groups; bytes from its lowest address
     u16 fdef, fuse;      // OSZAPC bits defined / used by this instance
     u16 flive;           // after ir_flags(): bits that a later op of the block reads on the normal path
     u16 fobs;            // after ir_flags(): bits that a later fault point or exit may observe
 } IrOp;
+
+// Is one of the op's operands a temporary? (Kind 2 of four in two bits: the high one is set, the low one is not.)
+static inline bool ir_has_temp(const IrOp *op) { return op->refs & ~(op->refs << 1) & 0x2000200020002000u; }
+_Static_assert(IR_KIND_TEMP == 2 && IR_KIND_CONST == 3, "ORDER: ir_has_temp() looks at the kinds' bits");
 
 // Accesses through one unchanged base whose addresses differ by constants, all in `span` bytes.
 typedef struct IrGroup {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The decoder: bytes -> Insn, driven by the tables of rows.c.
 //
-// 1. The bytes are copied into a buffer padded with zeros that is longer than prefixes and fields
-//    can reach, so no fetch checks a bound. Afterwards the length that came out is compared with
-//    what was available and with 15: a decision that looked at padding is never reported.
+// 1. No fetch checks a bound: fewer bytes than prefixes and fields can reach are copied into a buffer padded
+//    with zeros. Afterwards the length that came out is compared with what was available and with 15: a
+//    decision that looked at padding, or beyond 15 bytes, is never reported.
 // 2. Nothing is decided by opcode here except prefixes, the 0F escape and FCMOV's condition; what
 //    an instruction is made of stands in its row.
 #include "isa/isa_int.h"
@@ -18,6 +18,7 @@ typedef struct Decoder {
     const u8 *p;            // next byte
     Insn *in;
     u8 size;                // 2 or 4: size of v and z operands
+    u8 segment;             // of the memory operand, unless overridden
     u8 segment_override;    // 0-5 or ISA_NO_REG
     bool bad;               // an operand that doesn't exist
 } Decoder;
@@ -32,7 +33,7 @@ static const u8 dec_prefix[256] = {
 };
 
 // Reads prefixes: at most ISA_MAX_BYTES, then no instruction can be short enough any more.
-static void dec_prefixes(Decoder *d) {
+static __attribute__((noinline)) void dec_prefixes(Decoder *d) {
     Insn *in = d->in;
     for (unsigned i = 0; i < ISA_MAX_BYTES; i++, d->p++) {
         unsigned kind = dec_prefix[*d->p];
@@ -99,10 +100,6 @@ static unsigned dec_first_row(unsigned entry, bool *has_modrm) {
 
 // --- Memory operand ------------------------------------------------------------------------------
 
-static void dec_default_segment(Decoder *d, unsigned segment) {
-    d->in->seg = d->segment_override != ISA_NO_REG ? d->segment_override : segment;
-}
-
 static u32 dec_disp8(Decoder *d) { return (u32)(i32)(i8)*d->p++; }
 static u32 dec_16(Decoder *d) { u32 v = get_le16(d->p); d->p += 2; return v; }
 static u32 dec_32(Decoder *d) { u32 v = get_le32(d->p); d->p += 4; return v; }
@@ -117,14 +114,13 @@ static void dec_memory_16(Decoder *d) {
     unsigned mod = in->modrm >> 6, rm = in->modrm & 7;
     if (mod == 0 && rm == 6) {
         in->disp = (u32)(i32)(i16)dec_16(d);
-        dec_default_segment(d, DEC_SEG_DS);
         return;
     }
     in->base = bases[rm];
     in->index = indexes[rm];
     if (mod)
         in->disp = mod == 1 ? dec_disp8(d) : (u32)(i32)(i16)dec_16(d);
-    dec_default_segment(d, in->base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS);
+    d->segment = in->base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS;
 }
 
 static void dec_memory_32(Decoder *d) {
@@ -139,13 +135,12 @@ static void dec_memory_32(Decoder *d) {
     }
     if (mod == 0 && base == DEC_BP) {
         in->disp = dec_32(d);
-        dec_default_segment(d, DEC_SEG_DS);
         return;
     }
     in->base = base;
     if (mod)
         in->disp = mod == 1 ? dec_disp8(d) : dec_32(d);
-    dec_default_segment(d, base == DEC_SP || base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS);
+    d->segment = base == DEC_SP || base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS;
 }
 
 static void dec_modrm(Decoder *d, bool always_register) {
@@ -214,7 +209,6 @@ static void dec_put_segment(Decoder *d, IsaOperand *o, unsigned seg, unsigned al
 
 static void dec_put_offset(Decoder *d, IsaOperand *o, unsigned size) {
     d->in->disp = d->in->addrsize == 4 ? dec_32(d) : (u32)(i32)(i16)dec_16(d);
-    dec_default_segment(d, DEC_SEG_DS);
     dec_put(o, ISA_MEM, 0, size);
 }
 
@@ -222,11 +216,6 @@ static void dec_put_far(Decoder *d, IsaOperand *o) {
     dec_put(o, ISA_FAR, 0, d->size + 2);
     o->imm = dec_z(d);
     d->in->imm2 = dec_16(d);
-}
-
-static void dec_put_source(Decoder *d, IsaOperand *o, unsigned size) {
-    dec_default_segment(d, DEC_SEG_DS);
-    dec_put(o, ISA_STR_SRC, 0, size);
 }
 
 static void dec_put_rel(IsaOperand *o, u32 displacement, unsigned size) {
@@ -296,8 +285,8 @@ static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
     case ISA_O_ES: case ISA_O_CS: case ISA_O_SS: case ISA_O_DS: case ISA_O_FS: case ISA_O_GS:
         dec_put(o, ISA_SEG, code - ISA_O_ES, 2);
         break;
-    case ISA_O_Xb: dec_put_source(d, o, 1); break;
-    case ISA_O_Xv: dec_put_source(d, o, size); break;
+    case ISA_O_Xb: dec_put(o, ISA_STR_SRC, 0, 1); break;
+    case ISA_O_Xv: dec_put(o, ISA_STR_SRC, 0, size); break;
     case ISA_O_Yb: dec_put(o, ISA_STR_DST, 0, 1); break;
     case ISA_O_Yv: dec_put(o, ISA_STR_DST, 0, size); break;
     case ISA_O_: case ISA_O_COUNT: break;
@@ -305,10 +294,10 @@ static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
 }
 
 static void dec_operands(Decoder *d, const IsaRow *row) {
-    unsigned n = 0;
-    for (; n < ARRAY_LEN(row->form) && row->form[n]; n++)
-        dec_operand(d, &d->in->op[n], row->form[n]);
-    d->in->operand_count = n;
+    IsaOperand *o = d->in->op;
+    for (u32 form = get_le32(row->form); form; form >>= 8)
+        dec_operand(d, o++, form & 0xff);
+    d->in->operand_count = o - d->in->op;
 }
 
 // --- The whole -----------------------------------------------------------------------------------
@@ -319,31 +308,11 @@ static unsigned dec_fcmov_condition(const Insn *in) {
     return conditions[in->modrm >> 3 & 3] | (in->opcode & 1);
 }
 
-static void dec_begin(Decoder *d, Insn *out, const u8 *bytes, unsigned available, u8 *buffer) {
-    unsigned copied = available < ISA_MAX_BYTES ? available : ISA_MAX_BYTES;
-    __builtin_memset(out, 0, sizeof *out);
-    __builtin_memset(buffer, 0, DEC_BUFFER_BYTES);
-    if (copied == ISA_MAX_BYTES)
-        __builtin_memcpy(buffer, bytes, ISA_MAX_BYTES);     // a constant size: inlined
-    else
-        for (unsigned i = 0; i < copied; i++)
-            buffer[i] = bytes[i];
-    __builtin_memcpy(out->bytes, buffer, ISA_MAX_BYTES);
-    out->base = out->index = ISA_NO_REG;
-    *d = (Decoder){ .p = buffer, .in = out, .segment_override = ISA_NO_REG };
-}
-
-// Operand and address size, and the segment of instructions without memory.
+// Operand and address size.
 static void dec_sizes(Decoder *d, bool code32) {
     Insn *in = d->in;
-    bool size32 = code32, address32 = code32;
-    if (in->prefixes & ISA_OPSIZE)
-        size32 = !size32;
-    if (in->prefixes & ISA_ADSIZE)
-        address32 = !address32;
-    d->size = size32 ? 4 : 2;
-    in->addrsize = address32 ? 4 : 2;
-    dec_default_segment(d, DEC_SEG_DS);
+    d->size = code32 != ((in->prefixes & ISA_OPSIZE) != 0) ? 4 : 2;
+    in->addrsize = code32 != ((in->prefixes & ISA_ADSIZE) != 0) ? 4 : 2;
 }
 
 static IsaStatus dec_status(const Decoder *d, unsigned available, const u8 *buffer) {
@@ -360,11 +329,12 @@ static IsaStatus dec_status(const Decoder *d, unsigned available, const u8 *buff
     return ISA_OK;
 }
 
-IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out) {
-    u8 buffer[DEC_BUFFER_BYTES];
-    Decoder d;
-    dec_begin(&d, out, bytes, available, buffer);
-    dec_prefixes(&d);
+// Of bytes that no fetch leaves.
+static IsaStatus dec_insn(const u8 *bytes, unsigned available, bool code32, Insn *out) {
+    Decoder d = { .p = bytes, .in = out, .segment = DEC_SEG_DS, .segment_override = ISA_NO_REG };
+    *out = (Insn){ .base = ISA_NO_REG, .index = ISA_NO_REG };
+    __builtin_memcpy(out->bytes, bytes, ISA_MAX_BYTES);
+    if (dec_prefix[*bytes]) dec_prefixes(&d);
     dec_sizes(&d, code32);
     bool has_modrm = false;
     unsigned entry = dec_opcode(&d);
@@ -375,9 +345,21 @@ IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out
     if (has_modrm || row->shape & ISA_SHAPE_MODRM)
         dec_modrm(&d, row->form[0] == ISA_O_Rd || row->form[1] == ISA_O_Rd);
     dec_operands(&d, row);
+    out->seg = d.segment_override != ISA_NO_REG ? d.segment_override : d.segment;
     if (row->lifter == ISA_LIFT_ENTER)
         out->imm2 = out->op[1].imm;
     if (row->lifter == ISA_LIFT_FPU_CMOV)
         out->cc = dec_fcmov_condition(out);
-    return dec_status(&d, available, buffer);
+    return dec_status(&d, available, bytes);
+}
+
+static __attribute__((noinline)) IsaStatus dec_padded(const u8 *bytes, unsigned available, bool code32, Insn *out) {
+    u8 buffer[DEC_BUFFER_BYTES] = { 0 };
+    for (unsigned i = 0; i < available && i < ISA_MAX_BYTES; i++) buffer[i] = bytes[i];
+    return dec_insn(buffer, available, code32, out);
+}
+
+IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out) {
+    if (available < DEC_BUFFER_BYTES) return dec_padded(bytes, available, code32, out);
+    return dec_insn(bytes, available, code32, out);
 }

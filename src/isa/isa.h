@@ -72,7 +72,7 @@ typedef enum IsaStatus {
     ISA_UNDEFINED,      // #UD (also LOCK where it is not allowed); Insn.length is what was consumed
 } IsaStatus;
 
-// Decodes one instruction at bytes[0..available). code32: CS.D. Fills *out.
+// Decodes one instruction at bytes[0..available); may look at any of them. code32: CS.D. Fills *out.
 IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out);
 
 enum IsaAttr {

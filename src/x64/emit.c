@@ -1179,14 +1179,15 @@ static void em_scan_ref(Emit *e, IrRef r, u32 at, u32 uses) {
 
 // Counts uses of temporaries, finds the last, and whether there is an op that works on XMM registers.
 static void em_scan(Emit *e) {
-    const IrOp *op = e->ir->ops;
-    for (u32 i = 0; i < e->ir->count; i++, op++) {
+    const IrOp *ops = e->ir->ops, *end = ops + e->ir->count;
+    for (const IrOp *op = ops; op < end; op++) {
         if (op->code >= IR_SIMD && op->code <= IR_SIMDST && ir_simd_uses_xmm(op->imm)) e->out->uses_xmm = true;
-        if (!ir_may_have_temp(op->a | op->b | op->c | op->d)) continue;
-        if (!(op->attr & (IR_GROUP_FIRST | IR_GROUPED))) em_scan_ref(e, op->a, i, 1);   // else: from the group
-        em_scan_ref(e, op->b, i, 1);
-        em_scan_ref(e, op->c, i, 1);
-        em_scan_ref(e, op->d, i, 0);
+        if (!ir_has_temp(op)) continue;
+        u32 at = (u32)(op - ops);
+        if (!(op->attr & (IR_GROUP_FIRST | IR_GROUPED))) em_scan_ref(e, op->a, at, 1);   // else: from the group
+        em_scan_ref(e, op->b, at, 1);
+        em_scan_ref(e, op->c, at, 1);
+        em_scan_ref(e, op->d, at, 0);
     }
 }
 

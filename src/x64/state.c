@@ -140,12 +140,11 @@ static void st_release_ref(Emit *e, IrRef r) {
     if (t->last <= e->i + e->skip) st_free(e, t);
 }
 
-static void st_release_op(Emit *e, u32 at) {
-    const IrOp *op = &e->ir->ops[at];
+static void st_release_op(Emit *e, const IrOp *op, u32 at) {
     if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) {
         if (e->ir->groups[op->group].last == at) e->reg_free |= BIT(e->group_reg[op->group]) & (BIT(R10) | BIT(R11));
     }
-    if (!ir_may_have_temp(op->d | op->a | op->b | op->c)) return;
+    if (!ir_has_temp(op)) return;
     st_release_ref(e, op->d);
     st_release_ref(e, op->a);
     st_release_ref(e, op->b);
@@ -153,7 +152,8 @@ static void st_release_op(Emit *e, u32 at) {
 }
 
 void st_release(Emit *e) {
-    for (u32 k = e->i; k <= e->i + e->skip; k++) st_release_op(e, k);
+    const IrOp *op = &e->ir->ops[e->i];
+    for (u32 n = 0; n <= e->skip; n++) st_release_op(e, op + n, e->i + n);
 }
 
 void st_spill_live(Emit *e) {
