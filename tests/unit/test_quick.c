@@ -81,6 +81,24 @@ static void random_cpu(u64 *r, TestCpu *c) {
     cpu->delivering = 0;
 }
 
+// Real mode, or V86: segments of 64 KiB, few of them others.
+static void random_real(u64 *r, Cpu *cpu) {
+    bool vm = one_in(r, 2);
+    cpu->cpl = vm ? 3 : 0;
+    if (vm) cpu->eflags |= FLAG_VM;
+    else cpu->cr0 &= ~1u;
+    for (unsigned s = 0; s < 6; s++) {
+        u16 selector = s == CPU_SS ? STACK_PAGE >> 4 : (u16)next(r);
+        cpu->seg[s] = (CpuSeg){ .selector = selector, .base = (u32)selector << 4, .limit = 0xffff,
+                                .access = vm ? 0xf3 : 0x93 };
+        if (one_in(r, 20)) cpu->seg[s].base += pick(r, 16);
+        if (one_in(r, 20)) cpu->seg[s].limit = (u32)next(r) & 0x1ffff;
+        if (one_in(r, 20)) cpu->seg[s].access ^= BIT(1 + pick(r, 2));
+    }
+    cpu->regs[CPU_ESP] = (u32)next(r) << 16 | pick(r, STACK_BYTES);
+    if (one_in(r, 20)) cpu->regs[CPU_ESP] |= 0xfffe;
+}
+
 // What IRET and POP find: usual words, so that they often get through.
 static void random_stack(u64 *r, TestCpu *c) {
     for (u32 i = 0; i < STACK_BYTES + 64; i += 4) poke32(c, STACK_PAGE + i, (u32)next(r));
@@ -98,6 +116,7 @@ static void arrange(TestCpu *c, u64 seed) {
     random_tables(&r, c);
     random_cpu(&r, c);
     random_stack(&r, c);
+    if (one_in(&r, 6)) random_real(&r, c->cpu);
     cpu_update_mode(c->cpu);
 }
 
@@ -178,7 +197,7 @@ static void act(Cpu *cpu, Jit *jit, u64 seed) {
     case 0: cpu_h_int_n(cpu, pick(&r, 256)); break;
     case 1: case 2: cpu_h_iret(cpu, 4); break;
     case 3: call(cpu, jit, HELPER_load_seg, s < 1 ? CPU_ES : s + 1, (u32)next(&r) & 0xff); break;
-    case 4: call(cpu, jit, HELPER_pop_seg, s < 1 ? CPU_ES : s + 1, one_in(&r, 8) ? 2 : 4); break;
+    case 4: call(cpu, jit, HELPER_pop_seg, s < 1 ? CPU_ES : s + 1, one_in(&r, cpu->cr0 & 1 ? 8 : 2) ? 2 : 4); break;
     case 5: act_repeat(cpu, jit, &r); break;
     case 6: act_flags(cpu, jit, &r); break;
     case 7: act_fast(cpu, jit, &r); break;
