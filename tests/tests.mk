@@ -18,6 +18,7 @@ TEST_FUZZ := $(patsubst tests/%.c,%,$(filter-out %/driver.c %/guest.c,$(wildcard
 ifneq ($(VNC),1)
 TEST_UNIT := $(filter-out %/test_vnc,$(TEST_UNIT))
 TEST_TOOLS := $(filter-out %/vncdo,$(TEST_TOOLS))
+TEST_FUZZ := $(filter-out %/vnc,$(TEST_FUZZ))
 endif
 
 # CHECK=1: guests run with -check -restore check.
