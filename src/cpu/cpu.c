@@ -15,6 +15,7 @@ Cpu *cpu_new(Bus *bus, Log *log) {
     cpu->log = log;
     cpu_set_model(cpu, cpu_model_default());
     mmu_new(cpu);
+    pmc_new(cpu);
     cpu_reset(cpu);
     return cpu;
 }
@@ -66,6 +67,7 @@ void cpu_reset(Cpu *cpu) {
     cpu->efer = 0;
     cpu->msr_sysenter_cs = cpu->msr_sysenter_esp = cpu->msr_sysenter_eip = 0;
     msr_reset(cpu);
+    pmc_reset(cpu);
     cpu->cpl = 0;
     cpu->halted = cpu->shutdown = cpu->inhibit_irq = cpu->inhibit_trap = cpu->nmi_blocked = false;
     cpu->no_restart = false;
@@ -232,6 +234,7 @@ void cpu_update_cpl(Cpu *cpu) {
     else if (cpu->eflags & FLAG_VM) cpu->cpl = 3;
     u32 m = mode_of_privilege(cpu), old = cpu->mode;
     if (cpu->eflags & FLAG_TF) m |= MODE_TF;
+    if (cpu->pmc.by_ring && (m ^ old) & MODE_CPL) pmc_turn(cpu);
     cpu->mode = (old & (MODE_OF_SEGMENTS | MODE_OF_SYSTEM)) | m;
     if ((cpu->mode ^ old) & MODE_CPL) cpu->mmu_base = mmu_context_base(cpu->mmu, cpu->cpl == 3);
     if ((cpu->mode ^ old) & MODE_AC)

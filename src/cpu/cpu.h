@@ -119,6 +119,17 @@ typedef struct CpuModel {      // see cpu/model.h
     u32 features;              // CPU_HAS_*
 } CpuModel;
 
+#define CPU_PMCS 2
+typedef struct CpuPmc {        // performance counters: pmc.c
+    u64 value[CPU_PMCS];       // 40 bits, at the moment of insns and now_ns
+    u64 insns, now_ns;
+    u32 select[CPU_PMCS];      // the event select registers
+    bool on, by_ring;          // they count, some at one privilege only: when pmc_turn() is to be called
+    Timer *timer;              // the next overflow
+    void (*overflow)(void *self);      // set by the board with an APIC, else NULL
+    void *overflow_self;
+} CpuPmc;
+
 #define CPU_MSRS 64            // registers that are only stored: msr.c numbers them
 
 #define CPU_ALIGNMENT 64       // of a Cpu in memory
@@ -181,6 +192,7 @@ typedef struct Cpu {
     u64 msr_apic_base, msr_misc[CPU_MSRS];
     void (*apic_base_written)(void *self, u64 base);   // set by the board with an APIC, else NULL
     void *apic_self;
+    CpuPmc pmc;
     u8 fpu_image[512] __attribute__((aligned(16)));  // FXSAVE image while the host FPU is somebody else's
     u32 fpu_ip, fpu_dp;  // x87 instruction and data pointers (guest's), with selectors and opcode
     u16 fpu_cs, fpu_ds, fpu_op;

@@ -27,6 +27,7 @@
 #define CR4_PAE BIT(5)
 #define CR4_MCE BIT(6)
 #define CR4_PGE BIT(7)
+#define CR4_PCE BIT(8)
 #define CR4_OSFXSR BIT(9)
 #define CR4_OSXMMEXCPT BIT(10)
 #define EFER_NXE BIT(11)
@@ -345,6 +346,16 @@ bool quick_iret(Cpu *cpu);                                  // with 32-bit opera
 bool quick_load(Cpu *cpu, unsigned s, u32 selector);        // ES DS FS GS
 bool quick_pop(Cpu *cpu, unsigned s);                       // the same from a 32-bit stack
 bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl);        // CS and SS of SYSENTER, SYSEXIT, with CPL and mode
+
+// ---- performance counters (pmc.c) ---------------------------------------------------------------
+void pmc_new(Cpu *cpu);
+void pmc_reset(Cpu *cpu);
+void pmc_turn(Cpu *cpu);                                    // before HLT (pmc.on) or privilege (by_ring) change
+void pmc_woken(Cpu *cpu);                                   // out of HLT
+u64 pmc_read(Cpu *cpu, unsigned n);
+void pmc_write(Cpu *cpu, unsigned n, u64 value);
+void pmc_select(Cpu *cpu, unsigned n, u64 value);
+static inline u64 cpu_insns(const Cpu *cpu) { return cpu->insns + (u64)(i64)(cpu->budget_given - cpu->budget); }
 
 // ---- x87 (fpu.c) --------------------------------------------------------------------------------
 void fpu_peek(Cpu *cpu, u8 *image512);       // FXSAVE image of the guest's state; 16-byte aligned

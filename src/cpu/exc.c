@@ -295,12 +295,17 @@ static void exc_deliver_from(Cpu *cpu, u32 old) {
     cpu->delivering = 0;
 }
 
+static void exc_wake(Cpu *cpu) {
+    if (cpu->pmc.on) pmc_woken(cpu);
+    cpu->halted = false;
+}
+
 void cpu_deliver(Cpu *cpu) {
     bool nested = cpu->delivering != 0;          // a fault of a task that was just switched to, or left over
     u32 old = nested ? cpu->delivering - 1u : EXC_NONE;
     bool kept = cpu->no_restart;
     cpu->no_restart = true;
-    cpu->halted = false;
+    if (cpu->halted) exc_wake(cpu);
     exc_deliver_from(cpu, old);
     cpu->no_restart = kept;
     cpu_end_inhibit(cpu);
@@ -314,7 +319,7 @@ bool cpu_interrupt_due(const Cpu *cpu) {
 static void exc_interrupt(Cpu *cpu, unsigned vector) {
     if (cpu->rep_paused && cpu->rep_eip == cpu->eip) cpu_set_arith(cpu, cpu->rep_flags);
     cpu->rep_paused = false;
-    cpu->halted = false;
+    if (cpu->halted) exc_wake(cpu);
     cpu->stats.interrupts++;
     cpu->no_restart = true;
     exc_log_entry(cpu, vector, EXC_EXTERNAL, 0);

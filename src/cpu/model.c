@@ -114,7 +114,7 @@ u32 cpu_cr4_bits(const Cpu *cpu) {
 }
 
 // ---- CPUID --------------------------------------------------------------------------------------
-#define OF_LEAF_1 (~(HAS(I486) | HAS(NX) | HAS(SSE3) | HAS(CPUID)))
+#define OF_LEAF_1 (~(HAS(I486) | HAS(NX) | HAS(SSE3) | HAS(CPUID) | HAS(PMC)))
 #define ECX_SSE3 BIT(0)
 #define APIC_ENABLED 0x800u                // of the APIC base MSR
 

@@ -2,7 +2,7 @@
 // Model-specific registers and the time stamp counter.
 //
 // Each row of the table is a run of registers: the feature that brings them, and what a write may
-// hold. What has an effect of its own (TSC, SYSENTER, APIC base, EFER) is served by msr_special();
+// hold. What has an effect of its own (TSC, SYSENTER, APIC base, EFER, counters) is served by msr_special();
 // the rest is storage. Sources: SDM Vol. 4, tables for P6 and later; 3A 11.11, 11.12 (MTRR, PAT);
 // 3B 15.3.2 (machine check banks).
 #include "cpu/cpu_int.h"
@@ -11,6 +11,7 @@
 enum {
     MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175,
     MSR_SYSENTER_EIP = 0x176, MSR_EFER = 0xc0000080,
+    MSR_PERFCTR0 = 0xc1, MSR_PERFCTR1 = 0xc2, MSR_EVNTSEL0 = 0x186, MSR_EVNTSEL1 = 0x187,
 };
 #define APIC_BASE_BSP BIT(8)
 #define APIC_BASE_ENABLE BIT(11)
@@ -92,9 +93,6 @@ void cpu_h_rdtsc(Cpu *cpu) {
     else msr_put_wide(cpu, tsc_read(cpu));
 }
 
-// There are no counters, so no number is valid.
-void cpu_h_rdpmc(Cpu *cpu) { cpu_raise_error(cpu, VEC_GP, 0); }
-
 // ---- registers with an effect -------------------------------------------------------------------
 // Where a special register exists, its value. False: it is not one of them.
 static bool msr_special(Cpu *cpu, u32 msr, u64 *value) {
@@ -105,6 +103,10 @@ static bool msr_special(Cpu *cpu, u32 msr, u64 *value) {
     case MSR_SYSENTER_ESP: *value = cpu->msr_sysenter_esp; return cpu_has(cpu, CPU_HAS_SEP);
     case MSR_SYSENTER_EIP: *value = cpu->msr_sysenter_eip; return cpu_has(cpu, CPU_HAS_SEP);
     case MSR_EFER: *value = cpu->efer; return cpu_has(cpu, CPU_HAS_NX);
+    case MSR_PERFCTR0: case MSR_PERFCTR1: *value = pmc_read(cpu, msr - MSR_PERFCTR0); return cpu_has(cpu, CPU_HAS_PMC);
+    case MSR_EVNTSEL0: case MSR_EVNTSEL1:
+        *value = cpu->pmc.select[msr - MSR_EVNTSEL0];
+        return cpu_has(cpu, CPU_HAS_PMC);
     }
     return false;
 }
@@ -132,6 +134,8 @@ static bool msr_put_special(Cpu *cpu, u32 msr, u64 value) {
     case MSR_SYSENTER_CS: cpu->msr_sysenter_cs = (u32)value; return true;
     case MSR_SYSENTER_ESP: cpu->msr_sysenter_esp = (u32)value; return true;
     case MSR_SYSENTER_EIP: cpu->msr_sysenter_eip = (u32)value; return true;
+    case MSR_PERFCTR0: case MSR_PERFCTR1: pmc_write(cpu, msr - MSR_PERFCTR0, value); return true;
+    case MSR_EVNTSEL0: case MSR_EVNTSEL1: pmc_select(cpu, msr - MSR_EVNTSEL0, value); return true;
     default: return msr_put_efer(cpu, value);
     }
 }

@@ -89,6 +89,12 @@ static void quick_push(const Cpu *cpu, const QuickEntry *e, const QuickStack *to
     put_le32(frame + 16, cpu->seg[CPU_SS].selector);
 }
 
+// `mode` still tells the old privilege.
+static inline void quick_set_cpl(Cpu *cpu, u32 cpl) {
+    if (__builtin_expect(cpu->pmc.by_ring, 0) && cpu->cpl != cpl) pmc_turn(cpu);
+    cpu->cpl = (u8)cpl;
+}
+
 static inline u32 quick_mode(const Cpu *cpu, u32 cpl) {
     u32 flat = SEG_FLAT << MODE_SEG_SHIFT(CPU_CS) | SEG_FLAT << MODE_SEG_SHIFT(CPU_SS);
     u32 gone = MODE_CPL | MODE_IO_OK | MODE_TF | 3u << MODE_SEG_SHIFT(CPU_CS) | 3u << MODE_SEG_SHIFT(CPU_SS);
@@ -116,7 +122,7 @@ bool quick_enter(Cpu *cpu, const QuickEntry *e) {
     cpu->eip = (lo & 0xffff) | (hi & 0xffff0000);
     cpu->eflags &= ~(FLAG_TF | FLAG_NT | FLAG_RF | (type == 0x8e00 ? FLAG_IF : 0));
     quick_fill(cpu, CPU_CS, (selector & 0xfffc) | dpl, code);
-    cpu->cpl = (u8)dpl;
+    quick_set_cpl(cpu, dpl);
     cpu->mode = quick_mode(cpu, dpl);
     cpu->mmu_base = cpu->mmu->context[0].base;
     return true;
@@ -154,7 +160,7 @@ bool quick_iret(Cpu *cpu) {
     cpu->eip = get_le32(at);
     quick_fill(cpu, CPU_CS, selector, code);
     bool outer = rpl > cpu->cpl;
-    cpu->cpl = (u8)rpl;
+    quick_set_cpl(cpu, rpl);
     cpu->mode = quick_mode(cpu, rpl) | (cpu->eflags & FLAG_TF ? MODE_TF : 0);
     cpu->mmu_base = cpu->mmu->context[rpl == 3].base;
     if (outer) seg_drop_for_outer(cpu);
@@ -166,7 +172,7 @@ bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl) {
     if (cpu->mode & (MODE_VM | MODE_AC) || quick_checks_alignment(cpu, cpl)) return false;
     quick_fill(cpu, CPU_CS, (cs & 0xfffc) | cpl, DESC_CODE | cpl << 13);
     quick_fill(cpu, CPU_SS, ((cs + 8) & 0xfffc) | cpl, DESC_DATA | cpl << 13);
-    cpu->cpl = (u8)cpl;
+    quick_set_cpl(cpu, cpl);
     cpu->mode = quick_mode(cpu, cpl) | (cpu->eflags & FLAG_TF ? MODE_TF : 0);
     cpu->mmu_base = cpu->mmu->context[cpl == 3].base;
     return true;

@@ -257,7 +257,9 @@ void cpu_h_invlpg(Cpu *cpu, u32 offset, u32 mem) {
 
 // ---- HLT, caches --------------------------------------------------------------------------------
 void cpu_h_hlt(Cpu *cpu) {
-    if (sys_need_cpl0(cpu)) cpu->halted = true;
+    if (!sys_need_cpl0(cpu)) return;
+    if (cpu->pmc.on) pmc_turn(cpu);
+    cpu->halted = true;
 }
 
 void cpu_h_wbinvd(Cpu *cpu) { sys_need_cpl0(cpu); }

@@ -229,6 +229,11 @@ static void lapic_set_lint(void *self, unsigned n, bool level) {
     lapic_update(a);
 }
 
+void lapic_counters(void *lapic) {
+    lapic_local(lapic, LVT_COUNTERS);
+    lapic_update(lapic);
+}
+
 Wire lapic_lint(Lapic *a, unsigned pin) { return (Wire){ lapic_set_lint, a, pin }; }
 
 // ---- timer --------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ void lapic_free(Lapic *a);
 Wire lapic_lint(Lapic *a, unsigned pin);           // 0, 1; 2: ExtINT by way of the I/O APIC
 void lapic_set_base(void *lapic, u64 base);        // MSR 1bh: address, enable bit
 bool lapic_deliver(Lapic *a, const ApicMessage *m);     // false: nobody took it
+void lapic_counters(void *lapic);                  // a performance counter has overflowed
 void lapic_on_eoi(Lapic *a, void (*eoi)(void *self, u8 vector), void *self);
 
 #endif

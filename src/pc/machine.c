@@ -42,7 +42,8 @@ static bool machine_build(Machine *m, const MachineConfig *config, char **err) {
     cpu_set_model(m->cpu, model);
     if (m->pc->lapic) {
         m->cpu->apic_base_written = lapic_set_base;
-        m->cpu->apic_self = m->pc->lapic;
+        m->cpu->pmc.overflow = lapic_counters;
+        m->cpu->apic_self = m->cpu->pmc.overflow_self = m->pc->lapic;
     }
     m->jit = jit_new(m->cpu, m->bus, m->log, &config->jit, err);
     if (!m->jit) return false;

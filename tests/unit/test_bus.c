@@ -52,7 +52,7 @@ static int setup(void **state) {
     World *w = mem_new(sizeof(World));
     log_init(&w->log);
     w->bus = bus_new(RAM_BYTES, &w->log);
-    bus_set_hooks(w->bus, &(BusHooks){ w, on_written, on_changed, on_protect, on_attention });
+    bus_set_hooks(w->bus, &(BusHooks){ w, on_written, on_changed, on_protect, on_attention, NULL });
     assert_int_equal(bus_now_ns(w->bus), 0);                        // it stands until somebody runs
     bus_clock_run(w->bus, true);
     *state = w;

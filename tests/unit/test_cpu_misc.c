@@ -223,6 +223,111 @@ static void wrmsr(TestCpu *c, u32 msr, u64 value) {
     cpu_h_wrmsr(c->cpu);
 }
 
+// ---- performance counters
+enum { PERFCTR0 = 0xc1, PERFCTR1 = 0xc2, SELECT0 = 0x186, SELECT1 = 0x187, COUNT_CLOCKS = 0x79, COUNT_INSNS = 0xc0 };
+enum { COUNT_USER = 1 << 16, COUNT_OS = 1 << 17, COUNT_INT = 1 << 20, COUNT_ENABLE = 1 << 22 };
+
+static void count_overflow(void *self) { ++*(unsigned *)self; }
+
+static u64 rdpmc(TestCpu *c, u32 n) {
+    c->cpu->regs[CPU_ECX] = n;
+    c->cpu->regs[CPU_EAX] = c->cpu->regs[CPU_EDX] = 0;
+    cpu_h_rdpmc(c->cpu);
+    return c->cpu->regs[CPU_EAX] | (u64)c->cpu->regs[CPU_EDX] << 32;
+}
+
+static u64 rdmsr_ring0(TestCpu *c, u32 msr) {
+    c->cpu->cpl = 0;
+    return rdmsr(c, msr);
+}
+
+static void wake(TestCpu *c) {
+    c->cpu->fault = (CpuFault){ .pending = 1, .vector = VEC_DB, .kind = CPU_TRAP };
+    put_idt(c, VEC_DB, SEL_CODE0, 0x100, 0x8e);
+    cpu_deliver(c->cpu);
+    assert_false(c->cpu->halted);
+}
+
+static void test_counters(void **state) {
+    TestCpu *c = *state;
+    wrmsr(c, PERFCTR0, 0x1280000000);                       // the low word, sign-extended to 40 bits
+    assert_true(rdmsr(c, PERFCTR0) == 0xff80000000);
+    wrmsr(c, PERFCTR0, 0);
+    wrmsr(c, SELECT1, COUNT_ENABLE | COUNT_OS | COUNT_INSNS);
+    assert_int_equal(rdmsr(c, SELECT1), COUNT_OS | COUNT_INSNS);      // one bit enables both
+    c->cpu->insns += 5;
+    assert_int_equal(rdpmc(c, 1), 0);
+    wrmsr(c, SELECT0, COUNT_ENABLE | COUNT_OS | COUNT_USER | COUNT_CLOCKS);
+    c->cpu->insns += 300;
+    c->t.now_ns += 1000;
+    assert_int_equal(rdpmc(c, 0), 1000);
+    assert_int_equal(rdpmc(c, 1), 300);
+    cpu_h_hlt(c->cpu);                                      // clocks stand, whoever wakes it
+    c->t.now_ns += 1000;
+    wake(c);
+    c->t.now_ns += 10;
+    assert_int_equal(rdmsr(c, PERFCTR0), 1010);
+    testcpu_ring3(c, 2);                                    // only one of them counts there
+    c->cpu->insns += 100;
+    c->t.now_ns += 100;
+    rdpmc(c, 0);
+    assert_fault(c, VEC_GP, 0);
+    c->cpu->cr4 |= BIT(8);
+    assert_int_equal(rdpmc(c, 0), 1110);
+    assert_int_equal(rdpmc(c, 1), 300);
+    rdpmc(c, 2);
+    assert_fault(c, VEC_GP, 0);
+    for (int i = 0; i < 3; i++) {                           // outside, then in the handler; later on the quick way
+        c->cpu->insns += 7;
+        wake(c);
+        assert_int_equal(c->cpu->cpl, 0);
+        c->cpu->insns += 11;
+        testcpu_ring3(c, 2);
+    }
+    assert_int_equal(rdmsr_ring0(c, PERFCTR1), 333);
+}
+
+static void test_counter_overflow(void **state) {
+    TestCpu *c = *state;
+    unsigned overflows = 0;
+    c->cpu->pmc.overflow = count_overflow;
+    c->cpu->pmc.overflow_self = &overflows;
+    wrmsr(c, PERFCTR0, -50000ull);
+    wrmsr(c, SELECT0, COUNT_ENABLE | COUNT_INT | COUNT_OS | COUNT_CLOCKS);
+    testbus_advance(&c->t, 49000);
+    assert_int_equal(overflows, 0);
+    testbus_advance(&c->t, 1000);
+    assert_int_equal(overflows, 1);
+    assert_int_equal(rdpmc(c, 0), 0);
+    wrmsr(c, PERFCTR0, -50000ull);
+    cpu_h_hlt(c->cpu);                                      // not while it is halted
+    testbus_advance(&c->t, 1000000);
+    assert_int_equal(overflows, 1);
+    wake(c);
+    wrmsr(c, PERFCTR1, -1000ull);                           // found out a little later
+    wrmsr(c, SELECT0, COUNT_ENABLE);
+    wrmsr(c, SELECT1, COUNT_INT | COUNT_OS | COUNT_INSNS);
+    c->cpu->insns += 999;
+    testbus_advance(&c->t, 100000);
+    assert_int_equal(overflows, 1);
+    c->cpu->insns += 1;
+    testbus_advance(&c->t, 10000);
+    assert_int_equal(overflows, 2);
+    wrmsr(c, PERFCTR1, -1000ull);
+    wrmsr(c, SELECT1, COUNT_OS | COUNT_INSNS);
+    c->cpu->insns += 5000;
+    testbus_advance(&c->t, 100000);
+    assert_int_equal(overflows, 2);                         // no interrupt wanted
+    assert_int_equal(rdpmc(c, 1), 4000);
+    assert_no_fault(c);
+    CpuModel model;
+    char *err;
+    assert_true(cpu_model_parse("pentium", &model, &err));
+    cpu_set_model(c->cpu, &model);
+    rdmsr(c, PERFCTR0);
+    assert_fault(c, VEC_GP, 0);
+}
+
 static void test_msrs(void **state) {
     TestCpu *c = *state;
     assert_true(rdmsr(c, 0x277) == 0x0007040600070406);     // PAT
@@ -303,7 +408,7 @@ static void test_models(void **state) {
     cpu_h_cpuid(c->cpu);
     assert_int_equal(c->cpu->regs[CPU_EAX], 0x03020101);
     assert_int_equal(c->cpu->phys_bits, 36);
-    assert_int_equal(cpu_cr4_bits(c->cpu), 0x6ff);
+    assert_int_equal(cpu_cr4_bits(c->cpu), 0x7ff);
 }
 
 static void test_sysenter(void **state) {
@@ -461,6 +566,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST_PROTECTED(test_pusha_popa), TEST_PROTECTED(test_enter_leave), TEST_REAL(test_decimal),
         TEST_PROTECTED(test_cmpxchg8b), TEST_PROTECTED(test_cpuid_tsc_msr), TEST_PROTECTED(test_msrs),
+        TEST_PROTECTED(test_counters), TEST_PROTECTED(test_counter_overflow),
         TEST_PROTECTED(test_models), TEST_PROTECTED(test_sysenter), TEST_PROTECTED(test_breakpoints),
         TEST_PROTECTED(test_x87_images), TEST_REAL(test_x87_real), TEST_REAL(test_dump_fpu),
     };
