@@ -278,6 +278,14 @@ bool cpu_check_aligned(Cpu *cpu, unsigned seg, u32 offset, bool write) {
     return seg_allows(cpu, s, offset, 16, write) || segment_refuses(cpu, seg);
 }
 
+// As the load of a byte, but execute-only segments will do (SDM 2A, CLFLUSH).
+void cpu_h_clflush(Cpu *cpu, u32 offset, u32 mem) {
+    CpuSeg s = cpu->seg[mem & 7];
+    if (s.access & ACC_CODE) s.access |= ACC_READABLE;
+    if (seg_allows(cpu, &s, offset, 1, false)) mem_probe(cpu, s.base + offset, 1, false, cpu_is_user(cpu));
+    else segment_refuses(cpu, mem & 7);
+}
+
 void cpu_h_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes) {
     cpu_probe(cpu, mem & 7, offset, bytes, mem & CPU_ACCESS_RMW);
 }

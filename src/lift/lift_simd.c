@@ -59,7 +59,7 @@ void lift_insn_simd_ctl(Lift *l) {
         lift_call(l, HELPER_ldmxcsr, lift_load_temp(l, 4, lift_mem(l, 0)), IR_NONE, IR_NONE);
         break;
     case ISA_SUB_STMXCSR: simd_access(l, 0); break;
-    case ISA_SUB_CLFLUSH: lift_load_temp(l, 1, lift_mem(l, 0)); break;
+    case ISA_SUB_CLFLUSH: simd_image(l, HELPER_clflush); break;
     case ISA_SUB_MOVNTI: lift_write(l, &l->in->op[0], lift_reg(&l->in->op[1])); break;
     case ISA_SUB_MASKMOV: simd_mask_move(l); break;
     default: break;                                          // fences: there is one CPU
