@@ -92,7 +92,7 @@ run_one() {
 run_silicon() {
     program=$BUILD/tests/silicon/silicon
     if [ ! -x "$program" ]; then fail "$1" "was not built"; return; fi
-    run_one "$1" env SEED=1 N=50000 ROW= REPORT= timeout -k 5 "$(run_limit tests/silicon/silicon.c)" "$program"
+    run_one "$1" env SEED=1 N=80000 ROW= REPORT= timeout -k 5 "$(run_limit tests/silicon/silicon.c)" "$program"
     if [ $status -eq 0 ]; then show < "$log"; fi
 }
 

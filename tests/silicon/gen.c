@@ -144,10 +144,12 @@ static void step(Case *c) {
     if (!machine_step(c->maker, c->fpu)) c->ended = true;
 }
 
-// Writes an instruction, with what a jump goes over behind it, and runs it.
+// Writes an instruction, with what a jump goes over behind it, and runs it. Where a jump has led back into what is
+// written already the program is complete.
 static void put_insn(Case *c, const u8 *bytes, unsigned length) {
     u32 at = gen_here(c);
-    if (c->traced == MAX_TRACE) { c->ended = true; return; }
+    bool written = at - AREA < c->code_high && at - AREA + length > c->code_low;
+    if (written || c->traced == MAX_TRACE) { c->ended = true; return; }
     c->trace[c->traced++] = (Step){ at, (u8)length, gen_is_code32(c) };
     put_code(c, at, bytes, length);
     step(c);
@@ -210,9 +212,10 @@ static unsigned draw_bytes(Case *c, const Form *f, u8 *bytes) {
     return n;
 }
 
-// Illegal bytes that newer processors give another meaning.
+// Illegal bytes that newer processors give another meaning: VEX, XOP, CLFLUSHOPT and CLWB.
 static bool is_reused(const Form *f) {
-    return !f->map && (f->opcode == 0x62 || f->opcode == 0xc4 || f->opcode == 0xc5 || f->opcode == 0x8f);
+    if (f->map) return f->opcode == 0xae;
+    return f->opcode == 0x62 || f->opcode == 0xc4 || f->opcode == 0xc5 || f->opcode == 0x8f;
 }
 
 // ---- instructions ---------------------------------------------------------------------------------
@@ -267,15 +270,19 @@ static bool put_legal(Case *c, u8 *bytes, unsigned modrm_at, Insn *in, GenWish w
     u16 row = in->row;
     c->pinned = 0;
     if (!gen_prepare(c, in)) return false;
+    gen_corner_registers(c, in);
     if (c->ended) return true;
     if (!gen_place(c, bytes, modrm_at, in, wish)) return false;
     bool code32 = gen_is_code32(c);
     if (isa_decode(bytes, ISA_MAX_BYTES, code32, in) != ISA_OK || in->row != row) return false;
     gen_fix_immediate(c, bytes, in);
+    gen_corner_immediate(c, bytes + in->length - 1, in);
     if (isa_decode(bytes, ISA_MAX_BYTES, code32, in) != ISA_OK || in->row != row) return false;
     u32 gap = gen_fill(c, bytes, in), join = gen_here(c) + in->length + gap;
     note_insn(c, in, in->row == c->row);
+    if (in->row == c->row) gen_corner_note(c, in, gen_memory_at(c, in));
     put_insn(c, bytes, in->length + gap);
+    if (in->row == c->row && c->ended && !machine_has_computed(c->maker)) c->met = 0;
     if (!c->ended) note_flags(c, in);
     if (!c->ended && tells_of_the_machine(in)) forget(c, in);
     for (u32 k = 0; k < gap && !c->ended && join - gen_here(c) <= gap; k++) step(c);
@@ -358,7 +365,9 @@ void gen_case(Case *c, u64 number, unsigned row) {
     c->undefined = 0;
     c->fpu = c->memory_form = c->register_form = c->ended = false;
     c->fx_images = 0;
+    c->met = c->met_of = 0;
     gen_arrange(c);
+    gen_corner_start(c);
     c->privileged = c->start.eflags & FLAG_AC;
     c->code_low = CODE_BYTES;
     c->code_high = 0;

@@ -26,6 +26,9 @@ typedef struct Case {
     bool memory_form, register_form;   // the row's instruction had such operands
     u32 fx_image[4], fx_images;        // where FXSAVE stores, and how often it is among them
     bool privileged;                   // privilege makes a difference to it
+    bool corner;                       // the row's instruction is led to a corner of its operands
+    u64 met;                           // the corner that it met, one bit or none,
+    u8 met_of;                         // of so many
     bool ended;
     u8 pinned;                         // registers that the instruction being drawn relies on
 } Case;

@@ -32,5 +32,13 @@ void gen_fix_immediate(Case *c, u8 *bytes, const Insn *in);
 // Fills memory operands, the stack, jump targets. Gives the number of bytes behind the instruction that a jump
 // goes over: put there.
 u32 gen_fill(Case *c, u8 *bytes, const Insn *in);
+u32 gen_memory_at(Case *c, const Insn *in);        // linear address of the memory operand
+
+// ---- corners (corner.c) -------------------------------------------------------------------------
+void gen_corner_start(Case *c);                    // draws whether this case is led to one, and x87 and SSE registers
+void gen_corner_registers(Case *c, const Insn *in);
+void gen_corner_immediate(Case *c, u8 *last, const Insn *in);          // last: its last byte
+void gen_corner_memory(Case *c, const Insn *in, u8 *to, u32 count);
+void gen_corner_note(Case *c, const Insn *in, u32 linear);             // before it runs
 
 #endif

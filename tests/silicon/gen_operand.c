@@ -426,13 +426,17 @@ static void fill_buffer(Case *c, const Insn *in, Buffer *b, u32 target) {
     if (b->count == 512 && get_le32(b->byte + FX_MXCSR) & BIT(17)) put_le32(b->byte + FX_MXCSR, 0x1f80);
 }
 
+u32 gen_memory_at(Case *c, const Insn *in) {
+    u32 offset = sum_registers(c, in) + in->disp;
+    return base_of(c, in->seg) + (in->addrsize == 2 ? offset & 0xffff : offset);
+}
+
 static void fill_memory(Case *c, const Insn *in, u32 target) {
     Buffer b = { .count = memory_bytes(in) };
     if (!reads_memory(in)) return;
-    u32 offset = sum_registers(c, in) + in->disp;
-    if (in->addrsize == 2) offset &= 0xffff;
+    u32 at = gen_memory_at(c, in);
     fill_buffer(c, in, &b, target);
-    u32 at = base_of(c, in->seg) + offset;
+    gen_corner_memory(c, in, b.byte, b.count);
     gen_poke(c, at, b.byte, b.count);
     if (isa_row(in)->sub == ISA_SUB_FXSAVE && c->fx_images < ARRAY_LEN(c->fx_image)) c->fx_image[c->fx_images++] = at;
 }

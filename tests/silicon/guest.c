@@ -10,6 +10,7 @@
 #include "jit/jit_int.h"
 #include "testbus.h"
 
+#include "cpu/cpu_int.h"
 #include "cpu/helpers.h"
 #include "cpu/mmu.h"
 
@@ -278,3 +279,10 @@ void machine_take(Machine *m, State *s) {
     put_le32(s->fx.byte + FX_MXCSR, cpu->mxcsr);
     memcpy(s->fx.byte + FX_XMM, cpu->xmm, sizeof cpu->xmm);
 }
+
+bool machine_has_computed(Machine *m) {
+    unsigned vector = machine_vector(m);
+    return machine_has_ended(m) && (vector == VEC_DE || vector == VEC_MF || vector == VEC_XM);
+}
+
+void machine_peek_fpu(Machine *m, FxImage *fx) { fpu_peek(m->cpu, fx->byte); }

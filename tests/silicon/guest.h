@@ -36,5 +36,7 @@ bool machine_step(Machine *m, bool fpu);
 // Translated. False: it did not end in a handler.
 bool machine_run(Machine *m);
 void machine_take(Machine *m, State *s);
+bool machine_has_computed(Machine *m);         // it ended with an exception of a result: #DE, #MF, #XM
+void machine_peek_fpu(Machine *m, FxImage *fx);
 
 #endif

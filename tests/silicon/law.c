@@ -31,6 +31,8 @@ static const IsaOperand *law_memory(const Insn *in) {
 
 static bool wraps(u32 offset, u32 bytes) { return offset + bytes - 1 < offset; }
 
+static bool wraps_around(u32 at) { return wraps(at, 64) || wraps(at - 64, 64); }
+
 static bool law_wraps(const Insn *in, const State *s) {
     const IsaRow *row = isa_row(in);
     const IsaOperand *m = law_memory(in);
@@ -41,8 +43,8 @@ static bool law_wraps(const Insn *in, const State *s) {
     }
     if (row->attr & ISA_A_STRING)
         return wraps(s->regs[CPU_ESI], in->opsize) || wraps(s->regs[CPU_EDI], in->opsize);
-    u32 at = s->regs[row->lifter == ISA_LIFT_LEAVE || row->lifter == ISA_LIFT_ENTER ? CPU_EBP : CPU_ESP];
-    return !m && (wraps(at, 64) || wraps(at - 64, 64));
+    bool frame = row->lifter == ISA_LIFT_LEAVE || row->lifter == ISA_LIFT_ENTER;
+    return !m && (wraps_around(s->regs[CPU_ESP]) || (frame && wraps_around(s->regs[CPU_EBP])));
 }
 
 // What the row of a faulting instruction allows to differ (`what` is the difference found first).
@@ -53,18 +55,21 @@ static Law law_of_row(const Insn *in, const char *what) {
     switch (row->lifter) {
     case ISA_LIFT_FPU_ENV: return LAW_IMAGE;
     case ISA_LIFT_ENTER: case ISA_LIFT_PUSHA: return stored ? LAW_PUSHED : LAW_NONE;
-    case ISA_LIFT_CALL_FAR: return stored ? LAW_PUSHED : memory ? LAW_POINTER : LAW_NONE;
+    case ISA_LIFT_CALL_FAR: return stored ? LAW_PUSHED : memory ? LAW_POINTER : vectors ? LAW_CALL : LAW_NONE;
     case ISA_LIFT_JMP_FAR: case ISA_LIFT_LDS: return memory ? LAW_POINTER : LAW_NONE;
     case ISA_LIFT_RET_FAR: case ISA_LIFT_IRET: return vectors ? LAW_RETURN : LAW_NONE;
-    case ISA_LIFT_UD: return LAW_UD;
     case ISA_LIFT_POPA: return changed ? LAW_POPPED : LAW_NONE;
-    case ISA_LIFT_STRING: return row->sub == ISA_SUB_CMPS ? LAW_STRING : LAW_NONE;
+    case ISA_LIFT_STRING:
+        if (row->sub == ISA_SUB_CMPS) return LAW_STRING;
+        return row->sub == ISA_SUB_SCAS && !strcmp(what, "flags") ? LAW_STRING : LAW_NONE;
+    case ISA_LIFT_CALL: case ISA_LIFT_CALL_IND: return vectors ? LAW_CALL : LAW_NONE;
     case ISA_LIFT_NOP: return in->opcode == 0x0d && !memory ? LAW_PREFETCH : LAW_NONE;
     default: break;
     }
     switch (row->sub) {
     case ISA_SUB_FXSAVE: case ISA_SUB_FXRSTOR: return LAW_IMAGE;
     case ISA_SUB_MASKMOV: return LAW_MASKMOV;
+    case ISA_SUB_INT1: return LAW_INT1;
     case ISA_SUB_ARPL: return memory ? LAW_ARPL : LAW_NONE;
     default: return LAW_NONE;
     }
@@ -75,6 +80,7 @@ static Law law_of_fault(const Case *c, const State *s, const char *what) {
     if (s->vector == INT3) return LAW_NONE;
     IsaStatus status = law_decode(c, s, &in);
     if (status == ISA_UNDEFINED && in.prefixes & ISA_LOCK && in.opcode == 0) return LAW_LOCK;
+    if (isa_row(&in)->lifter == ISA_LIFT_UD) return LAW_UD;
     if (status != ISA_OK) return LAW_NONE;
     Law law = law_of_row(&in, what);
     return !law && law_wraps(&in, s) ? LAW_WRAP : law;
@@ -91,7 +97,6 @@ const char *law_not_on_host(unsigned r) {
     case ISA_SUB_SLDT: case ISA_SUB_STR: case ISA_SUB_SMSW:
         return "the host's kernel emulates it (UMIP); tests/metal/sys";
     case ISA_SUB_SYSENTER: return "would enter the host's kernel; tests/metal/sys";
-    case ISA_SUB_INT1: return "a hypervisor may move its EIP; tests/metal/exc";
     default: return NULL;
     }
 }

@@ -17,9 +17,11 @@
     X(POPPED, "a faulting POPA: registers popped already have changed on the host") \
     X(POINTER, "far pointers in memory: which part's fault comes first") \
     X(RETURN, "far returns: whether the selector or the stack's further words are looked at first") \
-    X(UD, "UD0, UD1: whether their ModRM byte is fetched") \
+    X(UD, "UD0, UD1: whether what follows the opcode is fetched, and counted to the 15 bytes") \
+    X(INT1, "INT1 under a hypervisor: EIP still points to it; tests/metal/exc") \
     X(LOCK, "LOCK VERR, LOCK VERW: the operand's fault comes before #UD on the host") \
-    X(STRING, "CMPS with two operands that fault: which comes first") \
+    X(STRING, "CMPS with two operands that fault: which comes first; flags of REPE, REPNE when one faults") \
+    X(CALL, "calls to beyond the code segment's limit: a push that faults comes first on the host") \
     X(FXSAVE, "x87 pointers in FXSAVE's image without a pending exception: zero on AMD's processors")
 
 typedef enum Law {
