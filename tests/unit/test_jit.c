@@ -186,6 +186,25 @@ static void test_every_loop_is_promoted(void **state) {
     assert_true(g->jit->stats.promotions >= SEGMENTS * LOOPS - crossing);
 }
 
+// Indirect jumps at high eip find their targets in the jump cache: the run loop sees few of them. Breaks when the
+// entry's offset is not that of eip's low bits alone.
+static void test_jumps_at_high_eip(void **state) {
+    Rig *g = *state;
+    Cpu *cpu = g->cpu;
+    CpuSeg *cs = &cpu->seg[CPU_CS];
+    put(g, 0x9010, "\xbb\x30\x90\x00\xf8\xff\xe3", 7);                  // mov $0xf8009030, %ebx ; jmp *%ebx
+    put(g, 0x9030, "\x49\x74\x07\xbb\x10\x90\x00\xf8\xff\xe3\xf4", 11); // dec %ecx ; je . ; mov $0xf8009010, ..
+    cs->base = 0x08000000;
+    cs->limit = 0xffffffff;
+    cs->access |= SEG_ACC_DB | SEG_ACC_G;
+    cpu_update_mode(cpu);
+    cpu->eip = 0xf8009010;
+    cpu->regs[CPU_ECX] = 1000;
+    assert_int_equal(jit_run(g->jit), JIT_END_HUNG);
+    assert_int_equal(cpu->regs[CPU_ECX], 0);
+    assert_true(g->jit->stats.exits[EXIT_LOOKUP] < 20);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_ip_other_base, rig_open, rig_close),
@@ -195,6 +214,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_parts_are_code, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_end_of_page_changes, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_every_loop_is_promoted, rig_open_large, rig_close),
+        cmocka_unit_test_setup_teardown(test_jumps_at_high_eip, rig_open, rig_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
