@@ -109,15 +109,22 @@ static void chr_end_output(Chardev *c, int error) {
     pthread_cond_broadcast(&c->moved);
 }
 
-// Locked. Tries to get rid of one byte at once.
-static bool chr_put_now(Chardev *c, u8 byte) {
-    if (c->out_count || c->writing) return false;
-    if (!chr_ready(c->out_fd, POLLOUT | POLLERR | POLLHUP)) return false;
-    ssize_t n = chr_write_fd(c, c->out_fd, &byte, 1);
-    if (n == 1) return true;
-    if (n < 0 && chr_is_temporary(errno)) return false;
+// Bytes that a descriptor which poll() called writable takes without waiting.
+static unsigned chr_piece(const Chardev *c, unsigned count) {
+    enum { PIECE = 512 };
+    if (c->kind == CHR_SOCKET || count <= 1) return count;
+    return isatty(c->out_fd) ? 1 : min_u32(count, PIECE);
+}
+
+// Locked. Tries to get rid of some bytes at once: how many are gone.
+static unsigned chr_put_now(Chardev *c, const u8 *bytes, unsigned count) {
+    if (c->out_count || c->writing) return 0;
+    if (c->kind != CHR_SOCKET && !chr_ready(c->out_fd, POLLOUT | POLLERR | POLLHUP)) return 0;
+    ssize_t n = chr_write_fd(c, c->out_fd, bytes, chr_piece(c, count));
+    if (n > 0) return (unsigned)n;
+    if (n < 0 && chr_is_temporary(errno)) return 0;
     chr_end_output(c, n < 0 ? errno : 0);
-    return true;
+    return count;
 }
 
 // Locked, ring full. Waits once for a far end that moves; false: the byte is lost.
@@ -135,14 +142,29 @@ static bool chr_make_room(Chardev *c) {
     return !c->stalled;
 }
 
-static void chr_put_raw(Chardev *c, u8 byte) {
+// Locked. The byte waits for the thread; false: it is lost.
+static bool chr_put_later(Chardev *c, u8 byte) {
+    if (c->out_count == CHR_OUT_BYTES) {
+        chr_wake(c);
+        if (!chr_make_room(c)) return false;
+    }
+    if (c->out_fd < 0) return false;
+    c->out[(c->out_head + c->out_count++) % CHR_OUT_BYTES] = byte;
+    return true;
+}
+
+static void chr_put_raw(Chardev *c, const u8 *bytes, unsigned count) {
     bool wake = false;
     if (c->kind == CHR_NULL) return;
     pthread_mutex_lock(&c->lock);
-    if (c->out_fd >= 0 && !chr_put_now(c, byte)
-        && (c->out_count < CHR_OUT_BYTES || chr_make_room(c)) && c->out_fd >= 0) {
-        c->out[(c->out_head + c->out_count++) % CHR_OUT_BYTES] = byte;
-        wake = true;
+    while (count && c->out_fd >= 0) {
+        unsigned n = chr_put_now(c, bytes, count);
+        if (!n) {
+            wake |= chr_put_later(c, *bytes);
+            n = 1;
+        }
+        bytes += n;
+        count -= n;
     }
     pthread_mutex_unlock(&c->lock);
     if (wake) chr_wake(c);
@@ -150,8 +172,8 @@ static void chr_put_raw(Chardev *c, u8 byte) {
 
 static void chr_put_text(Chardev *c, const char *text) {
     for (; *text; text++) {
-        if (*text == '\n') chr_put_raw(c, '\r');
-        chr_put_raw(c, (u8)*text);
+        if (*text == '\n') chr_put_raw(c, (const u8 *)"\r", 1);
+        chr_put_raw(c, (const u8 *)text, 1);
     }
 }
 
@@ -167,13 +189,19 @@ static void chr_put(void *self, u8 byte) {
     Chardev *c = self;
     if (c->stamps && !c->line_begun) chr_put_stamp(c);
     c->line_begun = byte != '\n';
-    chr_put_raw(c, byte);
+    chr_put_raw(c, &byte, 1);
 }
 
 CharOut chardev_out(Chardev *c) { return (CharOut){ chr_put, c }; }
 
 void chardev_write(Chardev *c, const void *bytes, unsigned count) {
-    for (const u8 *b = bytes; count--; b++) chr_put(c, *b);
+    const u8 *b = bytes;
+    if (c->stamps)
+        while (count--) chr_put(c, *b++);
+    else if (count) {
+        c->line_begun = b[count - 1] != '\n';
+        chr_put_raw(c, b, count);
+    }
 }
 
 // The thread: writes a piece of the ring, small enough not to wait on what poll() called writable.

@@ -111,10 +111,14 @@ void monitor_command(Monitor *mon, const char *line, FILE *out) {
 // ---- output -------------------------------------------------------------------------------------
 
 static void monitor_put(Monitor *mon, const char *text, size_t length) {
+    char *out = mem_new(2 * length + 1);
+    unsigned bytes = 0;
     for (size_t i = 0; i < length; i++) {
-        if (text[i] == '\n') chardev_write(mon->dev, "\r", 1);
-        chardev_write(mon->dev, text + i, 1);
+        if (text[i] == '\n') out[bytes++] = '\r';
+        out[bytes++] = text[i];
     }
+    chardev_write(mon->dev, out, bytes);
+    free(out);
 }
 
 static void monitor_say(Monitor *mon, const char *text) { monitor_put(mon, text, strlen(text)); }
