@@ -36,6 +36,7 @@ static inline Phy phy(u64 v) { return (Phy){ v }; }
 static inline u32 min_u32(u32 a, u32 b) { return a < b ? a : b; }
 static inline u32 max_u32(u32 a, u32 b) { return a > b ? a : b; }
 static inline u64 min_u64(u64 a, u64 b) { return a < b ? a : b; }
+static inline u64 max_u64(u64 a, u64 b) { return a > b ? a : b; }
 
 // Bits [lo, lo + n) of v, n in 1..31.
 static inline u32 bits(u32 v, unsigned lo, unsigned n) { return (v >> lo) & ((1u << n) - 1); }

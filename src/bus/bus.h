@@ -169,7 +169,7 @@ void bus_timer_at(Timer *t, u64 deadline_ns);        // arms or re-arms; fires o
 void bus_timer_stop(Timer *t);
 bool bus_timer_armed(const Timer *t);
 u64 bus_next_deadline_ns(Bus *bus);                  // UINT64_MAX: none
-void bus_run_timers(Bus *bus);                       // fires all that are due, in order of deadline
+u64 bus_run_timers(Bus *bus);                        // fires all that are due, in order of deadline: ns until the next
 
 // ---- the outside --------------------------------------------------------------------------------
 typedef struct BusEvent BusEvent;

@@ -135,8 +135,8 @@ void bus_timer_at(Timer *t, u64 deadline_ns) {
     }
     u32 place = bus->heap_count++;
     heap_settle(bus, place, t);
-    // Counted time: whoever runs instructions until the next deadline must hear of an earlier one.
-    if (t->place == 0 && bus->source_now_ns && bus->hooks.attention) bus->hooks.attention(bus->hooks.opaque);
+    // Whoever runs instructions until the next deadline must hear of an earlier one.
+    if (t->place == 0 && bus->hooks.attention) bus->hooks.attention(bus->hooks.opaque);
 }
 
 void bus_timer_set_patient(Timer *t) { t->patient = true; }
@@ -149,14 +149,16 @@ u64 bus_next_deadline_ns(Bus *bus) {
 
 // Time is read once, so that a timer that always re-arms itself in the wall's past cannot hold the
 // machine for ever.
-void bus_run_timers(Bus *bus) {
-    if (!bus->heap_count) return;
+u64 bus_run_timers(Bus *bus) {
+    if (!bus->heap_count) return UINT64_MAX;
     u64 now_ns = bus_now_ns(bus);
     while (bus->heap_count && bus->heap[0]->deadline_ns <= now_ns) {
         Timer *t = bus->heap[0];
         bus_timer_stop(t);
         t->fire(t->self);
     }
+    u64 next_ns = bus_next_deadline_ns(bus);
+    return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
 void bus_time_close(Bus *bus) {

@@ -21,7 +21,9 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-#define RUN_QUANTUM 16384              // instructions between looks at timers and events
+#define RUN_QUANTUM 16384              // instructions between looks at timers and events,
+#define RUN_QUANTUM_MOST 65536         // when no timer is due for long
+#define RUN_INSN_NS 4                  // what an instruction is thought to take at most, on average
 #define RUN_WOKEN 2048                 // the same when the guest slept in a loop (spin.c)
 #define RUN_SLOW_PORT_NS 1000u         // -icount: what an ISA bus cycle takes beside its instruction
 #define RUN_UNGROUPS 24                // failed group checks before a block does without
@@ -456,8 +458,9 @@ static void run_first(Jit *jit) {
 
 // Counted time: up to the next deadline and not an instruction further. Blocks may overrun what they are
 // given by the instructions before their poll, so they are given less, and the last ones are stepped.
-static i32 run_quantum_insns(const Jit *jit) {
-    if (!jit->opt.icount) return jit->spin.known ? RUN_WOKEN : RUN_QUANTUM;
+static i32 run_quantum_insns(const Jit *jit, u64 free_ns) {
+    if (!jit->opt.icount && jit->spin.known) return RUN_WOKEN;
+    if (!jit->opt.icount) return (i32)max_u64(RUN_QUANTUM, min_u64(free_ns / RUN_INSN_NS, RUN_QUANTUM_MOST));
     u64 deadline_ns = bus_next_deadline_ns(jit->bus), now_ns = bus_now_ns(jit->bus);
     if (deadline_ns <= now_ns) return 1;
     u64 insns = ((deadline_ns - now_ns - 1) >> jit->opt.icount_shift) + 1;
@@ -495,8 +498,8 @@ static void run_budget(Jit *jit) {
 
 static void run_quantum(Jit *jit) {
     run_give_budget(jit, 0);
-    bus_run_timers(jit->bus);
-    run_give_budget(jit, run_quantum_insns(jit));
+    u64 free_ns = bus_run_timers(jit->bus);
+    run_give_budget(jit, run_quantum_insns(jit, free_ns));
     run_budget(jit);
 }
 

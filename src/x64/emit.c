@@ -1035,7 +1035,7 @@ static void ex_indirect(Emit *e, const IrOp *op) {
     enc_patch32(enc_jmp32(&e->cold), e->t->lookup);
 }
 
-//     cmp $imm, a ; jne cold             cold: flags to the state; mov a, %r8d ; jmp lookup
+//     cmp $imm, a ; jne cold             cold: flags to the state; mov a, %r8d ; jmp jump
 static void ex_guard(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     Opd a = st_read_reg(e, 4, op->a, R8);
@@ -1045,7 +1045,7 @@ static void ex_guard(Emit *e, const IrOp *op) {
     FlagsState before = e->f;
     if (a.rm.reg != R8) enc_rr(&e->cold, 0, 0x89, a.rm.reg, R8);
     fl_to_state(e, &e->cold, &e->f);
-    enc_patch32(enc_jmp32(&e->cold), e->t->lookup);
+    enc_patch32(enc_jmp32(&e->cold), e->t->jump);
     e->f = before;
 }
 

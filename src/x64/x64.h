@@ -67,7 +67,8 @@ typedef struct X64Target {
     const u8 *poll;                   // called: budget used up
     const u8 *raise;                  // called: r9d = RAISE's imm
     const u8 *link;                   // called: by the stub of an edge that is not linked
-    const u8 *lookup;                 // jumped to: r8d = guest eip
+    const u8 *lookup;                 // jumped to: r8d = guest eip, which is not in jump_cache
+    const u8 *jump;                   // jumped to: r8d = guest eip
     const u8 *stale;                  // called: the checked entry found another page there
     const u8 *leave;                  // jumped to: cpu->eip is set
     const u8 *const *helper;          // called: arguments r8d r9d r10d; out: r8; r9 r10 r11 lost
