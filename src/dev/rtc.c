@@ -290,6 +290,7 @@ static bool rtc_update_in_progress(const Rtc *rtc, u64 now_ns) {
 }
 
 static u8 rtc_read(Rtc *rtc, unsigned index) {
+    if (index > RTC_D && index != RTC_CENTURY) return rtc->cmos[index];    // memory: no time in it
     u64 now_ns = bus_now_ns(rtc->bus);
     rtc_sync(rtc, now_ns);
     u8 value = rtc->cmos[index];

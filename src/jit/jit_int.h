@@ -27,7 +27,8 @@
 #include <signal.h>
 
 // Cpu.jit_word[]: what generated code hands the run loop.
-enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_SLOW_OFFSET, WORD_SLOW_INFO, WORD_SLOW_COMMIT };
+enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_SLOW_OFFSET, WORD_SLOW_INFO, WORD_SLOW_COMMIT,
+       WORD_SLOW_PHYS };
 
 // r14 points into the Cpu, so that the fields that generated code uses most have displacements of a byte,
 // and so that its low five bits are 12: a count that shifts an address to its page (x64.h).

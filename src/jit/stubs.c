@@ -644,9 +644,22 @@ static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
     if ((control & MASKS) != MASKS) cpu_debug_read(cpu, lin(cpu->seg[seg].base + offset), cpu->bounce, bytes);
 }
 
-// A store into a page that holds translated code, but not in these bytes: they are written to directly. NULL: it is
-// not as simple as that.
-static u8 *slow_beside_code(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
+// A device's memory: where the bytes are goes with them to slow_commit().
+#define SLOW_DEVICE BIT(31)
+static u8 *slow_to_device(Cpu *cpu, u32 offset, u32 phys, u32 seg, u32 bytes) {
+    const Jit *jit = cpu->jit;
+    if (bytes > 4 || jit->opt.check) return NULL;
+    slow_keep_memory(cpu, offset, seg, bytes);
+    cpu->jit_word[WORD_SLOW_OFFSET] = offset;
+    cpu->jit_word[WORD_SLOW_PHYS] = phys;
+    cpu->jit_word[WORD_SLOW_INFO] = SLOW_DEVICE | bytes;
+    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_bounce;
+    return cpu->bounce;
+}
+
+// A store for which everything is checked when its page's entry is known: into a page that holds translated code, but
+// not in these bytes (they are written to directly), or into a device. NULL: it is not as simple as that.
+static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) {
     Jit *jit = cpu->jit;
     u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].write_end[0], in_page = addr & ~PAGE_MASK;
     i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + MMU_WRITE))[addr >> PAGE_SHIFT];
@@ -654,7 +667,13 @@ static u8 *slow_beside_code(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
     if (entry >= 0 || !(entry & MMU_KNOWN_BIT)) return NULL;
     u32 ppn = (u32)entry & 0xfffff;
     BusPage *page = bus_page(jit->bus, ppn);
-    if (page->kind != BUS_PAGE_RAM || (page->flags & ~BUS_PAGE_DIRTY) != BUS_PAGE_CODE) return NULL;
+    if (page->kind != BUS_PAGE_RAM && rmw) return NULL;
+    if (page->kind != BUS_PAGE_RAM) {
+        u8 *at = slow_to_device(cpu, offset, ppn << PAGE_SHIFT | in_page, seg, bytes);
+        if (at) cpu->jit_slow[page->kind == BUS_PAGE_ROM ? SLOW_ROM : SLOW_DEVICE]++;
+        return at;
+    }
+    if ((page->flags & ~BUS_PAGE_DIRTY) != BUS_PAGE_CODE) return NULL;
     if (!smc_is_beside(page, in_page, bytes)) return NULL;
     page->flags |= BUS_PAGE_DIRTY;
     bus_may_store_directly(jit->bus, ppn, true);
@@ -665,10 +684,12 @@ static u8 *slow_beside_code(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
 
 static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
-    u8 *direct = kind == X64_SLOW_LOAD || info & X64_SLOW_ALIGN16 ? NULL : slow_beside_code(cpu, offset, seg, bytes);
-    if (direct) return direct;
-    counters_note_slow(cpu, offset, seg, bytes, kind != X64_SLOW_LOAD);
     cpu->jit_word[WORD_EXIT_PC] = (u64)(uintptr_t)return_address;
+    if (kind != X64_SLOW_LOAD && !(info & X64_SLOW_ALIGN16)) {
+        u8 *at = slow_known_store(cpu, offset, seg, bytes, kind == X64_SLOW_RMW);
+        if (at) return at;
+    }
+    counters_note_slow(cpu, offset, seg, bytes, kind != X64_SLOW_LOAD);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     if (info & X64_SLOW_ALIGN16 && !cpu_check_aligned(cpu, seg, offset, kind != X64_SLOW_LOAD)) return NULL;
     if (kind == X64_SLOW_LOAD) return slow_bounce_load(cpu, offset, seg, bytes, 0);
@@ -685,6 +706,10 @@ static void slow_commit(Cpu *cpu) {
     u32 seg = info >> 2 & 7, bytes = info >> 8;
     u64 value;
     memcpy(&value, cpu->bounce, 8);
+    if (info & SLOW_DEVICE) {
+        bus_write(cpu->bus, phy(cpu->jit_word[WORD_SLOW_PHYS]), info & ~SLOW_DEVICE, (u32)value);
+        return;
+    }
     if (bytes > 8) {
         cpu_slow_store(cpu, offset, CPU_ACCESS(seg, 3), value);
         if (bytes == 16) cpu_slow_store(cpu, offset + 8, CPU_ACCESS(seg, 3), get_le64(cpu->bounce + 8));
