@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// Limits, alignment checks and debug registers cost nothing where they are not in use: the very same code runs.
+//     make test T=unit/test_unused
+#include "testbus.h"
+
+#include "cpu/cpu.h"
+#include "cpu/mmu.h"
+#include "jit/jit_int.h"
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CODE = 0x9000, DATA = 0x7000, ROUNDS = 1000 };
+
+typedef struct Rig { Log log; Bus *bus; Cpu *cpu; Jit *jit; } Rig;
+
+static int rig_open(void **state) {
+    Rig *g = mem_new(sizeof *g);
+    char *error = NULL;
+    log_init(&g->log);
+    g->bus = bus_new(4 << 20, &g->log);
+    g->cpu = cpu_new(g->bus, &g->log);
+    g->jit = jit_new(g->cpu, g->bus, &g->log, &(JitOptions){ .cache_mib = 4 }, &error);
+    assert_non_null(g->jit);
+    cpu_reset(g->cpu);
+    *state = g;
+    return 0;
+}
+
+static int rig_close(void **state) {
+    Rig *g = *state;
+    jit_free(g->jit);
+    cpu_free(g->cpu);
+    bus_free(g->bus);
+    log_close(&g->log);
+    free(g);
+    return 0;
+}
+
+// 32-bit segments from 0 at CPL 3.
+static void user(Rig *g, u32 limit) {
+    Cpu *cpu = g->cpu;
+    cpu->cr0 |= 1;
+    cpu->cpl = 3;
+    for (unsigned s = 0; s < 6; s++) {
+        cpu->seg[s].base = 0;
+        cpu->seg[s].limit = s == CPU_CS ? 0xffffffff : limit;
+        cpu->seg[s].access = SEG_ACC_P | SEG_ACC_S | SEG_ACC_DB | SEG_ACC_G | 0x60 | (s == CPU_CS ? 0xb : 3);
+    }
+}
+
+// Runs the loop; the block that it is.
+static const Block *run(Rig *g) {
+    static const char loop[] = "\x8b\x06" "\x01\x47\x04" "\x50" "\x5a" "\x89\x14\x8f" "\x49" "\x75\xf3" "\xeb\xfe";
+    //  1: mov (%esi), %eax ; add %eax, 4(%edi) ; push %eax ; pop %edx ; mov %edx, (%edi,%ecx,4) ; dec %ecx ; jnz 1b ; jmp .
+    Cpu *cpu = g->cpu;
+    memcpy(bus_ram(g->bus) + CODE, loop, sizeof loop);
+    cpu->eip = CODE;
+    cpu->regs[CPU_ECX] = ROUNDS;
+    cpu->regs[CPU_ESI] = DATA;
+    cpu->regs[CPU_EDI] = 0x10000;
+    cpu->regs[CPU_ESP] = 0x8000;
+    cpu_update_mode(cpu);
+    run_stretch(g->jit, 7 * ROUNDS + 100);
+    assert_int_equal(cpu->regs[CPU_ECX], 0);
+    return cache_find(g->jit, CODE);
+}
+
+static void test_unused(void **state) {
+    Rig *g = *state;
+    Cpu *cpu = g->cpu;
+    user(g, 0xffffffff);
+    const Block *plain = run(g);
+    plain = run(g);
+    u64 blocks = g->jit->stats.blocks;
+    cpu->cr0 |= BIT(18);                               // AM without AC
+    for (unsigned i = 0; i < 4; i++) cpu->dr[i] = DATA;
+    cpu->dr[7] = 0x33330400;                           // conditions, none enabled
+    assert_ptr_equal(run(g), plain);
+    cpu->cr0 &= ~BIT(18);
+    cpu->eflags |= FLAG_AC;                            // AC without AM
+    assert_ptr_equal(run(g), plain);
+    assert_true(g->jit->stats.blocks == blocks);
+    for (unsigned i = 0; i < STEP_CAUSES; i++) assert_true(g->jit->stats.steps[i] == 0);
+}
+
+// Where they are used there is other code, or none: what runs is not checked behind one's back.
+static void test_used(void **state) {
+    Rig *g = *state;
+    user(g, 0xffffffff);
+    const Block *plain = run(g);
+    user(g, 0xfffff);
+    const Block *limited = run(g);
+    assert_ptr_not_equal(limited, plain);
+    assert_true(limited->hot_bytes > plain->hot_bytes);
+    user(g, 0xffffffff);
+    assert_ptr_equal(run(g), plain);
+    g->cpu->dr[7] = 0x400 | 1;
+    run(g);
+    assert_true(g->jit->stats.steps[STEP_BREAKS] >= 7 * ROUNDS);
+    g->cpu->dr[7] = 0x400;
+    assert_ptr_equal(run(g), plain);
+    g->cpu->cr0 |= BIT(18);
+    g->cpu->eflags |= FLAG_AC;
+    run(g);
+    assert_true(g->cpu->jit_slow[SLOW_ALIGN] >= 4 * ROUNDS);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_unused, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_used, rig_open, rig_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
