@@ -289,8 +289,10 @@ static bool rtc_update_in_progress(const Rtc *rtc, u64 now_ns) {
         && rtc->next_update_ns - now_ns <= UPDATE_NS;
 }
 
-static u8 rtc_read(Rtc *rtc, unsigned index) {
-    if (index > RTC_D && index != RTC_CENTURY) return rtc->cmos[index];    // memory: no time in it
+static bool rtc_is_memory(unsigned index) { return index > RTC_D && index != RTC_CENTURY; }
+
+static u8 rtc_read(Rtc *rtc, u8 index) {
+    if (rtc_is_memory(index)) return rtc->cmos[index];                     // no time in it
     u64 now_ns = bus_now_ns(rtc->bus);
     rtc_sync(rtc, now_ns);
     u8 value = rtc->cmos[index];

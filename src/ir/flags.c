@@ -72,7 +72,7 @@ void ir_flags(IrBlock *b) {
     for (IrOp *op = b->ops + b->count; op-- > b->ops;) {
         op->flive = s.live;
         op->fobs = s.obs;
-        if (op->code == IR_INSN ? op->aux == 0 : flags_step(b, op, &s)) dead = op;      // marked by an earlier pass, or now
+        if (op->code == IR_INSN ? op->aux == 0 : flags_step(b, op, &s)) dead = op;      // or marked before
     }
     if (dead) flags_remove(b, (u32)(dead - b->ops));
     b->flags_in = s.live | s.obs;

@@ -645,14 +645,14 @@ static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
 }
 
 // A device's memory: where the bytes are goes with them to slow_commit().
-#define SLOW_DEVICE BIT(31)
+#define COMMIT_DEVICE BIT(31)
 static u8 *slow_to_device(Cpu *cpu, u32 offset, u32 phys, u32 seg, u32 bytes) {
     const Jit *jit = cpu->jit;
     if (bytes > 4 || jit->opt.check) return NULL;
     slow_keep_memory(cpu, offset, seg, bytes);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     cpu->jit_word[WORD_SLOW_PHYS] = phys;
-    cpu->jit_word[WORD_SLOW_INFO] = SLOW_DEVICE | bytes;
+    cpu->jit_word[WORD_SLOW_INFO] = COMMIT_DEVICE | bytes;
     cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_bounce;
     return cpu->bounce;
 }
@@ -706,8 +706,8 @@ static void slow_commit(Cpu *cpu) {
     u32 seg = info >> 2 & 7, bytes = info >> 8;
     u64 value;
     memcpy(&value, cpu->bounce, 8);
-    if (info & SLOW_DEVICE) {
-        bus_write(cpu->bus, phy(cpu->jit_word[WORD_SLOW_PHYS]), info & ~SLOW_DEVICE, (u32)value);
+    if (info & COMMIT_DEVICE) {
+        bus_write(cpu->bus, phy(cpu->jit_word[WORD_SLOW_PHYS]), info & ~COMMIT_DEVICE, (u32)value);
         return;
     }
     if (bytes > 8) {
