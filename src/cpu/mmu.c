@@ -21,6 +21,8 @@
 #define ADDEND_BYTES ((u32)(MMU_CODE - MMU_READ))      // the first tables, of 8-byte entries
 #define WINDOW_BYTES (1ull << 32)
 #define GUARD_BYTES (1u << 20)             // behind the window: an access at its end may go on
+#define CONTEXT_BYTES (WINDOW_BYTES - MMU_READ + GUARD_BYTES)
+#define LISTS_BYTES (64u << 20)            // more than the lists of a space, and those of all, take
 #define LINEAR_FILLS 32                    // fills with one offset before it gets a mapping
 #define FILLED_MAX 65536u                  // longer lists make the context start afresh
 #define LINEAR_PAGES (1u << 20)
@@ -33,6 +35,13 @@ void *mmu_map_sparse(size_t bytes) {
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) panic("the host has no address space left for the soft MMU");
     return p;
+}
+
+bool mmu_has_room(void) {
+    size_t bytes = 2 * CONTEXT_BYTES + LISTS_BYTES;
+    void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p != MAP_FAILED) munmap(p, bytes);
+    return p != MAP_FAILED;
 }
 
 // The file: PATTERN_BYTES of MMU_INVALID, then as much of MMU_NO_CODE. Written, not mapped: that is
@@ -113,7 +122,7 @@ static void window_consider(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn) {
 }
 
 void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number) {
-    u8 *region = mmap(NULL, WINDOW_BYTES - MMU_READ + GUARD_BYTES, PROT_NONE,
+    u8 *region = mmap(NULL, CONTEXT_BYTES, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region == MAP_FAILED) panic("the host has no address space left for the soft MMU");
     c->base = region - MMU_READ;
@@ -124,7 +133,7 @@ void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number) {
 }
 
 void mmu_close_context(MmuContext *c) {
-    munmap(c->base + MMU_READ, WINDOW_BYTES - MMU_READ + GUARD_BYTES);
+    munmap(c->base + MMU_READ, CONTEXT_BYTES);
     munmap(c->filled, FILLED_MAX * sizeof(u32));
     munmap(c->listed, LINEAR_PAGES / 8);
 }

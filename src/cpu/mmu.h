@@ -29,6 +29,7 @@
 #define MMU_KNOWN(ppn) (MMU_INVALID | MMU_KNOWN_BIT | (i64)(ppn))
 #define MMU_NO_CODE 0xffffffffu
 
+bool mmu_has_room(void);                             // does the host have addresses for one more address space?
 void mmu_new(Cpu *cpu);                              // cpu->mmu
 void mmu_free(CpuMmu *mmu);
 u8 *mmu_context_base(CpuMmu *mmu, bool user);

@@ -215,13 +215,14 @@ static bool space_has(const MmuSpace *s, const u64 root[4], u32 mode) {
            s->root[3] == root[3];
 }
 
-// The space that was not used for the longest time, or a new one.
+// The space that was not used for the longest time, or a new one, as long as the host has room: a guest's address
+// spaces must not end the emulator.
 static MmuSpace *space_take(Cpu *cpu, const u64 root[4], u32 mode) {
     CpuMmu *mmu = cpu->mmu;
     MmuSpace *s = mmu->spaces[0];
     for (u32 i = 1; i < mmu->space_count; i++)
         if (mmu->spaces[i]->used < s->used) s = mmu->spaces[i];
-    if (mmu->space_count < MMU_SPACES) s = space_open(mmu);
+    if (!s || (mmu->space_count < MMU_SPACES && mmu_has_room())) s = space_open(mmu);
     space_empty(cpu, s, s->mode == mode && !s->stale ? s->global : NULL);
     for (u32 i = 0; i < 4; i++) s->root[i] = root[i];
     s->mode = mode;

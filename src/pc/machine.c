@@ -4,6 +4,8 @@
 // Invariant: machine_free takes any half-built machine.
 #include "pc/machine.h"
 
+#include "cpu/mmu.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,10 @@ static bool machine_build(Machine *m, const MachineConfig *config, char **err) {
     pc.no_apic |= !(model->features & CPU_HAS_APIC);
     m->pc = pc_new(&pc, m->bus, m->log, err);
     if (!m->pc || !machine_boot_once(m, config->boot_once, err)) return false;
+    if (!mmu_has_room()) {
+        *err = mem_strdup("the host has no 9 GiB of addresses left for a processor's tables (ulimit -v?)");
+        return false;
+    }
     m->cpu = cpu_new(m->bus, m->log);
     cpu_set_model(m->cpu, model);
     if (m->pc->lapic) {

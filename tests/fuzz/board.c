@@ -5,6 +5,7 @@
 //
 // The input is a list of operations; each is a byte that chooses a row of board_ops[] and the bytes that
 // the row's function takes.
+// timeout: 600
 #define _GNU_SOURCE
 #include "guest.h"
 

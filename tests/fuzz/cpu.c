@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Random code in every mode, run by generated code or by eval, on a machine whose descriptor tables,
 // page tables and handlers are valid but strange.
+// timeout: 600
 //
 //     bytes   0-1  mode, paging, engine        2-3  bits of CR0, CR4      4-7  EFLAGS
 //             8    handlers  9  page rights    10   segments              11   DR7

@@ -5,6 +5,7 @@
 //
 // The input is a list of operations, like board.c's. Commands that write files find the folder of this
 // process's file descriptors, in which nothing can be created, and one file to write to.
+// timeout: 600
 #define _GNU_SOURCE
 #include "guest.h"
 

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "limits.h"
+
 #include "bus/device.h"
 #include "pc/lab.h"
 #include "pc/machine.h"
@@ -179,6 +181,13 @@ static void test_wrong(void **state) {
     config = (MachineConfig){ .ram_bytes = RAM_BYTES, .boot_once = "q" };
     assert_null(machine_new(&config, &log, &err));
     assert_non_null(strstr(err, "-boot"));
+    free(err);
+    struct rlimit old = limit_addresses(1ull << 30);
+    config = (MachineConfig){ .ram_bytes = RAM_BYTES };
+    Machine *m = machine_new(&config, &log, &err);
+    setrlimit(RLIMIT_AS, &old);
+    assert_null(m);
+    assert_non_null(strstr(err, "ulimit -v"));
     free(err);
     log_close(&log);
 }

@@ -5,6 +5,7 @@
 //     make test T=unit/test_space        SEED=7 N=1000000 build/tests/unit/test_space
 #include "cpu/cpu_int.h"
 #include "fuzz.h"
+#include "limits.h"
 #include "testcpu.h"
 
 #define PSE 0x10u
@@ -333,9 +334,7 @@ static void test_global_elsewhere(void **state) {
     assert_int_equal(load(c, VA), 0x0e30e3);
 }
 
-// A space is given to other tables when there are more than are kept.
-static void test_many(void **state) {
-    TestCpu *c = *state;
+static void use_many(TestCpu *c) {
     two_spaces(c);
     for (u32 i = 0; i < 100; i++) {
         u32 pd = 0x200000 + 0x2000 * i, pt = pd + 0x1000;
@@ -350,7 +349,23 @@ static void test_many(void **state) {
         assert_int_equal(load(c, VA), n);
         store(c, VA, n);
     }
+}
+
+// A space is given to other tables when there are more than are kept.
+static void test_many(void **state) {
+    TestCpu *c = *state;
+    use_many(c);
     assert_int_equal(c->cpu->mmu->space_count, MMU_SPACES);
+}
+
+// Or when the host has no addresses for another.
+static void test_no_room(void **state) {
+    TestCpu *c = *state;
+    u32 before = c->cpu->mmu->space_count;
+    struct rlimit old = limit_addresses(20ull << 30);
+    use_many(c);
+    setrlimit(RLIMIT_AS, &old);
+    assert_int_equal(c->cpu->mmu->space_count, before + 2);            // some 8 GiB each
 }
 
 // A space that is given to other tables keeps global entries, but not over a change of CR0.WP.
@@ -498,6 +513,7 @@ int main(void) {
         TEST_PROTECTED(test_changes), TEST_PROTECTED(test_kept), TEST_PROTECTED(test_marks),
         TEST_PROTECTED(test_own_marks), TEST_PROTECTED(test_large_split), TEST_PROTECTED(test_toggles),
         TEST_PROTECTED(test_global_elsewhere), TEST_PROTECTED(test_many), TEST_PROTECTED(test_reuse),
+        TEST_PROTECTED(test_no_room),
         TEST_PROTECTED(test_unwatched),
         TEST_PROTECTED(test_random),
     };
