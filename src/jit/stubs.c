@@ -809,6 +809,6 @@ void stubs_generate(Jit *jit) {
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
         jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit);
     t->helper = jit->helper_stub;
-    while ((uintptr_t)b.p & 63) enc_u8(&b, 0xcc);          // blocks begin on cache lines
+    while ((uintptr_t)b.p & 15) enc_u8(&b, 0xcc);
     jit->hot_next = b.p;
 }

@@ -468,7 +468,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     X64Code code;
     *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code);
     if (*full) return NULL;
-    jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 63) & ~(uintptr_t)63);
+    jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
     jit->cold_next = code.cold + code.cold_bytes;
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
     Block *b = block_make(jit, eip, key, phys, &l, &code);

@@ -92,17 +92,3 @@ static u8 *enc_branch(Buf *b, unsigned opcode, unsigned bytes) {
 u8 *enc_jmp32(Buf *b) { return enc_branch(b, 0xe9, 1); }
 u8 *enc_jcc32(Buf *b, unsigned cc) { return enc_branch(b, 0x800f | cc << 8, 2); }
 u8 *enc_call32(Buf *b) { return enc_branch(b, 0xe8, 1); }
-
-void enc_nops(Buf *b, unsigned bytes) {
-    static const u8 nop[9][9] = {
-        { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40, 0 }, { 0x0f, 0x1f, 0x44, 0, 0 },
-        { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 }, { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
-        { 0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 },
-    };
-    while (bytes) {                                  // up to 15 at once: further prefixes
-        unsigned all = bytes > 15 ? 15 : bytes, n = all > 9 ? 9 : all;
-        for (unsigned i = n; i < all; i++) enc_u8(b, 0x66);
-        for (unsigned i = 0; i < n; i++) enc_u8(b, nop[n - 1][i]);
-        bytes -= all;
-    }
-}

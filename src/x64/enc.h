@@ -53,8 +53,6 @@ void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigne
 void enc_shrx(Buf *b, unsigned d, unsigned s, unsigned count);
 void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n);
 
-void enc_nops(Buf *b, unsigned bytes);                            // long NOPs
-
 // Jumps: emit with a zero displacement; the return value is the address of the rel32 to patch.
 u8 *enc_jmp32(Buf *b);
 u8 *enc_jcc32(Buf *b, unsigned cc);
