@@ -29,9 +29,11 @@ static void cache_forget_modes(Jit *jit) {
     memset(jit->quick_mode, 0, sizeof jit->quick_mode);
 }
 
-static void cache_clear_jumps(Jit *jit, JumpEntry *cache) {
-    for (u32 i = 0; i < JUMP_CACHE_ENTRIES; i++)
-        cache[i] = (JumpEntry){ .eip = ~i, .code = jit->target.lookup };   // low bits differ: never hit
+// No code: an eip that belongs to another entry.
+static JumpEntry cache_no_jump(const Jit *jit, u32 n) { return (JumpEntry){ ~(n << 1), 0, jit->target.lookup }; }
+
+static void cache_clear_jumps(const Jit *jit, JumpEntry *cache) {
+    for (u32 i = 0; i < X64_JUMPS; i++) cache[i] = cache_no_jump(jit, i);
 }
 
 bool cache_new(Jit *jit, char **error) {
@@ -58,7 +60,7 @@ bool cache_new(Jit *jit, char **error) {
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
     smc_new(jit);
     if (jit->opt.check) {
-        jit->no_jumps = mem_new(JUMP_CACHE_ENTRIES * sizeof *jit->no_jumps);
+        jit->no_jumps = mem_new(X64_JUMPS * sizeof *jit->no_jumps);
         cache_clear_jumps(jit, jit->no_jumps);
     }
     jit->edge_capacity = 1 << 12;
@@ -148,8 +150,8 @@ static u32 cache_limit_number(Jit *jit, u32 limit) {
 static JitMode *cache_mode_new(Jit *jit) {
     jit->mode = mem_resize(jit->mode, (jit->mode_count + 1) * sizeof *jit->mode);
     JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
-    m->cache = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->cache);
-    m->block = mem_new(JUMP_CACHE_ENTRIES * sizeof *m->block);
+    m->cache = mem_new(X64_JUMPS * sizeof *m->cache);
+    m->block = mem_new(X64_JUMPS * sizeof *m->block);
     return m;
 }
 
@@ -232,7 +234,7 @@ static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
 }
 
 Block *cache_find(Jit *jit, u32 eip) {
-    u32 key = cache_mode_key(jit), n = eip % JUMP_CACHE_ENTRIES;
+    u32 key = cache_mode_key(jit), n = x64_jump(eip);
     if (jit->cur_mode->cache[n].eip == eip) {
         Block *b = jit->cur_mode->block[n];
         u32 addr = jit->cpu->seg[CPU_CS].base + eip;
@@ -250,7 +252,7 @@ Block *cache_find_ungrouped(Jit *jit, u32 eip) {
 
 void cache_remember(Jit *jit, Block *b) {
     if (cache_may_break(jit, b->phys)) return;
-    u32 n = b->eip % JUMP_CACHE_ENTRIES;
+    u32 n = x64_jump(b->eip);
     jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = b->hot };
     jit->far_jumps[JIT_FAR(b->eip)] = (JumpEntry){ .eip = b->eip, .key = jit->cur_mode->key, .code = b->hot };
     jit->cur_mode->block[n] = b;
@@ -507,10 +509,10 @@ void cache_promote(Jit *jit, u32 number) {
 
 static void cache_forget_jumps(Jit *jit, const Block *b) {
     if (!b->mode) return;
-    u32 n = b->eip % JUMP_CACHE_ENTRIES;
+    u32 n = x64_jump(b->eip);
     JumpEntry *j = &b->mode->cache[n], *far = &jit->far_jumps[JIT_FAR(b->eip)];
     if (far->code == b->hot) *far = (JumpEntry){ 0 };
-    if (j->code == b->hot) *j = (JumpEntry){ .eip = ~n, .code = jit->target.lookup };
+    if (j->code == b->hot) *j = cache_no_jump(jit, n);
 }
 
 void cache_detach(Jit *jit, Block *b) {

@@ -71,7 +71,6 @@ typedef enum StepCause {
 #define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
 #define JIT_UNGROUPED_BITS 16
 #define JIT_NO_PAGE 0xffffffffu
-#define JUMP_CACHE_ENTRIES 4096u
 #define JIT_FAR_BITS 16
 #define JIT_FAR_FACTOR 0x9e3779b1u
 #define JIT_FAR(eip) ((eip) * JIT_FAR_FACTOR >> (32 - JIT_FAR_BITS))
@@ -80,7 +79,7 @@ typedef enum StepCause {
 #define JIT_QUICK_SHIFT 26
 #define JIT_QUICK_MODE(mode) ((mode) * JIT_QUICK_FACTOR >> JIT_QUICK_SHIFT)
 
-typedef struct JumpEntry { u32 eip, key; const u8 *code; } JumpEntry;     // 16 bytes: generated code knows
+typedef struct JumpEntry { u32 eip, key; const u8 *code; } JumpEntry;     // as x64.h has it
 
 typedef struct Block Block;
 typedef struct JitMode JitMode;

@@ -533,12 +533,10 @@ static void stub_leave(Jit *jit, Buf *b, const u8 *exit) {
     enc_rm(b, 0, 0x8b, R8, rm_mem(R14, OFF(eip)));
     enc_rm(b, ENC_W, 0x8b, R9, rm_mem(R9, offsetof(JitMode, cache)));
     enc_rr(b, 0, 0x89, R8, R10);
-    enc_alu_imm(b, 0, 4, rm_reg(R10), JUMP_CACHE_ENTRIES - 1, 4);
-    enc_rm(b, 0, 0xc1, 4, rm_reg(R10));                                // shl $4: entries of 16 bytes
-    enc_u8(b, 4);
-    enc_rm(b, 0, 0x3b, R8, rm_sib(R9, R10, 0, offsetof(JumpEntry, eip)));
+    enc_alu_imm(b, 0, 4, rm_reg(R10), 2 * (X64_JUMPS - 1), 4);          // as ex_indirect() has it
+    enc_rm(b, 0, 0x3b, R8, rm_sib(R9, R10, 3, offsetof(JumpEntry, eip)));
     enc_patch32(enc_jcc32(b, STUB_JNE), t->lookup);
-    enc_rm(b, 0, 0xff, 4, rm_sib(R9, R10, 0, offsetof(JumpEntry, code)));
+    enc_rm(b, 0, 0xff, 4, rm_sib(R9, R10, 3, offsetof(JumpEntry, code)));
     enc_patch32(shadow, b->p);
     stub_leave_shadow(b, slow, ready);
     enc_patch32(other_mode, b->p);
@@ -578,10 +576,10 @@ static void stub_lookup(Jit *jit, Buf *b, const u8 *exit) {
     }
     stub_align(b);
     t->jump = b->p;
-    enc_rr(b, 0, 0x0fb7, R9, R8);
-    enc_alu_imm(b, 0, 4, rm_reg(R9), JUMP_CACHE_ENTRIES - 1, 4);
-    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));
-    enc_u8(b, 4);
+    enc_rr(b, 0, 0x89, R8, R9);
+    enc_alu_imm(b, 0, 4, rm_reg(R9), 2 * (X64_JUMPS - 1), 4);
+    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));                                 // shl $3: see x64_jump()
+    enc_u8(b, 3);
     enc_rm(b, ENC_W, 0x03, R9, rm_mem(R14, OFF(jump_cache)));
     enc_rm(b, 0, 0x3b, R8, rm_mem(R9, offsetof(JumpEntry, eip)));
     enc_patch32(enc_jcc32(b, STUB_JNE), t->lookup);

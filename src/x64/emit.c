@@ -1007,24 +1007,19 @@ static void ex_jz(Emit *e, const IrOp *op) {
     ex_edge(e, enc_jcc32(e->b, op->code == IR_JZ ? 4 : 5), op->imm);
 }
 
-//     rorx $28, a, %r9d ; and $0xfff0, %r9d ; add jump_cache, %r9         (without BMI2: mov and shl)
-//     cmp (%r9), a ; jne cold ; jmp *8(%r9)       cold: mov a, %r8d ; jmp lookup
+//     mov a, %r9d ; and $0x1ffe, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
+//     cmp (%r11,%r9,8), a ; jne cold ; jmp *8(%r11,%r9,8)                     cold: mov a, %r8d ; jmp lookup
+// The base is not added, for this is the path that a mispredicted jump waits for.
 static void ex_indirect(Emit *e, const IrOp *op) {
     Buf *b = e->b;
     fl_to_state(e, b, &e->f);
-    unsigned a = st_read_reg(e, 4, op->a, R8).rm.reg;
-    if (e->t->bmi2) {
-        enc_rorx(b, R9, a, 28);                                    // brings high bits below, too
-    } else {
-        enc_rr(b, 0, 0x89, a, R9);
-        enc_rm(b, 0, 0xc1, 4, rm_reg(R9));
-        enc_u8(b, 4);
-    }
-    enc_alu_imm(b, 0, 4, rm_reg(R9), 0xfff0, 4);
-    enc_rm(b, ENC_W, 0x03, R9, rm_state(e->t->jump_cache));
-    enc_rm(b, 0, 0x3b, a, rm_mem(R9, 0));
+    unsigned a = st_read_reg(e, 4, op->a, R8).rm.reg, base = a == R11 ? R10 : R11;
+    enc_rr(b, 0, 0x89, a, R9);
+    enc_alu_imm(b, 0, 4, rm_reg(R9), 2 * (X64_JUMPS - 1), 4);
+    enc_rm(b, ENC_W, 0x8b, base, rm_state(e->t->jump_cache));
+    enc_rm(b, 0, 0x3b, a, rm_sib(base, R9, 3, 0));
     u8 *miss = enc_jcc32(b, 5);
-    enc_rm(b, 0, 0xff, 4, rm_mem(R9, 8));
+    enc_rm(b, 0, 0xff, 4, rm_sib(base, R9, 3, 8));
     enc_patch32(miss, a == R8 ? e->t->lookup : e->cold.p);
     if (a == R8) return;
     enc_rr(&e->cold, 0, 0x89, a, R8);

@@ -37,6 +37,9 @@ static inline unsigned x64_size_index(u32 bytes) {
 #define X64_GROUP_INFO(span, write, linear, cls, seg, aligned, phase) \
     ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20 | \
      (u32)(aligned) << 23 | (u32)(phase) << 24)
+// The table for indirect jumps: entries of 16 bytes, the eip and at 8 where its code is, or never an eip of this entry.
+enum { X64_JUMPS = 4096 };
+static inline u32 x64_jump(u32 eip) { return eip >> 1 & (X64_JUMPS - 1); }
 // Segment classes of an access (SEG_* of the CPU room).
 enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };
 
