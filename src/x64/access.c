@@ -212,7 +212,8 @@ static Rm ac_rm(const Emit *e, unsigned reg) { return e->linear ? rm_sib(R13, re
 
 // Does the op change guest register r?
 static bool gr_writes(const IrOp *op, unsigned r) {
-    bool implied = ir_info[op->code].props & (IRP_WIDE | IRP_CALL) || op->code == IR_FPU;
+    u16 props = ir_info[op->code].props;
+    bool implied = props & IRP_CALL || (props & IRP_WIDE && (r == 0 || r == 2)) || (op->code == IR_FPU && r == 0);
     return implied || (ir_kind(op->d) == IR_KIND_REG && ir_reg(op->d) == r);
 }
 

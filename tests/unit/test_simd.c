@@ -160,6 +160,7 @@ GUEST(group_good, "movups 1(%ebx), %xmm0; movaps 16(%ebx), %xmm1; mov %eax, 4(%e
                   "movaps %xmm1, 64(%ebx)");
 GUEST(group_off, "mov 4(%ebx), %eax; movaps 24(%ebx), %xmm1; movaps 40(%ebx), %xmm2");
 GUEST(group_mixed, "movaps 16(%ebx), %xmm1; mov 4(%ebx), %eax; movaps 40(%ebx), %xmm2; movaps 48(%ebx), %xmm3");
+GUEST(group_steps, "movaps %xmm0, (%ebx); add $16, %ebx; movaps %xmm0, (%ebx); sub $16, %ebx; movaps (%ebx), %xmm1");
 GUEST(group_moved, "lea 8(%ebx), %edx; movaps 8(%edx), %xmm1; movaps %xmm1, 24(%edx); movaps 20(%edx), %xmm1");
 
 static void test_groups(void **state) {
@@ -179,6 +180,12 @@ static void test_groups(void **state) {
         assert_int_equal(RUN(s, group_moved, stepped), VEC_GP);
         assert_int_equal(fault_eip(s, true), 11);
         assert_int_equal(peek32(s->c, AT_DATA + 32), 0x11111111);
+        memset(at(s->c, AT_DATA), 0x22, 64);
+        assert_int_equal(RUN(s, group_steps, stepped), -1);
+        assert_int_equal(peek32(s->c, AT_DATA), 0x11111111);
+        assert_int_equal(peek32(s->c, AT_DATA + 16), 0x11111111);
+        assert_int_equal(peek32(s->c, AT_DATA + 32), 0x22222222);
+        memset(at(s->c, AT_DATA), 0x11, 64);
     }
 }
 
