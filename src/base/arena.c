@@ -16,6 +16,7 @@ typedef struct ArenaChunk {
     size_t used_bytes;
     _Alignas(ARENA_ALIGN) u8 data[];
 } ArenaChunk;
+_Static_assert(ARENA_HUGE_CHUNK + sizeof(ArenaChunk) == MEM_HUGE_BYTES, "a chunk and its head");
 
 struct Arena {
     ArenaChunk *chunk;         // being filled; its `next` are the full ones
@@ -24,7 +25,8 @@ struct Arena {
 };
 
 static ArenaChunk *arena_chunk_new(size_t size_bytes) {
-    ArenaChunk *c = mem_resize(NULL, sizeof(ArenaChunk) + size_bytes);
+    size_t bytes = sizeof(ArenaChunk) + size_bytes;
+    ArenaChunk *c = bytes >= MEM_HUGE_BYTES ? mem_new_huge(bytes) : mem_resize(NULL, bytes);
     *c = (ArenaChunk){ .size_bytes = size_bytes };
     return c;
 }

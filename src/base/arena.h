@@ -7,6 +7,7 @@
 
 typedef struct Arena Arena;
 
+#define ARENA_HUGE_CHUNK (MEM_HUGE_BYTES - 32)     // a chunk of this fills a huge page
 Arena *arena_new(size_t chunk_bytes);
 void arena_free(Arena *a);
 void arena_reset(Arena *a);                        // frees all allocations, keeps the memory

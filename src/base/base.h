@@ -63,6 +63,8 @@ _Noreturn void panic_at(const char *file, int line, const char *fmt, ...)
 // malloc family that never returns NULL (out of memory ends the program with a message).
 void *mem_new(size_t bytes);                  // zeroed
 void *mem_new_aligned(size_t alignment, size_t bytes);     // zeroed; alignment a power of two
+#define MEM_HUGE_BYTES (2u << 20)             // of a huge page
+void *mem_new_huge(size_t bytes);             // not zeroed; in huge pages where the host has them to give
 void *mem_resize(void *p, size_t bytes);      // like realloc
 char *mem_strdup(const char *s);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static _Noreturn void mem_exhausted(size_t bytes) {
     fprintf(stderr, "glassbox: the host has no memory left (%zu bytes wanted)\n", bytes);
@@ -24,6 +25,14 @@ void *mem_new_aligned(size_t alignment, size_t bytes) {
     void *p = aligned_alloc(alignment, bytes);
     if (!p) mem_exhausted(bytes);
     return memset(p, 0, bytes);
+}
+
+void *mem_new_huge(size_t bytes) {
+    bytes = (bytes + MEM_HUGE_BYTES - 1) & ~(size_t)(MEM_HUGE_BYTES - 1);
+    void *p = aligned_alloc(MEM_HUGE_BYTES, bytes);
+    if (!p) mem_exhausted(bytes);
+    madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
 }
 
 void *mem_resize(void *old, size_t bytes) {

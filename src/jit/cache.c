@@ -36,13 +36,24 @@ static void cache_clear_jumps(const Jit *jit, JumpEntry *cache) {
     for (u32 i = 0; i < X64_JUMPS; i++) cache[i] = cache_no_jump(jit, i);
 }
 
+// Executable memory that begins at a huge page, in huge pages where the host has them to give: new code is written
+// all over it, and each first touch of a page costs as much as the translation of several instructions. NULL: none.
+static u8 *cache_map(size_t bytes) {
+    size_t more = bytes + MEM_HUGE_BYTES;
+    u8 *p = mmap(NULL, more, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    size_t before = -(uintptr_t)p & (MEM_HUGE_BYTES - 1);
+    if (before) munmap(p, before);
+    munmap(p + before + bytes, MEM_HUGE_BYTES - before);
+    madvise(p + before, bytes, MADV_HUGEPAGE);
+    return p + before;
+}
+
 bool cache_new(Jit *jit, char **error) {
     u32 mib = jit->opt.cache_mib ? jit->opt.cache_mib : 64;
     jit->code_bytes = mib << 20;
-    jit->code = mmap(NULL, jit->code_bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (jit->code == MAP_FAILED) {
-        jit->code = NULL;
+    jit->code = cache_map(jit->code_bytes);
+    if (!jit->code) {
         *error = mem_printf("cannot get %u MiB of executable memory for translated code: %s",
                             mib, strerror(errno));
         return false;
@@ -55,7 +66,7 @@ bool cache_new(Jit *jit, char **error) {
     jit->hot_start = jit->hot_next;
     jit->cold_start = jit->cold_next = jit->hot_end;
     jit->cold_end = jit->code + jit->code_bytes;
-    jit->meta = arena_new(1 << 20);
+    jit->meta = arena_new(ARENA_HUGE_CHUNK);
     jit->hash = mem_new(sizeof *jit->hash << CACHE_HASH_BITS);
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
     smc_new(jit);
@@ -183,9 +194,41 @@ u32 cache_mode_key(Jit *jit) {
 }
 
 // ---- lookup ------------------------------------------------------------------------------------------------
-static u32 cache_hash(u32 phys, u32 eip, u32 key) {
-    u32 h = (phys ^ eip * 0x9e3779b1u ^ key * 0x85ebca6bu) * 0x9e3779b1u;
-    return h >> (32 - CACHE_HASH_BITS);
+// Blocks of a page lie side by side in the table, each page's from a place of its own on: code that runs for the
+// first time asks for one after the other. A chain is the address of its first block; its upper 16 bits are a filter:
+// a block whose bit is not set is not in it, and no other needs to be looked at.
+typedef struct ChainPlace { u64 *chain, bit; } ChainPlace;
+static ChainPlace chain_place(const Jit *jit, u32 phys, u32 eip, u32 key) {
+    u32 h = ((phys >> PAGE_SHIFT) * 0x85ebca6bu ^ (eip - phys) * 0xc2b2ae35u ^ key * 0x27d4eb2fu) * 0x9e3779b1u;
+    u32 at = (h >> (32 - CACHE_HASH_BITS)) + ((phys & ~PAGE_MASK) >> 2);
+    return (ChainPlace){ &jit->hash[at & (BIT(CACHE_HASH_BITS) - 1)], 1ull << (48 + ((phys + h) & 15)) };
+}
+
+static Block *chain_first(u64 chain) { return (Block *)(uintptr_t)(chain << 16 >> 16); }
+
+static void chain_put(Jit *jit, Block *b) {
+    ChainPlace at = chain_place(jit, b->phys, b->eip, b->key);
+    b->hash_next = chain_first(*at.chain);
+    *at.chain = (*at.chain >> 48 << 48) | at.bit | (uintptr_t)b;
+}
+
+// The filter keeps its bit as long as there are others.
+static void chain_take(Jit *jit, Block *b) {
+    u64 *chain = chain_place(jit, b->phys, b->eip, b->key).chain;
+    Block *first = chain_first(*chain), *before = first;
+    if (first == b) {
+        u64 filter = b->hash_next ? *chain >> 48 << 48 : 0;
+        *chain = filter | (uintptr_t)b->hash_next;
+        return;
+    }
+    while (before->hash_next != b) before = before->hash_next;
+    before->hash_next = b->hash_next;
+}
+
+// The first block that may be the one wanted; the others follow by hash_next.
+static Block *chain_find(const Jit *jit, u32 phys, u32 eip, u32 key) {
+    ChainPlace at = chain_place(jit, phys, eip, key);
+    return *at.chain & at.bit ? chain_first(*at.chain) : NULL;
 }
 
 static bool cache_fetch(Jit *jit, u32 eip, u32 *ppn) {
@@ -226,7 +269,7 @@ static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
     if (!cpu_check_cs(jit->cpu, eip, 1)) return NULL;
     if (!cache_fetch(jit, eip, &ppn)) return NULL;
     u32 phys = ppn << PAGE_SHIFT | ((jit->cpu->seg[CPU_CS].base + eip) & ~PAGE_MASK);
-    for (Block *b = jit->hash[cache_hash(phys, eip, key)]; b; b = b->hash_next)
+    for (Block *b = chain_find(jit, phys, eip, key); b; b = b->hash_next)
         if (cache_is(b, phys, eip, key) && b->flags.op == X64_FLAGS_IN_STATE && cache_second_holds(jit, b)) return b;
     jit->stats.misses++;
     Block *awake = smc_wake(jit, phys, eip, key);
@@ -345,9 +388,7 @@ void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
 }
 
 void cache_enter(Jit *jit, Block *b) {
-    u32 h = cache_hash(b->phys, b->eip, b->key);
-    b->hash_next = jit->hash[h];
-    jit->hash[h] = b;
+    chain_put(jit, b);
     cache_add_to_page(jit, b, 0);
     cache_add_to_page(jit, b, 1);
     b->valid = true;
@@ -487,7 +528,7 @@ static void cache_unlink_outgoing(Jit *jit, Block *b) {
 // The block like b that takes the flags so; made when it is not there. NULL: there are too many, or no room.
 static Block *cache_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
     u32 count = 0;
-    for (Block *v = jit->hash[cache_hash(b->phys, b->eip, b->key)]; v; v = v->hash_next) {
+    for (Block *v = chain_find(jit, b->phys, b->eip, b->key); v; v = v->hash_next) {
         if (!cache_is(v, b->phys, b->eip, b->key)) continue;
         if (!memcmp(&v->flags, flags, sizeof *flags)) return v;
         count++;
@@ -524,9 +565,7 @@ void cache_detach(Jit *jit, Block *b) {
         cache_unlink(jit, e);
     }
     cache_unlink_outgoing(jit, b);
-    Block **at = &jit->hash[cache_hash(b->phys, b->eip, b->key)];
-    while (*at != b) at = &(*at)->hash_next;
-    *at = b->hash_next;
+    chain_take(jit, b);
     cache_forget_jumps(jit, b);
 }
 

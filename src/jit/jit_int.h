@@ -177,7 +177,7 @@ struct Jit {
     u32 block_count, block_capacity;
     Edge *edge;
     u32 edge_count, edge_capacity;
-    Block **hash;                              // by physical address, eip and key
+    u64 *hash;                                 // chains by physical address, eip and key (cache.c)
     JitMode **mode;
     u32 mode_count, mode_turn;
     JitMode *cur_mode;                         // of the CPU's mode when it was last asked for; never NULL
@@ -187,6 +187,7 @@ struct Jit {
     JumpEntry *no_jumps;                       // -check: an empty table for generated code
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     Block **asleep;                            // hash of blocks whose bytes were overwritten (smc.c)
+    bool has_asleep;                           // there was one since the last flush
     bool has_soft;                             // an immediate is soft (since the start)
     u8 *soft_stores;                           // by hash of an immediate's address: how often it was stored to
     u32 cs_limits[32];                         // distinct CS limits seen

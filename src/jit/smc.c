@@ -30,7 +30,10 @@ void smc_free(Jit *jit) {
     free(jit->soft_stores);
 }
 
-void smc_forget(Jit *jit) { memset(jit->asleep, 0, sizeof *jit->asleep << ASLEEP_BITS); }
+void smc_forget(Jit *jit) {
+    memset(jit->asleep, 0, sizeof *jit->asleep << ASLEEP_BITS);
+    jit->has_asleep = false;
+}
 
 // ---- soft immediates -----------------------------------------------------------------------------------------
 static u32 soft_hash(u32 phys) { return phys * 0x9e3779b1u >> (32 - SOFT_BITS); }
@@ -137,6 +140,7 @@ static bool asleep_takes(const Block *b) {
 
 static void asleep_put(Jit *jit, Block *b) {
     Block **at = asleep_at(jit, b->phys, b->key);
+    jit->has_asleep = true;
     b->hash_next = *at;
     *at = b;
     u32 count = 0;
@@ -154,6 +158,7 @@ void smc_keep_source(Jit *jit, Block *b) {
 
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
     u8 now[JIT_MAX_INSNS * ISA_MAX_BYTES];
+    if (!jit->has_asleep) return NULL;
     const BusPage *page = bus_page(jit->bus, phys >> PAGE_SHIFT);
     for (Block **at = asleep_at(jit, phys, key); *at; at = &(*at)->hash_next) {
         Block *b = *at;
