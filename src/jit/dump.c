@@ -108,8 +108,8 @@ bool jit_dump_bytes(const u8 *bytes, u32 before, u32 count, u32 eip, u32 mode, F
     Source src = { .eip = eip, .mode = mode, .features = 0xffffffff, .limit = 0xffffffff,
                    .bytes = padded, .count = count, .before = before,
                    .second = padded + count };
-    Lifted l = translate_lift(arena, &src, JIT_MAX_INSNS);
-    if (l.ir) {
+    Lifted l;
+    if (translate_lift(arena, &src, JIT_MAX_INSNS, &l)) {
         fprintf(out, "----------------\nIN: \n");
         translate_print_insns(&src, &l, out);
         dump_rig_stages(l.ir, eip, mode, out);

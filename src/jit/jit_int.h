@@ -300,7 +300,7 @@ void smc_written(void *jit, u32 ppn, u32 offset, u32 bytes);       // for the bu
 bool smc_hits_running(void *jit, u32 ppn, u32 offset, u32 bytes);  // for Cpu.store_hits_code
 bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes); // is the block made of any of these bytes?
 bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes);    // is none of the page's?
-void smc_keep_source(Jit *jit, Block *b);      // a new block's bytes, by which it may be found again
+void smc_keep_source(Jit *jit, Block *b, u8 *room);     // a new block's bytes, by which it may be found again
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key);             // such a block, which is valid then; or NULL
 u32 smc_immediate(const Insn *in);             // bytes of an immediate that may be soft
 bool smc_is_soft(const Jit *jit, u32 phys);    // is the immediate there to be loaded when it is used?
@@ -332,8 +332,8 @@ typedef struct Lifted {
     BlockPart soft[JIT_MAX_SOFT];           // immediates that the IR loads
     u32 soft_count;
 } Lifted;
-// Decodes and lifts at most max_insns instructions, adds the poll. No passes.
-Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns);
+// Decodes and lifts at most max_insns instructions, adds the poll. No passes. False: l->ir is NULL.
+bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l);
 void translate_optimize(IrBlock *ir, bool group);
 // Translates the block at eip (physical address known). NULL: fault recorded (second page).
 Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys);

@@ -148,12 +148,11 @@ static void asleep_put(Jit *jit, Block *b) {
     if (*at) *at = (*at)->hash_next;
 }
 
-void smc_keep_source(Jit *jit, Block *b) {
+void smc_keep_source(Jit *jit, Block *b, u8 *room) {
     const BusPage *page = bus_page(jit->bus, b->phys >> PAGE_SHIFT);
     if (b->second_ppn != JIT_NO_PAGE || !page->host) return;
-    u8 *source = arena_alloc(jit->meta, b->bytes);
-    block_bytes(b, page, source);
-    b->source = source;
+    block_bytes(b, page, room);
+    b->source = room;
 }
 
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {

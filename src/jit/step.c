@@ -77,12 +77,13 @@ static IrBlock *step_lift(Jit *jit, u8 *bytes) {
     bus_dma_read(jit->bus, phy((u64)ppn << PAGE_SHIFT | offset), bytes, have);
     Source src = { .eip = cpu->eip, .mode = cpu->mode, .features = cpu->cpuid_features,
                    .limit = cpu->seg[CPU_CS].limit, .bytes = bytes, .count = have };
-    Lifted l = translate_lift(jit->step_arena, &src, 1);
-    if (l.ir) return l.ir;
+    Lifted l;
+    if (translate_lift(jit->step_arena, &src, 1, &l)) return l.ir;
     if (!cpu_fetch_page(cpu, lin((addr & PAGE_MASK) + PAGE_BYTES), &second)) return NULL;
     bus_dma_read(jit->bus, phy((u64)second << PAGE_SHIFT), bytes + have, ISA_MAX_BYTES - have);
     src.count = ISA_MAX_BYTES;
-    return translate_lift(jit->step_arena, &src, 1).ir;
+    translate_lift(jit->step_arena, &src, 1, &l);
+    return l.ir;
 }
 
 static bool step_uses_fpu(const IrBlock *ir) {

@@ -43,6 +43,7 @@ static bool lift_crossing(Lifted *l, const Source *src) {
     if (!lift_one(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
     l->bytes = in.length;
     l->second = in.length > src->count;
+    l->insn_offset[0] = 0;
     l->part[0] = (BlockPart){ (u16)(PAGE_BYTES - src->count), (u16)min_u32(in.length, src->count) };
     l->parts = 1;
     return true;
@@ -278,17 +279,17 @@ static bool walk(Walk *w) {
     return true;
 }
 
-Lifted translate_lift(Arena *arena, const Source *src, u32 max_insns) {
-    Lifted l = { .ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32) };
-    Walk w = { .src = src, .l = &l, .softens = walk_softens(src), .max_insns = max_insns };
-    l.ir->code_limit = src->limit;
-    l.ir->features = src->features;
-    if (!walk(&w)) {
-        l.ir = NULL;
-        return l;
-    }
-    poll_add(l.ir, src->counted);
-    return l;
+bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l) {
+    IrBlock *ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32);
+    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .max_insns = max_insns };
+    ir->code_limit = src->limit;
+    ir->features = src->features;
+    l->ir = ir;
+    l->parts = l->bytes = l->soft_count = 0;           // the arrays are as long as these say
+    l->second = false;
+    if (walk(&w)) poll_add(ir, src->counted);
+    else l->ir = NULL;
+    return l->ir != NULL;
 }
 
 void translate_optimize(IrBlock *ir, bool group) {
@@ -404,24 +405,29 @@ static void block_take_edges(Jit *jit, Block *b, const X64Code *code) {
     }
 }
 
-static void *meta_copy(Jit *jit, const void *from, size_t bytes) {
-    void *p = arena_alloc(jit->meta, bytes ? bytes : 1);
-    memcpy(p, from, bytes);
+// Appends a copy to what is kept of a block.
+static void *meta_put(u8 **at, const void *from, size_t bytes) {
+    void *p = memcpy(*at, from, bytes);
+    *at += bytes;
     return p;
 }
 
-static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, const X64Code *code) {
-    Block *b = arena_alloc(jit->meta, sizeof *b);
+// The block, and behind it, without gaps, what it has of which there are several; *room: for its source.
+static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, const X64Code *code, u8 **room) {
+    size_t restore_bytes = code->restore_count * sizeof *code->restores;
+    size_t offset_bytes = l->ir->insns * sizeof *l->insn_offset, soft_bytes = l->soft_count * sizeof *l->soft;
+    Block *b = arena_alloc(jit->meta, sizeof *b + restore_bytes + offset_bytes + soft_bytes + l->bytes);
+    u8 *at = (u8 *)(b + 1);
     *b = (Block){ .eip = eip, .key = key, .phys = phys, .second_ppn = JIT_NO_PAGE,
                   .bytes = (u16)l->bytes, .insns = (u8)l->ir->insns, .flags_dead = !l->ir->flags_in,
                   .hot = code->hot, .cold = code->cold, .hot_bytes = code->hot_bytes,
                   .cold_bytes = code->cold_bytes, .fast = code->fast, .live = code->live, .uses_xmm = code->uses_xmm,
-                  .restore_count = code->restore_count, .parts = (u8)l->parts };
+                  .restore_count = code->restore_count, .soft_count = l->soft_count, .parts = (u8)l->parts };
     memcpy(b->part, l->part, l->parts * sizeof *l->part);
-    b->restores = meta_copy(jit, code->restores, code->restore_count * sizeof *code->restores);
-    b->insn_offset = meta_copy(jit, l->insn_offset, l->ir->insns * sizeof *l->insn_offset);
-    b->soft = meta_copy(jit, l->soft, l->soft_count * sizeof *l->soft);
-    b->soft_count = l->soft_count;
+    b->restores = meta_put(&at, code->restores, restore_bytes);
+    b->insn_offset = meta_put(&at, l->insn_offset, offset_bytes);
+    b->soft = meta_put(&at, l->soft, soft_bytes);
+    *room = at;
     block_take_edges(jit, b, code);
     jit->stats.blocks++;
     jit->stats.guest_bytes += b->bytes;
@@ -434,13 +440,12 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
 // Lifts the block, fetching the second page if its first instruction goes on there.
 static bool lift_block(Jit *jit, Source *src, Lifted *l, u32 *second_ppn) {
     *second_ppn = JIT_NO_PAGE;
-    *l = translate_lift(jit->arena, src, max_insns(jit));
-    if (l->ir) return true;
+    if (translate_lift(jit->arena, src, max_insns(jit), l)) return true;
     Cpu *cpu = jit->cpu;
     u32 next = (cpu->seg[CPU_CS].base + src->eip + src->count) & PAGE_MASK;
     if (!cpu_fetch_page(cpu, lin(next), second_ppn)) return false;
     src->second = source_page(jit, jit->arena, *second_ppn, 0, ISA_MAX_BYTES);
-    *l = translate_lift(jit->arena, src, max_insns(jit));
+    translate_lift(jit->arena, src, max_insns(jit), l);
     if (!l->second) *second_ppn = JIT_NO_PAGE;
     return true;
 }
@@ -471,12 +476,13 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
     jit->cold_next = code.cold + code.cold_bytes;
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
-    Block *b = block_make(jit, eip, key, phys, &l, &code);
+    u8 *room;
+    Block *b = block_make(jit, eip, key, phys, &l, &code, &room);
     b->second_ppn = second_ppn;
     b->grouped = grouped;
     b->has_groups = l.ir->group_count;
     b->flags = flags;
-    smc_keep_source(jit, b);
+    smc_keep_source(jit, b, room);
     cache_insert(jit, b);
     names_add_block(jit);
     if (jit->on_block) inspect_tell_block(jit, b);
@@ -507,8 +513,7 @@ bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
     src->like = b;
     if (b->second_ppn != JIT_NO_PAGE)
         src->second = source_page(jit, jit->arena, b->second_ppn, 0, ISA_MAX_BYTES);
-    *l = translate_lift(jit->arena, src, max_insns(jit));
-    return l->ir != NULL;
+    return translate_lift(jit->arena, src, max_insns(jit), l);
 }
 
 bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
