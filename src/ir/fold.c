@@ -225,13 +225,21 @@ static void fold_drop(Fold *f) {
 // Is there anything to begin with: a temporary that is a copy, an address or a sum of constants? Code compiled from
 // a higher language seldom has it.
 static bool fold_begins(const IrOp *op) {
-    if (op->code > IR_EA) return ir_is_const(op->a) && !op->fdef && op->d != IR_NONE;
-    if (op->code == IR_INSN) return false;
-    if (op->code == IR_MOV) return ir_kind(op->d) == IR_KIND_TEMP || op->a == op->d;
-    if (op->code == IR_EA)
-        return ir_is_const(op->a) || ir_is_const(op->b) || (op->b == IR_NONE ? op->a == IR_NONE || !op->imm
-                                                                             : op->a == IR_NONE && !op->aux);
-    return ir_is_const(op->a) && !op->fdef && op->d != IR_NONE;
+    enum { NEVER, MOVES, ADDS, COMPUTES };
+    static const u8 by_code[IR_CODE_COUNT] = {
+        [IR_MOV] = MOVES, [IR_EA] = ADDS, [IR_ZEXT] = COMPUTES, [IR_SEXT] = COMPUTES, [IR_ADD] = COMPUTES,
+        [IR_SUB] = COMPUTES, [IR_AND] = COMPUTES, [IR_OR] = COMPUTES, [IR_XOR] = COMPUTES, [IR_IMUL] = COMPUTES,
+        [IR_INC] = COMPUTES, [IR_DEC] = COMPUTES, [IR_NEG] = COMPUTES, [IR_NOT] = COMPUTES, [IR_BSWAP] = COMPUTES,
+        [IR_SHL] = COMPUTES, [IR_SHR] = COMPUTES, [IR_SAR] = COMPUTES,
+    };
+    switch (by_code[op->code]) {
+    case NEVER: return false;
+    case MOVES: return ir_kind(op->d) == IR_KIND_TEMP || op->a == op->d;
+    case ADDS:
+        if (op->b != IR_NONE) return ir_is_const(op->b) || ir_is_const(op->a) || (op->a == IR_NONE && !op->aux);
+        return ir_is_const(op->a) || op->a == IR_NONE || !op->imm;
+    default: return ir_is_const(op->a) && !op->fdef && op->d != IR_NONE;
+    }
 }
 
 void ir_fold(IrBlock *b) {

@@ -63,8 +63,10 @@ static void steps_move(IrBlock *b, u32 i, u32 to) {
 }
 
 void ir_steps(IrBlock *b) {
-    for (u32 i = 0; i < b->count; i++) {
-        u32 to = steps_is_step(&b->ops[i]) ? steps_next(b, i) : 0;
-        if (to) steps_move(b, i, to);
+    const IrOp *ops = b->ops, *end = ops + b->count;
+    for (const IrOp *op = ops; op < end; op++) {
+        if (!steps_is_step(op)) continue;
+        u32 to = steps_next(b, (u32)(op - ops));
+        if (to) steps_move(b, (u32)(op - ops), to);
     }
 }

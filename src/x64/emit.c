@@ -18,14 +18,19 @@ static void op_swap_bytes(Emit *e, unsigned high) {
     enc_rm(e->b, ENC_BYTE, 0x86, high, rm_reg(r));        // xchg %ah, %al
 }
 
-static void op_rm_raw(Emit *e, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
-    unsigned high = reg & ENC_HIGH ? reg : !rm.mem && rm.reg & ENC_HIGH ? rm.reg : 0;
-    if (!high || !enc_needs_rex(reg, rm)) { enc_rm(e->b, flags, opcode, reg, rm); return; }
+static __attribute__((noinline)) void op_rm_high(Emit *e, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
+    unsigned high = reg & ENC_HIGH ? reg : rm.reg;
+    if (!enc_needs_rex(reg, rm)) { enc_rm(e->b, flags, opcode, reg, rm); return; }
     op_swap_bytes(e, high);
     if (reg & ENC_HIGH) reg &= 3;
     else rm.reg &= 3;
     enc_rm(e->b, flags, opcode, reg, rm);
     op_swap_bytes(e, high);
+}
+
+static inline void op_rm_raw(Emit *e, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
+    if ((reg | rm.reg) & ENC_HIGH) op_rm_high(e, flags, opcode, reg, rm);
+    else enc_rm(e->b, flags, opcode, reg, rm);
 }
 
 void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
@@ -1040,7 +1045,8 @@ static void ex_guard(Emit *e, const IrOp *op) {
     e->f = before;
 }
 
-static void ex_leave(Emit *e) {
+static void ex_leave(Emit *e, const IrOp *op) {
+    (void)op;
     fl_to_state(e, e->b, &e->f);
     enc_patch32(enc_jmp32(e->b), e->t->leave);
 }
@@ -1111,55 +1117,37 @@ static void em_probe(Emit *e, const IrOp *op) {
     st_record(e, e->b, e->b->p - 1);
 }
 
-static void em_op(Emit *e, const IrOp *op) {
-    switch (op->code) {
-    case IR_MOV: op_move(e, op); break;
-    case IR_ZEXT: case IR_SEXT: op_extend(e, op, st_read(e, op->a)); break;
-    case IR_EA: op_ea(e, op); break;
-    case IR_LOAD: op_load(e, op); break;
-    case IR_STORE: op_store(e, op); break;
-    case IR_ADD: case IR_ADC: case IR_SUB: case IR_SBB: case IR_AND: case IR_OR: case IR_XOR:
-        op_alu(e, op, st_read(e, op->a), st_read(e, op->b));
-        break;
-    case IR_INC: case IR_DEC: case IR_NEG: case IR_NOT: op_unary(e, op); break;
-    case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
-        op_shift(e, op);
-        break;
-    case IR_SHLD: case IR_SHRD: op_double_shift(e, op); break;
-    case IR_MULW: case IR_IMULW: case IR_DIVW: case IR_IDIVW: op_wide(e, op, st_read(e, op->a)); break;
-    case IR_IMUL: op_imul(e, op, st_read(e, op->a), st_read(e, op->b)); break;
-    case IR_BT: case IR_BTS: case IR_BTR: case IR_BTC: op_bit_test(e, op); break;
-    case IR_BSF: case IR_BSR: op_bit_scan(e, op); break;
-    case IR_BSWAP: em_bswap(e, op); break;
-    case IR_PROBE: em_probe(e, op); break;
-    case IR_SEL: op_select(e, op); break;
-    case IR_SETCC: op_setcc(e, op); break;
-    case IR_GETF: op_get_flags(e, op); break;
-    case IR_SETF: op_set_flags(e, op); break;
-    case IR_CLC: case IR_STC: case IR_CMC: op_carry(e, op); break;
-    case IR_LDENV: op_load_state(e, op); break;
-    case IR_STENV: op_store_value(e, op->size, rm_state(e->t->env + (i32)op->imm), st_read(e, op->a)); break;
-    case IR_CALL: op_call(e, op); break;
-    case IR_FPU: op_fpu(e, op); break;
-    case IR_FPULD: op_fpu_load(e, op); break;
-    case IR_FPUST: op_fpu_store(e, op); break;
-    case IR_SIMD: op_simd(e, op); break;
-    case IR_SIMDLD: op_simd_load(e, op); break;
-    case IR_SIMDST: op_simd_store(e, op); break;
-    case IR_JCC: ex_jcc(e, op); break;
-    case IR_JZ: case IR_JNZ: ex_jz(e, op); break;
-    case IR_GUARD: ex_guard(e, op); break;
-    case IR_JMP: ex_edge(e, enc_jmp32(e->b), op->imm); break;
-    case IR_JMPI: ex_indirect(e, op); break;
-    case IR_LEAVE: ex_leave(e); break;
-    case IR_LEAVENZ: ex_leave_if(e, op); break;
-    case IR_RAISE: ex_raise(e, op); break;
-    case IR_LIMIT: ex_limit(e, op); break;
-    case IR_COUNT: ex_count(e, op); break;
-    case IR_POLL: ex_poll(e, op); break;
-    default: panic("no code for IR op %s", ir_info[op->code].name);
-    }
+static void em_extend(Emit *e, const IrOp *op) { op_extend(e, op, st_read(e, op->a)); }
+static void em_alu(Emit *e, const IrOp *op) { op_alu(e, op, st_read(e, op->a), st_read(e, op->b)); }
+static void em_wide(Emit *e, const IrOp *op) { op_wide(e, op, st_read(e, op->a)); }
+static void em_imul(Emit *e, const IrOp *op) { op_imul(e, op, st_read(e, op->a), st_read(e, op->b)); }
+static void em_jmp(Emit *e, const IrOp *op) { ex_edge(e, enc_jmp32(e->b), op->imm); }
+static void em_store_state(Emit *e, const IrOp *op) {
+    op_store_value(e, op->size, rm_state(e->t->env + (i32)op->imm), st_read(e, op->a));
 }
+static void em_none(Emit *e, const IrOp *op) { panic("no code for IR op %s (%u)", ir_info[op->code].name, e->i); }
+
+static void (*const em_ops[IR_CODE_COUNT])(Emit *, const IrOp *) = {
+    [IR_INSN] = em_none,
+    [IR_MOV] = op_move, [IR_ZEXT] = em_extend, [IR_SEXT] = em_extend, [IR_EA] = op_ea,
+    [IR_LOAD] = op_load, [IR_STORE] = op_store, [IR_PROBE] = em_probe,
+    [IR_ADD] = em_alu, [IR_ADC] = em_alu, [IR_SUB] = em_alu, [IR_SBB] = em_alu, [IR_AND] = em_alu, [IR_OR] = em_alu,
+    [IR_XOR] = em_alu,
+    [IR_INC] = op_unary, [IR_DEC] = op_unary, [IR_NEG] = op_unary, [IR_NOT] = op_unary,
+    [IR_SHL] = op_shift, [IR_SHR] = op_shift, [IR_SAR] = op_shift, [IR_ROL] = op_shift, [IR_ROR] = op_shift,
+    [IR_RCL] = op_shift, [IR_RCR] = op_shift, [IR_SHLD] = op_double_shift, [IR_SHRD] = op_double_shift,
+    [IR_MULW] = em_wide, [IR_IMULW] = em_wide, [IR_DIVW] = em_wide, [IR_IDIVW] = em_wide, [IR_IMUL] = em_imul,
+    [IR_BT] = op_bit_test, [IR_BTS] = op_bit_test, [IR_BTR] = op_bit_test, [IR_BTC] = op_bit_test,
+    [IR_BSF] = op_bit_scan, [IR_BSR] = op_bit_scan, [IR_BSWAP] = em_bswap,
+    [IR_SEL] = op_select, [IR_SETCC] = op_setcc, [IR_GETF] = op_get_flags, [IR_SETF] = op_set_flags,
+    [IR_CLC] = op_carry, [IR_STC] = op_carry, [IR_CMC] = op_carry,
+    [IR_LDENV] = op_load_state, [IR_STENV] = em_store_state, [IR_CALL] = op_call,
+    [IR_FPU] = op_fpu, [IR_FPULD] = op_fpu_load, [IR_FPUST] = op_fpu_store,
+    [IR_SIMD] = op_simd, [IR_SIMDLD] = op_simd_load, [IR_SIMDST] = op_simd_store,
+    [IR_JCC] = ex_jcc, [IR_JZ] = ex_jz, [IR_JNZ] = ex_jz, [IR_GUARD] = ex_guard, [IR_JMP] = em_jmp,
+    [IR_JMPI] = ex_indirect, [IR_LEAVE] = ex_leave, [IR_LEAVENZ] = ex_leave_if, [IR_RAISE] = ex_raise,
+    [IR_LIMIT] = ex_limit, [IR_COUNT] = ex_count, [IR_POLL] = ex_poll,
+};
 
 static void em_scan_ref(Emit *e, IrRef r, u32 at, u32 uses) {
     if (ir_kind(r) != IR_KIND_TEMP) return;
@@ -1232,6 +1220,14 @@ static bool em_has_room(const Emit *e, u32 ops) {
     return e->hot.end - e->hot.p >= (i64)ops * EM_OP_HOT && e->cold.end - e->cold.p >= (i64)ops * EM_OP_COLD;
 }
 
+// Does one of these ops use what may be free after them?
+static bool em_may_release(const IrOp *op, u32 more) {
+    bool may = false;
+    for (const IrOp *last = op + more; op <= last; op++)
+        may |= ir_has_temp(op) || op->attr & (IR_GROUP_FIRST | IR_GROUPED);
+    return may;
+}
+
 static bool em_body(Emit *e) {
     const IrOp *ops = e->ir->ops;
     u32 count = e->ir->count;
@@ -1245,8 +1241,8 @@ static bool em_body(Emit *e) {
         }
         if (!roomy && !em_has_room(e, 1)) return false;
         e->i = i;
-        em_op(e, &ops[i]);
-        st_release(e);
+        em_ops[ops[i].code](e, &ops[i]);
+        if (em_may_release(&ops[i], e->skip)) st_release(e);
     }
     return true;
 }

@@ -25,12 +25,14 @@ static u8 *enc_memory(u8 *p, unsigned digit, Rm rm) {
 
 void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
     u8 *p = b->p;
-    if (flags & ENC_66) *p++ = 0x66;
-    if (opcode > 0xffff) *p++ = opcode >> 16;
     unsigned rex = enc_rex_bits(reg, rm) | (flags & ENC_W) << 3;
-    bool low_byte = flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI;      // SPL..DIL, not AH..BH
-    if (rex || low_byte) {
-        require(!(reg & ENC_HIGH) && (rm.mem || !(rm.reg & ENC_HIGH)));
+    if (flags & (ENC_66 | ENC_BYTE) || opcode > 0xffff) {
+        if (flags & ENC_66) *p++ = 0x66;
+        if (opcode > 0xffff) *p++ = opcode >> 16;
+        if (flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI) rex |= 0x40;      // SPL..DIL, not AH..BH
+    }
+    if (rex) {
+        require(!((reg | rm.reg) & ENC_HIGH));
         *p++ = 0x40 | rex;
     }
     if (opcode > 0xff) *p++ = opcode >> 8;

@@ -10,7 +10,7 @@
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 #define ENC_HIGH 0x20u
-#define ENC_NO 0x44u                            // no register: as an index in SIB, without a bit for REX
+#define ENC_NO 0x44u       // no register: the low bits of a SIB without index, no bit for REX, none of ENC_HIGH
 
 typedef struct Buf { u8 *start, *p, *end; } Buf;
 
