@@ -8,7 +8,7 @@
 // A definition that nobody reads and nobody can observe disappears, and with it an op without result.
 #include "ir/ir.h"
 
-typedef struct FlagState { u16 live, obs; } FlagState;
+typedef struct FlagState { u32 live, obs; } FlagState;
 
 // Does the op look at all flags through a fault, an exit or a helper that leaves?
 static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
@@ -33,19 +33,25 @@ static bool flags_is_variable_shift(const IrOp *op) {
     return ir_kind(op->code >= IR_SHLD ? op->c : op->b) == IR_KIND_REG;
 }
 
-// Of an op and what comes after it. True: the op is dead.
-static bool flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
-    op->fdef &= s->live | s->obs;
+// What an op defines and uses, of what is wanted after it. True: the op is dead.
+static bool flags_define(IrOp *op, FlagState *s) {
+    u32 def = op->fdef & (s->live | s->obs);
+    op->fdef = (u16)def;
     if (flags_is_dead(op)) {
         op->code = IR_INSN;              // marked for removal: aux 0
         op->aux = 0;
         op->fuse = 0;
         return true;
     }
-    if (flags_is_variable_shift(op)) op->fuse = ir_info[op->code].flags >> 16 | op->fdef;
-    s->live &= ~op->fdef;
-    s->obs &= ~op->fdef;
-    s->live |= op->fuse;
+    if (flags_is_variable_shift(op)) op->fuse = (u16)(ir_info[op->code].flags >> 16 | def);
+    s->live = (s->live & ~def) | op->fuse;
+    s->obs &= ~def;
+    return false;
+}
+
+static bool flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
+    bool plain = !op->fdef && !op->fuse && op->d != IR_NONE;         // moves, addresses, most loads
+    if (!plain && flags_define(op, s)) return true;
     if (flags_is_observer(b, op)) s->obs = FLAG_OSZAPC;
     return false;
 }
@@ -70,10 +76,11 @@ void ir_flags(IrBlock *b) {
     FlagState s = { 0, 0 };
     IrOp *dead = NULL;
     for (IrOp *op = b->ops + b->count; op-- > b->ops;) {
-        op->flive = s.live;
-        op->fobs = s.obs;
-        if (op->code == IR_INSN ? op->aux == 0 : flags_step(b, op, &s)) dead = op;      // or marked before
+        op->flive = (u16)s.live;
+        op->fobs = (u16)s.obs;
+        // Dead already, marked by an earlier pass, or now.
+        if (op->code == IR_INSN ? op->aux == 0 : flags_step(b, op, &s)) dead = op;
     }
     if (dead) flags_remove(b, (u32)(dead - b->ops));
-    b->flags_in = s.live | s.obs;
+    b->flags_in = (u16)(s.live | s.obs);
 }

@@ -48,10 +48,6 @@ typedef struct Grouper {
     u32 accesses;
 } Grouper;
 
-static bool group_is_access(const IrOp *op) {
-    return (ir_info[op->code].props & (IRP_LOAD | IRP_STORE)) != 0;
-}
-
 static unsigned group_bytes(const IrOp *op) {
     return op->code == IR_LOAD || op->code == IR_STORE ? op->size : op->aux;
 }
@@ -153,15 +149,23 @@ static void group_define(Grouper *g, const IrOp *op, u32 i) {
 }
 
 static void group_effects(Grouper *g, const IrOp *op, u32 i) {
-    if (ir_info[op->code].props & IRP_WIDE || op->code == IR_FPU) {
-        g->changed = i + 1;
-        group_new_version(g, 0);
-        if (op->code != IR_FPU) group_new_version(g, 2);
+    unsigned kind = ir_kind(op->d);
+    if (kind == IR_KIND_REG) {
+        group_define(g, op, i);
+    } else if (kind == IR_KIND_TEMP) {
+        GroupAddr *temp = &g->temp[ir_index(op->d)];
+        if (op->code == IR_EA) *temp = group_ea(g, op, i);
+        else temp->known = false;
     }
-    if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, i);
-    if (ir_kind(op->d) != IR_KIND_TEMP) return;
-    if (op->code == IR_EA) g->temp[ir_index(op->d)] = group_ea(g, op, i);
-    else g->temp[ir_index(op->d)].known = false;
+}
+
+// Ops that change registers without naming them.
+static void group_forget(Grouper *g, const IrOp *op, u32 i) {
+    g->changed = i + 1;
+    group_new_version(g, 0);
+    if (op->code != IR_FPU) group_new_version(g, 2);
+    if (op->code != IR_CALL) return;
+    for (unsigned r = 0; r < 8; r++) group_new_version(g, r);
 }
 
 // May a group's check stand at the n-th access? Where it fails the guest instruction begins anew, so that nothing
@@ -237,13 +241,10 @@ static void group_collect(Grouper *g, u32 classes) {
     const IrOp *ops = g->b->ops, *end = ops + g->b->count;
     for (const IrOp *op = ops; op < end; op++) {
         if (op->code == IR_INSN) continue;
-        u32 i = (u32)(op - ops);
-        if (group_is_access(op)) group_add_access(g, op, i, classes, open);
-        if (op->code == IR_CALL) {
-            open = g->candidates;
-            g->changed = i + 1;
-            for (unsigned r = 0; r < 8; r++) group_new_version(g, r);
-        }
+        u32 i = (u32)(op - ops), props = ir_info[op->code].props;
+        if (props & (IRP_LOAD | IRP_STORE)) group_add_access(g, op, i, classes, open);
+        if (op->code == IR_CALL) open = g->candidates;
+        if (props & (IRP_WIDE | IRP_CALL) || op->code == IR_FPU) group_forget(g, op, i);
         group_effects(g, op, i);
     }
 }

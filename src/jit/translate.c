@@ -120,22 +120,24 @@ static u32 poll_place(const IrBlock *ir, const Segment *s) {
 }
 
 static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
-    u32 n = 0, eip = 0;
-    s[0] = (Segment){ .polls = always, .end = ir->count };
-    for (u32 i = 0; i < ir->count; i++) {
-        const IrOp *op = &ir->ops[i];
+    const IrOp *ops = ir->ops, *end = ops + ir->count;
+    Segment *at = s;
+    u32 eip = 0;
+    *at = (Segment){ .polls = always, .end = ir->count };
+    for (const IrOp *op = ops; op < end; op++) {
         if (op->code == IR_INSN) {
-            s[n].insns++;
-            s[n].polls |= i && op->imm <= eip;
+            at->insns++;
+            if (op->imm <= eip && op > ops) at->polls = true;
             eip = op->imm;
         } else if (poll_is_exit(op)) {
-            s[n].polls |= poll_needed(op, eip);
-            if (i + 1 == ir->count || ir->ops[i + 1].code != IR_INSN) continue;
-            s[n].end = i + 1;
-            s[++n] = (Segment){ .first = i + 1, .polls = always, .end = ir->count };
+            at->polls |= poll_needed(op, eip);
+            if (op + 1 == end || op[1].code != IR_INSN) continue;
+            at->end = (u32)(op + 1 - ops);
+            at++;
+            *at = (Segment){ .first = at[-1].end, .polls = always, .end = ir->count };
         }
     }
-    return n + 1;
+    return (u32)(at + 1 - s);
 }
 
 // One poll in a block is enough (but in counted time): it is before those of the segments that would come after it.
@@ -229,17 +231,6 @@ static bool walk_may_break(const Walk *w) {
     return w->src->stops && cache_may_break(w->src->stops, PAGE_BYTES - w->src->count + (u32)w->at);
 }
 
-static bool walk_may_leave(const Walk *w) {
-    const IrBlock *ir = w->l->ir;
-    return ir->ops[ir->count - 1].code == IR_LEAVENZ;
-}
-
-static bool walk_may_go_on(const Walk *w) {
-    bool inside = w->at < (i32)w->src->count;          // it comes from a place inside and goes up
-    if (w->src->like && w->insns == w->src->like->insns) return false;
-    return inside && w->insns < w->max_insns && w->leaves < LIFT_LEAVES && !(w->insns && walk_may_break(w));
-}
-
 static bool walk_softens(const Source *src) {
     bool simple = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT && !(src->mode & MODE_AC);
     return simple && ((src->softened && src->softened->has_soft) || (src->like && src->like->soft_count));
@@ -262,7 +253,10 @@ static void walk_soften(Walk *w, const Insn *in) {
 // False: the first instruction goes on to a page that is not known.
 static bool walk(Walk *w) {
     const Source *src = w->src;
-    while (walk_may_go_on(w)) {
+    IrBlock *ir = w->l->ir;
+    u32 stop = src->like ? min_u32(src->like->insns, w->max_insns) : w->max_insns;
+    // It comes from a place inside the page and goes up: only the end is in its way.
+    while (w->at < (i32)src->count && w->insns < stop && !(w->insns && walk_may_break(w))) {
         Insn in;
         u32 left = src->count - (u32)w->at, eip = src->eip + (u32)w->at;
         IsaStatus st = isa_decode(src->bytes + w->at, left, src->mode & MODE_CODE32, &in);
@@ -270,12 +264,12 @@ static bool walk(Walk *w) {
         if (st == ISA_NEED_MORE) break;
         if (w->softens && st == ISA_OK) walk_soften(w, &in);
         walk_note(w, in.length);
-        bool ended = lift_one(w->l->ir, src, &in, st, eip);
+        bool ended = lift_one(ir, src, &in, st, eip);
         w->at += in.length;
-        w->leaves += walk_may_leave(w);
         if (ended && !(st == ISA_OK && walk_goes_on(w, &in))) return true;
+        if (ir->ops[ir->count - 1].code == IR_LEAVENZ && ++w->leaves == LIFT_LEAVES) break;
     }
-    ir_jmp(w->l->ir, src->eip + (u32)w->at);
+    ir_jmp(ir, src->eip + (u32)w->at);
     return true;
 }
 
