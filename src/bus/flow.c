@@ -16,7 +16,7 @@ u64 flow_look(Flow *f, u64 wall_ns, u64 insns) {
     u64 most = FLOW_LOOK_NS + (insns - f->insns) * FLOW_INSN_NS, step = wall_ns - f->wall_ns;
     if (step > most) step = most;
     f->now_ns += step;
-    f->now_ns += flow_gain(step, wall_ns - f->now_ns);
+    if (__builtin_expect(wall_ns != f->now_ns, 0)) f->now_ns += flow_gain(step, wall_ns - f->now_ns);
     f->wall_ns = wall_ns;
     f->insns = insns;
     return f->now_ns;

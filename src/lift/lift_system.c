@@ -175,6 +175,11 @@ void lift_insn_desc(Lift *l) {
 // ---- the rest -----------------------------------------------------------------------------------
 
 // Who reads the clock is the last of its block: a block's instructions are counted when it begins.
+static void system_rdtsc(Lift *l) {
+    lift_call(l, HELPER_rdtsc, IR_NONE, IR_NONE, IR_NONE);
+    lift_jmp(l, l->next);
+}
+
 // RSM exists in system management mode only.
 void lift_insn_system(Lift *l) {
     switch (l->row->sub) {
@@ -186,7 +191,7 @@ void lift_insn_system(Lift *l) {
         lift_call(l, HELPER_wbinvd, IR_NONE, IR_NONE, IR_NONE);
         break;
     case ISA_SUB_CPUID: lift_call(l, HELPER_cpuid, IR_NONE, IR_NONE, IR_NONE); break;
-    case ISA_SUB_RDTSC: lift_call_end(l, HELPER_rdtsc, IR_NONE, IR_NONE, IR_NONE); break;
+    case ISA_SUB_RDTSC: system_rdtsc(l); break;
     case ISA_SUB_RDMSR: lift_call_end(l, HELPER_rdmsr, IR_NONE, IR_NONE, IR_NONE); break;
     case ISA_SUB_RDPMC: lift_call(l, HELPER_rdpmc, IR_NONE, IR_NONE, IR_NONE); break;
     default: lift_raise(l, VEC_UD); break;
