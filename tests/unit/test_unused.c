@@ -52,8 +52,8 @@ static void user(Rig *g, u32 limit) {
 
 // Runs the loop; the block that it is.
 static const Block *run(Rig *g) {
+    // 1: mov (%esi), %eax ; add %eax, 4(%edi) ; push %eax ; pop %edx ; mov %edx, (%edi,%ecx,4) ; dec %ecx ; jnz 1b
     static const char loop[] = "\x8b\x06" "\x01\x47\x04" "\x50" "\x5a" "\x89\x14\x8f" "\x49" "\x75\xf3" "\xeb\xfe";
-    //  1: mov (%esi), %eax ; add %eax, 4(%edi) ; push %eax ; pop %edx ; mov %edx, (%edi,%ecx,4) ; dec %ecx ; jnz 1b
     Cpu *cpu = g->cpu;
     memcpy(bus_ram(g->bus) + CODE, loop, sizeof loop);
     cpu->eip = CODE;
