@@ -10,9 +10,9 @@
 //    wrong is named in a line of its own and makes the exit status 1; an emulator that is not
 //    there at all is named too, but is no failure.
 // 4. A child that is over its time is killed with its process group, and nothing else is.
-// 5. There are four suites (-s): `programs` runs on bare metal from a floppy, and natively; `events` is bare metal
-//    only; `user` is the programs of the first, and `system` system programs, as Linux processes, under a Linux kernel
-//    in the emulators. Their lists are the .def files.
+// 5. There are five suites (-s): `programs` runs on bare metal from a floppy, and natively; `events` and `modes` are
+//    bare metal only; `user` is the programs of the first, and `system` system programs, as Linux processes, under
+//    a Linux kernel in the emulators. Their lists are the .def files.
 // 6. A native system program's CPU time is what it says itself, its children's with it. Where a guest's own clock
 //    disagrees with the host's, a line says so.
 
@@ -49,6 +49,9 @@ static const Program suite_programs[] = {
 static const Program suite_events[] = {
 #include "events/events.def"
 };
+static const Program suite_modes[] = {
+#include "modes/modes.def"
+};
 #define BOOT {"boot", 1} // from the emulator's start to the first words of init
 static const Program suite_user[] = {
     BOOT,
@@ -66,16 +69,18 @@ typedef struct {
     const Program *programs;
     int count;
     bool native;    // runs on the bare host, too
+    bool per_mode;  // the rows are loops in several modes: NAME_MODE, the first of each is the measure
     bool per_event; // the table has nanoseconds per iteration in place of seconds
     int arguments;  // of the command line: what is to be run
 } Suite;
 
 #define SUITE_LIST(list) list, sizeof list / sizeof list[0]
 static const Suite suites[] = {
-    {"programs", SUITE_LIST(suite_programs), true, false, 2},
-    {"events", SUITE_LIST(suite_events), false, true, 1},
-    {"user", SUITE_LIST(suite_user), true, false, 3},
-    {"system", SUITE_LIST(suite_system), true, false, 3},
+    {"programs", SUITE_LIST(suite_programs), true, false, false, 2},
+    {"events", SUITE_LIST(suite_events), false, false, true, 1},
+    {"modes", SUITE_LIST(suite_modes), false, true, true, 1},
+    {"user", SUITE_LIST(suite_user), true, false, false, 3},
+    {"system", SUITE_LIST(suite_system), true, false, false, 3},
 };
 enum { SUITES = sizeof suites / sizeof suites[0], PROGRAMS_MAX = 64 };
 
@@ -409,18 +414,32 @@ static void cell_print(double value, const char *format, Mean *mean)
     mean->count++;
 }
 
-enum { COLUMNS = 4 };
+enum { COLUMNS = 6 };
+
+// How many times as long as in the first of its modes.
+static double mode_ratio(const Bench *bench, Place place, int program)
+{
+    const Program *programs = bench->options.suite->programs;
+    size_t bytes = strcspn(programs[program].name, "_");
+    int first = program;
+    while (first > 0 && strncmp(programs[first - 1].name, programs[program].name, bytes + 1) == 0)
+        first--;
+    const Samples *samples = bench->runners[place].samples;
+    Clock clock = bench->options.clock;
+    return samples_median(&samples[program], clock) / samples_median(&samples[first], clock);
+}
 
 static void table_row(const Bench *bench, int program, Mean *means)
 {
-    const Program *row = &bench->options.suite->programs[program];
+    const Suite *suite = bench->options.suite;
+    const Program *row = &suite->programs[program];
     double time[PLACES];
     for (int p = 0; p < PLACES; p++)
         time[p] = samples_median(&bench->runners[p].samples[program], bench->options.clock);
-    printf("%-9s", row->name);
-    if (bench->options.suite->per_event) {
-        cell_print(time[PLACE_GLASSBOX] / row->iterations * 1e9, "%.1f", &means[1]);
-        cell_print(time[PLACE_QEMU] / row->iterations * 1e9, "%.1f", &means[2]);
+    printf(suite->per_mode ? "%-14s" : "%-9s", row->name);
+    if (suite->per_event) {
+        cell_print(time[PLACE_GLASSBOX] / row->iterations * 1e9, suite->per_mode ? "%.3f" : "%.1f", &means[1]);
+        cell_print(time[PLACE_QEMU] / row->iterations * 1e9, suite->per_mode ? "%.3f" : "%.1f", &means[2]);
     } else if (isnan(time[PLACE_NATIVE])) {
         Mean none = {0, 0};
         printf("%13s", "-");
@@ -432,6 +451,8 @@ static void table_row(const Bench *bench, int program, Mean *means)
         cell_print(time[PLACE_QEMU] / time[PLACE_NATIVE], "%.2f", &means[2]);
     }
     cell_print(time[PLACE_QEMU] / time[PLACE_GLASSBOX], "%.2f", &means[3]);
+    for (int p = PLACE_GLASSBOX; suite->per_mode && p < PLACES; p++)
+        cell_print(mode_ratio(bench, p, program), "%.2f", &means[3 + p]);
     putchar('\n');
 }
 
@@ -452,6 +473,11 @@ static bool program_chosen(const Options *options, int program)
 
 static void table_head(const Suite *suite)
 {
+    if (suite->per_mode) {
+        printf("%-14s%13s%13s%13s%13s%13s\n%-14s%13s%13s%13s%13s%13s\n", "loop", "glassbox", "QEMU", "glassbox",
+               "glassbox", "QEMU", "", "ns per insn", "ns per insn", "vs QEMU", "x 32 bits", "x 32 bits");
+        return;
+    }
     if (suite->per_event) {
         printf("%-9s%13s%13s%13s\n%-9s%13s%13s%13s\n", "event", "glassbox", "QEMU", "glassbox", "", "ns", "ns",
                "vs QEMU");
@@ -470,8 +496,8 @@ static void table_print(const Bench *bench)
     for (int i = 0; i < options->suite->count; i++)
         if (program_chosen(options, i))
             table_row(bench, i, means);
-    printf(options->suite->per_event ? "%-9s" : "%-9s%13s", "geomean", "");
-    for (int c = 1; c < COLUMNS; c++)
+    printf(options->suite->per_mode ? "%-14s" : options->suite->per_event ? "%-9s" : "%-9s%13s", "geomean", "");
+    for (int c = 1; c < (options->suite->per_mode ? COLUMNS : 4); c++)
         if (means[c].count)
             printf("%13.2f", exp(means[c].log_sum / means[c].count));
         else
@@ -577,7 +603,7 @@ static bool suite_parse(Options *options, const char *name)
         options->suite = &suites[i];
         return true;
     }
-    fprintf(stderr, "bench: -s: 'programs', 'events', 'user' or 'system', not '%s'\n", name);
+    fprintf(stderr, "bench: -s: 'programs', 'events', 'modes', 'user' or 'system', not '%s'\n", name);
     return false;
 }
 
@@ -585,7 +611,7 @@ static void usage_print(void)
 {
     fputs("usage: bench [-p PROGRAM[:ITERATIONS],...] [-n ROUNDS] [-t SECONDS] [-c wall|cpu]\n"
           "             [-g GLASSBOX] [-q QEMU] NATIVE IMAGE\n"
-          "       bench -s events [OPTIONS] IMAGE\n"
+          "       bench -s events|modes [OPTIONS] IMAGE\n"
           "       bench -s user|system [OPTIONS] NATIVE KERNEL INITRD\n"
           "  -p  these programs only     -n  rounds, 5     -t  limit of one run, 120 s\n"
           "  -c  the clock of the table  -g  glassbox, build/glassbox\n"

@@ -6,9 +6,10 @@
 #   make bench P=fib,sieve N=3    these programs, 3 rounds
 #   make bench T=60 C=cpu         60 s for each run, CPU seconds in place of wall-clock seconds
 #   make bench GLASSBOX=path QEMU=path
-#   make bench SYS=1              also the events of bare metal, the programs as processes under a Linux kernel, which
-#                                 is made from Debian packages (tests/guests/linux.sh), and system programs under it
-#   make bench SYS="user system"  only these (events, user, system)
+#   make bench SYS=1              also the events of bare metal, the same loops in every mode, the programs as processes
+#                                 under a Linux kernel, which is made from Debian packages (tests/guests/linux.sh), and
+#                                 system programs under it
+#   make bench SYS="user system"  only these (events, modes, user, system)
 #   make bench LINUX_IMAGE=Image LINUX_DISK=hd.img    also times Linux 0.11 to its prompt (bench/extra.sh)
 #
 # Both the native process and the guest are linked from the same program objects.
@@ -30,11 +31,11 @@ BENCH_PROGRAMS := $(shell sed -n 's/^PROGRAM.\([a-z0-9]*\),.*/\1/p' bench/progra
 BENCH_SHARED := $(BENCH_PROGRAMS:%=$(BENCH_OUT)/%.o) $(BENCH_OUT)/mem.o $(BENCH_OUT)/runner.o
 BENCH_HEADERS := bench/program.h bench/programs.def bench/runner.h bench/layout.h bench/bench.mk
 
-BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events user system,$(SYS)),programs)
+BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events modes user system,$(SYS)),programs)
 BENCH_RUN = $(BENCH_OUT)/bench $(if $(P),-p $(P)) $(if $(N),-n $(N)) $(if $(T),-t $(T)) $(if $(C),-c $(C)) \
     -g $(GLASSBOX) -q $(QEMU)
 
-.PHONY: bench bench-build bench-programs bench-events bench-user bench-system
+.PHONY: bench bench-build bench-programs bench-events bench-modes bench-user bench-system
 
 bench: $(BENCH_SUITES:%=bench-%)
 
@@ -45,13 +46,16 @@ bench-programs: bench-build
 bench-events: $(BENCH_OUT)/bench $(BENCH_OUT)/events.img
 	$(BENCH_RUN) -s events $(BENCH_OUT)/events.img
 
+bench-modes: $(BENCH_OUT)/bench $(BENCH_OUT)/modes.img
+	$(BENCH_RUN) -s modes $(BENCH_OUT)/modes.img
+
 bench-user bench-system: bench-%: $(BENCH_OUT)/bench $(BENCH_OUT)/linux/system.gz
 	$(BENCH_RUN) -s $* $(BENCH_OUT)/linux/disk/bin/$* $(BENCH_OUT)/linux/bzImage $(BENCH_OUT)/linux/system.gz
 
-bench-build: $(BENCH_OUT)/bench $(BENCH_OUT)/native $(BENCH_OUT)/bench.img $(BENCH_OUT)/events.img
+bench-build: $(addprefix $(BENCH_OUT)/,bench native bench.img events.img modes.img)
 
-$(BENCH_OUT)/bench: bench/bench.c bench/layout.h bench/programs.def bench/events/events.def bench/system/system.def \
-    bench/bench.mk
+$(BENCH_OUT)/bench: bench/bench.c bench/layout.h bench/programs.def bench/events/events.def bench/modes/modes.def \
+    bench/system/system.def     bench/bench.mk
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -o $@ $< -lm
 
@@ -82,8 +86,22 @@ $(BENCH_OUT)/events/%.o: bench/%.c $(BENCH_HEADERS) $(BENCH_EVENTS)
 	@mkdir -p $(@D)
 	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
 
+# The modes' guest likewise.
+BENCH_MODES := bench/modes/modes.def bench/modes/loops.h
+$(BENCH_OUT)/modes/%.o: BENCH_CFLAGS += -DPROGRAMS='"modes/modes.def"' -mgeneral-regs-only
+$(BENCH_OUT)/modes/%.o: bench/modes/%.c $(BENCH_HEADERS) $(BENCH_MODES)
+	@mkdir -p $(@D)
+	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
+$(BENCH_OUT)/modes/%.o: bench/modes/%.S $(BENCH_MODES)
+	@mkdir -p $(@D)
+	$(BENCH_CC) -c -o $@ $<
+$(BENCH_OUT)/modes/%.o: bench/%.c $(BENCH_HEADERS) $(BENCH_MODES)
+	@mkdir -p $(@D)
+	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
+
 $(BENCH_OUT)/guest.elf: $(BENCH_OUT)/guest.o $(BENCH_SHARED)
 $(BENCH_OUT)/events.elf: $(patsubst %,$(BENCH_OUT)/events/%.o,events entries guest runner mem)
+$(BENCH_OUT)/modes.elf: $(patsubst %,$(BENCH_OUT)/modes/%.o,modes loops guest runner mem)
 $(BENCH_OUT)/%.elf: bench/guest.ld $(BENCH_OUT)/start.o
 	$(CC) -E -P -x c -o $@.lds $<
 	$(LD) -m elf_i386 --build-id=none -T $@.lds -o $@ $(filter %.o,$^)
@@ -94,6 +112,7 @@ $(BENCH_OUT)/%.bin: $(BENCH_OUT)/%.elf
 # Boot sector, an empty sector of names, the guest; filled up to a floppy of 1.44 MB.
 $(BENCH_OUT)/bench.img: $(BENCH_OUT)/guest.bin
 $(BENCH_OUT)/events.img: $(BENCH_OUT)/events.bin
+$(BENCH_OUT)/modes.img: $(BENCH_OUT)/modes.bin
 $(BENCH_OUT)/%.img: bench/boot.S bench/layout.h
 	sectors=$$(( ($$(wc -c < $(filter %.bin,$^)) + 511) / 512 )) && \
 	$(BENCH_CC) -DGUEST_SECTORS=$$sectors -c -o $@.boot.o bench/boot.S
