@@ -8,6 +8,9 @@
 // multiples of 16 (which they all are, or none). Whatever the check cannot cover
 // (a page border, memory that is not RAM) leaves the block at that instruction, before any change.
 //
+// Addresses of 16 bits are followed by versions of the registers' lower halves. Their check also sees to it that none
+// of the group wraps at 64 KiB: [lowest, highest end) lies below 0x10000 before the segment's base is added.
+//
 // At most two groups are open at a time: each holds a host register from its first to its last access.
 #include "ir/ir.h"
 
@@ -18,10 +21,12 @@
 
 // Value of an address: what its key says, plus offset.
 //     key    0-27 version of the base (0: none) | 28-55 of the index, << scale | 56-57 scale
+//            63 all of it in 16 bits
 // A candidate's key says besides:  58-59 segment class | 60-62 segment, where it is not flat
 typedef struct GroupAddr { u64 key; u32 offset; u32 ea; bool known; } GroupAddr;     // ea: the op that computes it
 #define GROUP_KEY_BASE(version) ((u64)(version))
 #define GROUP_KEY_INDEX(version, scale) ((u64)(version) << 28 | (u64)(scale) << 56)
+#define GROUP_KEY_HALF ((u64)1 << 63)
 #define GROUP_KEY_SEGMENT(cls, seg) ((u64)(cls) << 58 | (cls == GROUP_FLAT ? 0 : (u64)(seg) << 60))
 enum { GROUP_FLAT = 1 };       // the class whose segments have one base
 
@@ -38,7 +43,7 @@ typedef struct Access { u32 op; i32 rel; u32 candidate; } Access;     // rel: to
 
 typedef struct Grouper {
     IrBlock *b;
-    u32 version[8], delta[8];  // of the guest registers
+    u32 version[2][8], delta[2][8];    // of the guest registers, and of their lower halves
     u32 next_version;
     u32 changed;               // index + 1 of the last op that changed one of them
     GroupAddr *temp;
@@ -55,35 +60,45 @@ static unsigned group_bytes(const IrOp *op) {
 static bool group_writes(const IrOp *op) { return ir_info[op->code].props & IRP_STORE || op->attr & IR_RMW; }
 
 static GroupAddr group_ea(const Grouper *g, const IrOp *op, u32 index) {
-    GroupAddr at = { .offset = op->imm, .known = op->size == 4, .ea = index };
+    bool half = op->size == 2;
+    GroupAddr at = { .key = half ? GROUP_KEY_HALF : 0, .offset = op->imm, .known = true, .ea = index };
     if (op->a != IR_NONE) {
         if (ir_kind(op->a) != IR_KIND_REG) return (GroupAddr){ 0 };
-        at.key = GROUP_KEY_BASE(g->version[ir_reg(op->a)]);
-        at.offset += g->delta[ir_reg(op->a)];
+        at.key |= GROUP_KEY_BASE(g->version[half][ir_reg(op->a)]);
+        at.offset += g->delta[half][ir_reg(op->a)];
     }
     if (op->b != IR_NONE) {
         if (ir_kind(op->b) != IR_KIND_REG) return (GroupAddr){ 0 };
-        at.key |= GROUP_KEY_INDEX(g->version[ir_reg(op->b)], op->aux);
-        at.offset += g->delta[ir_reg(op->b)] << op->aux;
+        at.key |= GROUP_KEY_INDEX(g->version[half][ir_reg(op->b)], op->aux);
+        at.offset += g->delta[half][ir_reg(op->b)] << op->aux;
     }
     return at;
+}
+
+// From one offset to another, of addresses with this key.
+static i32 group_distance(u64 key, u32 from, u32 to) {
+    return key & GROUP_KEY_HALF ? (i16)(to - from) : (i32)(to - from);
 }
 
 // The EA is computed at the access: its registers must not have changed since.
 static bool group_still_holds(const Grouper *g, const GroupAddr *at) {
     if (g->changed <= at->ea) return true;
     GroupAddr now = group_ea(g, &g->b->ops[at->ea], at->ea);
-    return now.known && now.key == at->key && now.offset == at->offset;
+    return now.known && now.key == at->key && !group_distance(at->key, now.offset, at->offset);
 }
 
 // False: the address is not known, or not any more.
-static bool group_resolve(const Grouper *g, IrRef r, GroupAddr *at) {
+static bool group_resolve(const Grouper *g, const IrOp *op, GroupAddr *at) {
+    IrRef r = op->a;
+    u64 half = op->addr16 ? GROUP_KEY_HALF : 0;
     switch (ir_kind(r)) {
     case IR_KIND_REG:
-        *at = (GroupAddr){ .key = GROUP_KEY_BASE(g->version[ir_reg(r)]), .offset = g->delta[ir_reg(r)] };
-        return true;
-    case IR_KIND_CONST: *at = (GroupAddr){ .offset = ir_value(g->b, r) }; return true;
-    case IR_KIND_TEMP: *at = g->temp[ir_index(r)]; return at->known && group_still_holds(g, at);
+        *at = (GroupAddr){ .key = GROUP_KEY_BASE(g->version[0][ir_reg(r)]), .offset = g->delta[0][ir_reg(r)] };
+        return !half;
+    case IR_KIND_CONST: *at = (GroupAddr){ .key = half, .offset = ir_value(g->b, r) }; return true;
+    case IR_KIND_TEMP:
+        *at = g->temp[ir_index(r)];
+        return at->known && (at->key & GROUP_KEY_HALF) == half && group_still_holds(g, at);
     default: return false;
     }
 }
@@ -110,13 +125,14 @@ static void group_add_access(Grouper *g, const IrOp *op, u32 i, u32 classes, u32
     GroupAddr at;
     Access *access = &g->access[g->accesses++];
     *access = (Access){ .op = i };
-    if (!(classes >> op->seg_class & 1) || op->addr16 || !group_resolve(g, op->a, &at)) return;
+    if (!(classes >> op->seg_class & 1) || !group_resolve(g, op, &at)) return;
     u64 key = at.key | GROUP_KEY_SEGMENT(op->seg_class, op->seg);
     u32 from = g->candidates > open + GROUP_OPEN ? g->candidates - GROUP_OPEN : open;
     for (u32 n = g->candidates; n-- > from;) {
         Candidate *c = &g->candidate[n];
-        if (c->key != key || !group_join(c, op, i, (i32)(at.offset - c->offset))) continue;
-        *access = (Access){ .op = i, .rel = (i32)(at.offset - c->offset), .candidate = n + 1 };
+        i32 rel = group_distance(key, c->offset, at.offset);
+        if (c->key != key || !group_join(c, op, i, rel)) continue;
+        *access = (Access){ .op = i, .rel = rel, .candidate = n + 1 };
         return;
     }
     g->candidate[g->candidates++] = (Candidate){ .key = key, .offset = at.offset, .high = (i32)group_bytes(op),
@@ -125,27 +141,53 @@ static void group_add_access(Grouper *g, const IrOp *op, u32 i, u32 classes, u32
 }
 
 static void group_new_version(Grouper *g, unsigned r) {
-    g->version[r] = g->next_version++;
-    g->delta[r] = 0;
+    for (unsigned half = 0; half < 2; half++) {
+        g->version[half][r] = g->next_version++;
+        g->delta[half][r] = 0;
+    }
+}
+
+// Is what op computes a register (*from) plus a constant?
+static bool group_is_sum(const Grouper *g, const IrOp *op, unsigned *from, u32 *add) {
+    *add = 0;
+    *from = ir_reg(op->a);
+    if (ir_kind(op->a) != IR_KIND_REG) return false;
+    if (op->code == IR_MOV) return true;
+    if (op->code == IR_EA) {
+        *add = op->imm;
+        return op->b == IR_NONE;
+    }
+    if ((op->code != IR_ADD && op->code != IR_SUB) || !ir_is_const(op->b)) return false;
+    *add = ir_value(g->b, op->b);
+    if (op->code == IR_SUB) *add = -*add;
+    return true;
+}
+
+// Does op move a sum of 16 bits to a register? So a 16-bit stack pointer moves. Its version and offset.
+static bool group_moves_sum(const Grouper *g, const IrOp *op, u32 *version, u32 *delta) {
+    if (op->code != IR_MOV || op->size != 2 || ir_kind(op->a) != IR_KIND_TEMP) return false;
+    const GroupAddr *t = &g->temp[ir_index(op->a)];
+    *version = (u32)(t->key & 0xfffffff);
+    *delta = t->offset;
+    return t->known && *version && t->key == (GROUP_KEY_HALF | GROUP_KEY_BASE(*version));
 }
 
 // r = other register + constant keeps the version.
 static void group_define(Grouper *g, const IrOp *op, u32 i) {
-    unsigned r = ir_reg(op->d), s = ir_reg(op->a);
-    bool from_reg = ir_kind(op->a) == IR_KIND_REG && op->size == 4;
-    u32 add = 0;
-    bool keeps = false;
-    g->changed = i + 1;
-    if (op->code == IR_MOV && from_reg) keeps = true;
-    else if (op->code == IR_EA && from_reg && op->b == IR_NONE) { keeps = true; add = op->imm; }
-    else if ((op->code == IR_ADD || op->code == IR_SUB) && from_reg && ir_is_const(op->b)) {
-        keeps = true;
-        add = ir_value(g->b, op->b);
-        if (op->code == IR_SUB) add = -add;
+    unsigned r = ir_reg(op->d), from;
+    u32 add, version[2], delta[2];
+    bool sum = op->size >= 2 && group_is_sum(g, op, &from, &add);
+    for (unsigned half = 0; sum && half < 2; half++) {
+        version[half] = g->version[half][from];
+        delta[half] = g->delta[half][from] + add;
     }
-    if (!keeps) { group_new_version(g, r); return; }
-    g->version[r] = g->version[s];
-    g->delta[r] = g->delta[s] + add;
+    if (!sum) sum = group_moves_sum(g, op, &version[1], &delta[1]);
+    g->changed = i + 1;
+    group_new_version(g, r);
+    for (unsigned half = op->size == 4 ? 0 : 1; sum && half < 2; half++) {
+        g->version[half][r] = version[half];
+        g->delta[half][r] = delta[half];
+    }
 }
 
 static void group_effects(Grouper *g, const IrOp *op, u32 i) {

@@ -738,11 +738,12 @@ static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
     bool write = info >> 16 & 1, linear = info >> 17 & 1;
     const CpuSeg *seg = &cpu->seg[info >> 20 & 7];
     u32 end = write ? seg->write_end[0] : seg->read_end[0];
+    if (info >> 28 & 1 && addr + span > 0x10000) return false;
     if ((info >> 18 & 3) == X64_CHECKED && (u64)addr + span > end) return false;
     if ((info >> 18 & 3) != X64_FLAT) addr += seg->base;
     bool crosses = (addr & ~PAGE_MASK) + span > PAGE_BYTES;
     if (crosses && (!linear || addr + span < addr)) return false;
-    if (info >> 23 & 1 && (addr + (info >> 24)) & 15) return false;
+    if (info >> 23 & 1 && (addr + (info >> 24 & 15)) & 15) return false;
     i64 entry = mmu_fill_quietly(cpu, lin(addr), write), base = (i64)(uintptr_t)cpu->mmu_base;
     if (crosses && mmu_fill_quietly(cpu, lin(addr + span - 1), write) != base) return false;
     return linear ? entry == base : entry >= 0;

@@ -40,6 +40,10 @@ static void ac_address(Emit *e, Buf *b, IrRef a) {
         const IrOp *ea = &e->ir->ops[t->def];
         unsigned base = ea->a == IR_NONE ? ENC_NO : st_host_reg(ea->a);
         unsigned index = ea->b == IR_NONE ? ENC_NO : st_host_reg(ea->b);
+        if (ea->size == 2 && base != ENC_NO && index == ENC_NO && !ea->imm) {
+            enc_rr(b, 0, 0x0fb7, R8, base);                  // movzwl
+            return;
+        }
         enc_rm(b, 0, 0x8d, R8, rm_sib(base, index, ea->aux, ea->imm));
         if (ea->size == 2) enc_rr(b, 0, 0x0fb7, R8, R8);
         return;
@@ -230,7 +234,7 @@ static unsigned gr_choose_reg(const Emit *e, const IrOp *op) {
     unsigned own = g->reg ? R10 : R11;
     IrRef base = op->a;
     u32 disp = 0;
-    if (!e->linear || ac_class(op) != X64_FLAT) return own;
+    if (!e->linear || ac_class(op) != X64_FLAT || op->addr16) return own;
     if (ir_kind(base) == IR_KIND_TEMP) {
         const IrOp *ea = &e->ir->ops[e->temp[ir_index(base)].def];
         if (ea->b != IR_NONE) return own;
@@ -255,16 +259,25 @@ static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
     const IrOp *ea = NULL;
     i32 back = -(i32)op->group_offset;
     if (ir_is_const(op->a)) {
-        enc_mov_imm(b, reg, ir_value(e->ir, op->a) + (u32)back);
+        u32 at = ir_value(e->ir, op->a) + (u32)back;
+        enc_mov_imm(b, reg, op->addr16 ? at & 0xffff : at);
     } else {
         if (ir_kind(op->a) == IR_KIND_TEMP) ea = &e->ir->ops[e->temp[ir_index(op->a)].def];
         unsigned base = ea ? (ea->a == IR_NONE ? ENC_NO : st_host_reg(ea->a)) : st_host_reg(op->a);
         unsigned index = ea && ea->b != IR_NONE ? st_host_reg(ea->b) : ENC_NO;
         i32 disp = (ea ? (i32)ea->imm : 0) + back;
         if (disp || index != ENC_NO || base == ENC_NO)
-            enc_rm(b, 0, 0x8d, reg, rm_sib(base, index, ea ? ea->aux : 0, disp));
+            enc_rm(b, 0, 0x8d, reg, rm_sib(base, index, ea ? ea->aux : 0, disp)), base = reg;
+        if (op->addr16) enc_rr(b, 0, 0x0fb7, reg, base);     // movzwl
         else if (base != reg) enc_rr(b, 0, 0x89, base, reg);
     }
+}
+
+// A group of 16-bit addresses must not wrap: cmp $0x10000-span, reg ; ja cold
+static u8 *gr_wraps(Emit *e, const IrOp *op, unsigned reg) {
+    if (!op->addr16) return NULL;
+    enc_alu_imm(e->b, 0, 7, rm_reg(reg), 0x10000 - e->ir->groups[op->group].span, 4);
+    return enc_jcc32(e->b, 7);
 }
 
 // The limit of a checked segment for the whole group, in 64 bits so that nothing wraps:
@@ -325,7 +338,7 @@ static void gr_check(Emit *e, const IrOp *op) {
     unsigned reg = e->group_reg[op->group];
     u8 *start = b->p;
     gr_address(e, b, op, reg);
-    u8 *limit = gr_limit(e, op, reg);
+    u8 *wraps = gr_wraps(e, op, reg), *limit = gr_limit(e, op, reg);
     if (ac_class(op) != X64_FLAT) enc_rm(b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
     ac_page_index(e, b, reg);
     Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
@@ -336,8 +349,10 @@ static void gr_check(Emit *e, const IrOp *op) {
     enc_patch32(table, c->p);
     if (g->aligned) enc_patch32(gr_misaligned(b, reg, g->phase), c->p);
     if (limit) enc_patch32(limit, c->p);
+    if (wraps) enc_patch32(wraps, c->p);
     gr_address(e, c, op, R8);
-    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear, ac_class(op), op->seg, g->aligned, g->phase));
+    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear, ac_class(op), op->seg, g->aligned, g->phase,
+                                     op->addr16));
     enc_patch32(enc_call32(c), e->t->group_fix);
     st_record(e, c, c->p - 1);
     enc_patch32(enc_jmp32(c), start);

@@ -484,7 +484,22 @@ static void op_bit_scan(Emit *e, const IrOp *op) {
 }
 
 // ---- moves ---------------------------------------------------------------------------------------------
+// A sum that is computed where it goes, 16 bits of it: lea sum, %r16, which leaves the upper half.
+static bool op_move_sum(Emit *e, const IrOp *op) {
+    const TempState *t = ir_kind(op->a) == IR_KIND_TEMP ? &e->temp[ir_index(op->a)] : NULL;
+    if (op->size != 2 || ir_kind(op->d) != IR_KIND_REG || !t || t->kind != TEMP_LAZY) return false;
+    const IrOp *ea = &e->ir->ops[t->def];
+    unsigned base = ea->a == IR_NONE ? ENC_NO : st_host_reg(ea->a);
+    unsigned index = ea->b == IR_NONE ? ENC_NO : st_host_reg(ea->b);
+    op_before_write_ref(e, op, op->d);
+    unsigned reg = st_define(e, op->d);
+    enc_rm(e->b, ENC_66, 0x8d, reg, rm_sib(base, index, ea->aux, ea->imm));
+    st_defined(e, op->d, reg);
+    return true;
+}
+
 static void op_move(Emit *e, const IrOp *op) {
+    if (op_move_sum(e, op)) return;
     Opd a = st_read(e, op->a);
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
@@ -529,11 +544,28 @@ static void op_ea_into(Emit *e, const IrOp *op, unsigned reg) {
 
 static bool op_guest_or_none(IrRef r) { return r == IR_NONE || ir_kind(r) == IR_KIND_REG; }
 
+// A sum of 16 bits, made of temporaries, that the next op moves to a register: lea sum, %r16.
+static bool op_ea_half(Emit *e, const IrOp *op) {
+    const IrOp *move = op + 1;
+    if (op->size != 2 || ir_kind(op->d) != IR_KIND_TEMP || e->i + 1 == e->ir->count) return false;
+    if (move->code != IR_MOV || move->size != 2 || move->a != op->d || ir_kind(move->d) != IR_KIND_REG) return false;
+    if (e->temp[ir_index(op->d)].last != e->i + 1) return false;
+    Opd base = op->a == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->a, R8);
+    Opd index = op->b == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->b, R9);
+    e->skip = 1;
+    op_before_write_ref(e, move, move->d);
+    unsigned reg = st_define(e, move->d);
+    enc_rm(e->b, ENC_66, 0x8d, reg, rm_sib(base.rm.reg, index.rm.reg, op->aux, op->imm));
+    st_defined(e, move->d, reg);
+    return true;
+}
+
 static void op_ea(Emit *e, const IrOp *op) {
     if (ir_kind(op->d) == IR_KIND_TEMP && op_guest_or_none(op->a) && op_guest_or_none(op->b)) {
         st_postpone(e, op->d);
         return;
     }
+    if (op_ea_half(e, op)) return;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     op_ea_into(e, op, reg);

@@ -34,9 +34,9 @@ static inline unsigned x64_size_index(u32 bytes) {
 #define X64_SLOW_ALIGN16 0x80u                     // or'ed in: #GP(0) where not aligned to 16
 // A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form, segment,
 // multiples of 16 wanted at `phase` from the lowest.
-#define X64_GROUP_INFO(span, write, linear, cls, seg, aligned, phase) \
+#define X64_GROUP_INFO(span, write, linear, cls, seg, aligned, phase, addr16) \
     ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20 | \
-     (u32)(aligned) << 23 | (u32)(phase) << 24)
+     (u32)(aligned) << 23 | (u32)(phase) << 24 | (u32)(addr16) << 28)
 // The table for indirect jumps: entries of 16 bytes, the eip and at 8 where its code is, or never an eip of this entry.
 enum { X64_JUMPS = 4096 };
 static inline u32 x64_jump(u32 eip) { return eip >> 1 & (X64_JUMPS - 1); }

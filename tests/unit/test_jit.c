@@ -229,6 +229,37 @@ static void test_far_jumps(void **state) {
     assert_int_equal(run_real(g, 0x900, 0), 9);
 }
 
+// Accesses behind one check, with 16-bit addresses: where they go over 64 KiB each wraps for itself. Breaks with
+// gr_wraps(), and with group_fix()'s part of it.
+static void test_groups_wrap(void **state) {
+    Rig *g = *state;
+    u8 *ram = bus_ram(g->bus);
+    put(g, 0x9000, "\x89\x07\x89\x57\x02\x8b\x4f\x04\xf4", 9);     // mov %ax, (%bx) ; mov %dx, 2(%bx) ; mov 4(%bx), %cx
+    put(g, 0x9100, "\x50\x52\x51\x5e\xf4", 5);                       // push %ax ; push %dx ; push %cx ; pop %si ; hlt
+    for (u32 i = 0; i < 4; i++) {
+        g->cpu->seg[CPU_DS].base = g->cpu->seg[CPU_SS].base = 0x30000;    // the page behind can be written directly
+        g->cpu->regs[CPU_EBX] = g->cpu->regs[CPU_ESP] = 0x20;
+        run_real(g, 0x900, 0);
+        run_real(g, 0x900, 0x100);
+        g->cpu->seg[CPU_DS].base = g->cpu->seg[CPU_SS].base = 0x20000;
+        memset(ram + 0x20000, 0x55, 0x20000);
+        put_le16(ram + 0x20002, 0x3333);
+        g->cpu->regs[CPU_EAX] = 0x1111, g->cpu->regs[CPU_EDX] = 0x2222;
+        g->cpu->regs[CPU_EBX] = i & 1 ? 0x7fff8 : 0xfffe;                 // the upper half has no say
+        run_real(g, 0x900, 0);
+        assert_int_equal(get_le16(ram + 0x20000 + (i & 1 ? 0xfff8 : 0xfffe)), 0x1111);
+        assert_int_equal(get_le16(ram + 0x20000 + (i & 1 ? 0xfffa : 0)), 0x2222);
+        assert_int_equal(get_le16(ram + 0x30000), 0x5555);
+        assert_int_equal(g->cpu->regs[CPU_ECX] & 0xffff, i & 1 ? 0x5555 : 0x3333);
+        g->cpu->regs[CPU_ESP] = i & 1 ? 0x70006 : 0x70002;
+        run_real(g, 0x900, 0x100);
+        assert_int_equal(g->cpu->regs[CPU_ESP], i & 1 ? 0x70002 : 0x7fffe);
+        assert_int_equal(get_le16(ram + 0x20000 + (i & 1 ? 2 : 0xfffe)), 0x2222);
+        assert_int_equal(get_le16(ram + 0x20000 + (i & 1 ? 4 : 0)), 0x1111);
+        assert_int_equal(g->cpu->regs[CPU_ESI] & 0xffff, g->cpu->regs[CPU_ECX] & 0xffff);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_ip_other_base, rig_open, rig_close),
@@ -236,6 +267,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_forgotten_x87_pointers, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_return_elsewhere, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_parts_are_code, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_groups_wrap, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_end_of_page_changes, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_every_loop_is_promoted, rig_open_large, rig_close),
         cmocka_unit_test_setup_teardown(test_jumps_at_high_eip, rig_open, rig_close),
