@@ -168,6 +168,11 @@ void cpu_h_load_seg(Cpu *cpu, u32 s, u32 selector) {
     if (seg_load(cpu, s, selector)) seg_shadow(cpu, s);
 }
 
+void cpu_h_load_seg_real(Cpu *cpu, u32 s, u32 selector, u32 offset) {
+    (void)offset;
+    seg_load(cpu, s, selector);
+}
+
 void cpu_h_pop_seg(Cpu *cpu, u32 s, u32 opsize) {
     Frame f;
     u32 selector;

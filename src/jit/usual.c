@@ -22,7 +22,7 @@ typedef struct Usual {
     Buf *b;
     u8 *out[USUAL_EXITS];      // jumps to where it is not usual
     u32 outs;
-    u8 *past[16];              // to the stub behind, with the arguments put back
+    u8 *past[8];               // to the stub behind, with the arguments put back
     u32 pasts;
 } Usual;
 
@@ -400,71 +400,24 @@ static void usual_segment(Usual *u, unsigned s, bool pop) {
     enc_patch32(other, b->p);
 }
 
-// The same in real and V86 mode, where the class tells of a segment of 64 KiB: it stays one.
-#define REAL(s) ((u32)SEG_REAL << MODE_SEG_SHIFT(s))
-
-static void usual_mode_real(Usual *u, unsigned s, bool pop) {
-    u32 want = REAL(s) | (pop ? REAL(CPU_SS) : 0);
-    usual_load(u, R10, STATE(mode));
-    usual_alu(u, ALU_AND, rm_reg(R10), MODE_PE | MODE_VM | MODE_AC | MODE_DEBUG | CLASS(s) |
-                                       (pop ? MODE_STACK32 | CLASS(CPU_SS) : 0));
-    usual_alu(u, ALU_CMP, rm_reg(R10), want);
-    u8 *real = enc_jcc32(u->b, CC_E);
-    usual_alu(u, ALU_CMP, rm_reg(R10), want | MODE_PE | MODE_VM);
-    usual_out(u, CC_NE);
-    enc_patch32(real, u->b->p);
-}
-
-// r10d = the word on top of the 16-bit stack, which goes.
-static void usual_pop_real(Usual *u) {
-    usual_load16(u, R11, rm_reg(R15));
-    usual_alu(u, ALU_CMP, rm_reg(R11), 0xfffe);
-    usual_out(u, CC_A);
-    enc_rm(u->b, 0, 0x03, R11, SEG(CPU_SS, base));
-    usual_copy(u, R10, R11);
-    usual_alu(u, ALU_AND, rm_reg(R10), ~PAGE_MASK);
-    usual_alu(u, ALU_CMP, rm_reg(R10), PAGE_BYTES - 2);
-    usual_out(u, CC_A);
-    usual_entry(u, R10, R11, MMU_READ);
-    usual_load16(u, R10, rm_sib(R10, R11, 0, 0));
-    enc_rm(u->b, ENC_66, 0x8d, R15, rm_mem(R15, 2));           // lea 2(%r15), %r15w
-}
-
-static void usual_segment_real(Usual *u, unsigned s, bool pop) {
-    Buf *b = u->b;
-    usual_alu(u, ALU_CMP, rm_reg(R8), s);
-    u8 *other = enc_jcc32(b, CC_NE);
-    usual_mode_real(u, s, pop);
-    usual_fpu_unused(u);
-    if (pop) usual_pop_real(u);
-    else usual_load16(u, R10, rm_reg(R9));
-    enc_rm(b, ENC_66, 0x89, R10, SEG(s, selector));
-    usual_shift(u, R10, true, 4);
-    usual_store(u, R10, SEG(s, base));
-    usual_return(u);
-    usual_land(u);
-    u->past[u->pasts++] = enc_jmp32(b);
-    enc_patch32(other, b->p);
-}
-
 static void usual_segments(Usual *u, bool pop) {
     static const u8 registers[] = { CPU_DS, CPU_ES, CPU_FS, CPU_GS };
-    usual_load(u, R10, STATE(mode));
-    usual_alu(u, ALU_AND, rm_reg(R10), MODE_PE | MODE_VM);
-    usual_alu(u, ALU_CMP, rm_reg(R10), MODE_PE);
-    u8 *real = enc_jcc32(u->b, CC_NE);
     if (pop) {
         usual_alu(u, ALU_CMP, rm_reg(R9), 4);
         u->past[u->pasts++] = enc_jcc32(u->b, CC_NE);
     }
     for (u32 i = 0; i < ARRAY_LEN(registers); i++) usual_segment(u, registers[i], pop);
-    u->past[u->pasts++] = enc_jmp32(u->b);
-    enc_patch32(real, u->b->p);
-    if (pop) {
-        usual_alu(u, ALU_CMP, rm_reg(R9), 2);
-        u->past[u->pasts++] = enc_jcc32(u->b, CC_NE);
-    }
-    for (u32 i = 0; i < ARRAY_LEN(registers); i++) usual_segment_real(u, registers[i], pop);
+}
+
+// Real and V86 mode (r8d register, r9d selector, r10d offset of the register)
+static void usual_load_real(Usual *u) {
+    i32 selector = JIT_STATE_AT(offsetof(CpuSeg, selector)), base = JIT_STATE_AT(offsetof(CpuSeg, base));
+    usual_fpu_unused(u);
+    usual_load16(u, R11, rm_reg(R9));
+    enc_rm(u->b, ENC_66, 0x89, R11, rm_sib(R14, R10, 0, selector));
+    usual_shift(u, R11, true, 4);
+    usual_store(u, R11, rm_sib(R14, R10, 0, base));
+    usual_return(u);
 }
 
 // ---- SYSENTER, SYSEXIT ----------------------------------------------------------------------------------------
@@ -543,6 +496,7 @@ void usual_emit(const Jit *jit, Buf *b, u32 helper) {
     case HELPER_popf: usual_popf(&u); break;
     case HELPER_sti: usual_sti(&u); break;
     case HELPER_load_seg: usual_segments(&u, false); break;
+    case HELPER_load_seg_real: usual_load_real(&u); break;
     case HELPER_pop_seg: usual_segments(&u, true); break;
     case HELPER_sysenter: usual_sysenter(&u); break;
     case HELPER_sysexit: usual_sysexit(&u); break;

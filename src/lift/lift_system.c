@@ -69,14 +69,28 @@ static void system_load(Lift *l, unsigned seg, HelperId helper, IrRef a, IrRef x
     else lift_call_mode(l, helper, a, x, c);
 }
 
+// Real and V86 mode: does a load change selector and base only?
+static bool system_is_real(const Lift *l, unsigned seg) {
+    u32 mode = l->b->mode;
+    bool real = !(mode & MODE_PE) || mode & MODE_VM;
+    return real && seg != CPU_SS && seg != CPU_CS && MODE_SEG_CLASS(mode, seg) == SEG_REAL;
+}
+
+static void system_load_real(Lift *l, unsigned seg, IrRef selector) {
+    u32 offset = offsetof(Cpu, seg) + seg * sizeof(CpuSeg);
+    lift_call(l, HELPER_load_seg_real, lift_const(l, seg), selector, lift_const(l, offset));
+}
+
 void lift_insn_mov_seg(Lift *l) {
     const IsaOperand *o = l->in->op;
     if (o[1].kind == ISA_SEG) {
         lift_write(l, &o[0], system_selector(l, o[1].reg));
         return;
     }
+    unsigned seg = o[0].reg;
     IrRef selector = lift_read_zext(l, &o[1]);
-    system_load(l, o[0].reg, HELPER_load_seg, lift_const(l, o[0].reg), selector, IR_NONE);
+    if (system_is_real(l, seg)) system_load_real(l, seg, selector);
+    else system_load(l, seg, HELPER_load_seg, lift_const(l, seg), selector, IR_NONE);
 }
 
 void lift_insn_push_seg(Lift *l) {
@@ -85,12 +99,24 @@ void lift_insn_push_seg(Lift *l) {
 
 void lift_insn_pop_seg(Lift *l) {
     unsigned seg = l->in->op[0].reg;
+    if (system_is_real(l, seg) && l->in->opsize == 2) {
+        IrRef selector = lift_load_temp(l, 2, lift_stack_mem(l, 0));
+        system_load_real(l, seg, lift_zext(l, 2, selector));
+        lift_stack_move(l, 2);
+        return;
+    }
     system_load(l, seg, HELPER_pop_seg, lift_const(l, seg), lift_const(l, l->in->opsize), IR_NONE);
 }
 
 void lift_insn_lds(Lift *l) {
     LiftMem m = lift_mem(l, 0);
     unsigned seg = l->row->sub - ISA_SUB_ES, reg = l->in->op[0].reg;
+    if (system_is_real(l, seg) && l->in->opsize == 2) {        // the pointer is one operand of 4 bytes
+        IrRef pointer = lift_load_temp(l, 4, m), selector = lift_plain(l, IR_SHR, pointer, lift_const(l, 16));
+        ir_mov(l->b, 2, IR_REG(reg), pointer);
+        system_load_real(l, seg, selector);
+        return;
+    }
     system_load(l, seg, HELPER_load_far, m.addr, lift_access(l, m, lift_log2(l->in->opsize)),
                 lift_const(l, seg | reg << 4));
 }

@@ -131,7 +131,7 @@ static void warm(Cpu *cpu) {
 }
 
 // ---- helpers, from C or from generated code ----------------------------------------------------------------
-typedef u64 HelperFn(Cpu *cpu, u32 a, u32 b);
+typedef u64 HelperFn(Cpu *cpu, u32 a, u32 b, u32 c);
 static HelperFn *const helper_fn[] = {
 #define H(name, result, count, attributes) (HelperFn *)(void *)cpu_h_##name,
 #include "cpu/helpers.def"
@@ -139,10 +139,11 @@ static HelperFn *const helper_fn[] = {
 };
 
 // mov $a, %r8d ; mov $b, %r9d ; call stub ; mov %r8d, value ; back to the run loop with eip as it is
-static u32 call_stub(Jit *jit, HelperId helper, u32 a, u32 b) {
+static u32 call_stub(Jit *jit, HelperId helper, u32 a, u32 b, u32 third) {
     Buf c = { jit->hot_next, jit->hot_next, jit->hot_end };
     enc_mov_imm(&c, R8, a);
     enc_mov_imm(&c, R9, b);
+    enc_mov_imm(&c, R10, third);
     enc_patch32(enc_call32(&c), jit->helper_stub[helper]);
     enc_rm(&c, 0, 0x89, R8, rm_mem(R14, JIT_STATE_AT(offsetof(Cpu, jit_word[WORD_EXIT_VALUE]))));
     enc_rm(&c, 0, 0x8b, R8, rm_mem(R14, JIT_STATE_AT(offsetof(Cpu, eip))));
@@ -151,8 +152,17 @@ static u32 call_stub(Jit *jit, HelperId helper, u32 a, u32 b) {
     return (u32)jit->cpu->jit_word[WORD_EXIT_VALUE];
 }
 
-static u32 call(Cpu *cpu, Jit *jit, HelperId helper, u32 a, u32 b) {
-    return jit ? call_stub(jit, helper, a, b) : (u32)helper_fn[helper](cpu, a, b);
+static u32 call3(Cpu *cpu, Jit *jit, HelperId helper, u32 a, u32 b, u32 c) {
+    return jit ? call_stub(jit, helper, a, b, c) : (u32)helper_fn[helper](cpu, a, b, c);
+}
+
+static u32 call(Cpu *cpu, Jit *jit, HelperId helper, u32 a, u32 b) { return call3(cpu, jit, helper, a, b, 0); }
+
+static void act_segment(Cpu *cpu, Jit *jit, u32 s, u32 selector) {
+    bool real = !(cpu->mode & MODE_PE) || cpu->mode & MODE_VM;
+    if (s != CPU_SS && real && MODE_SEG_CLASS(cpu->mode, s) == SEG_REAL)
+        call3(cpu, jit, HELPER_load_seg_real, s, selector, offsetof(Cpu, seg) + s * sizeof(CpuSeg));
+    if (!real || selector >> 31) call(cpu, jit, HELPER_load_seg, s, selector & 0xff);
 }
 
 // Within the pages of the stack, and often within one.
@@ -196,7 +206,7 @@ static void act(Cpu *cpu, Jit *jit, u64 seed) {
     switch (pick(&r, 9)) {
     case 0: cpu_h_int_n(cpu, pick(&r, 256)); break;
     case 1: case 2: cpu_h_iret(cpu, 4); break;
-    case 3: call(cpu, jit, HELPER_load_seg, s < 1 ? CPU_ES : s + 1, (u32)next(&r) & 0xff); break;
+    case 3: act_segment(cpu, jit, s < 1 ? CPU_ES : s + 1, (u32)next(&r)); break;
     case 4: call(cpu, jit, HELPER_pop_seg, s < 1 ? CPU_ES : s + 1, one_in(&r, cpu->cr0 & 1 ? 8 : 2) ? 2 : 4); break;
     case 5: act_repeat(cpu, jit, &r); break;
     case 6: act_flags(cpu, jit, &r); break;
