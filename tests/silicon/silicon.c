@@ -249,9 +249,15 @@ static bool run_host(Silicon *s) {
 }
 
 // ---- cases ----------------------------------------------------------------------------------------
-// Addresses that are not missing on the one side.
+// Addresses that are not missing on the one side. The address sanitizer's shadow memory lies on the host.
+#ifdef __SANITIZE_ADDRESS__
+static bool is_shadow(u32 linear) { return linear >= 0x7fff8000; }
+#else
+static bool is_shadow(u32 linear) { (void)linear; return false; }
+#endif
+
 static bool is_apart(u32 linear) {
-    return linear - KERNEL < KERNEL_BYTES || linear >> PAGE_SHIFT == HOST_CONTEXT >> PAGE_SHIFT;
+    return is_shadow(linear) || linear - KERNEL < KERNEL_BYTES || linear >> PAGE_SHIFT == HOST_CONTEXT >> PAGE_SHIFT;
 }
 
 // Did it end with #GP in code that was not written as such, but jumped into? That may be any instruction.
