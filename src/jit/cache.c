@@ -29,11 +29,26 @@ static void cache_forget_modes(Jit *jit) {
     memset(jit->quick_mode, 0, sizeof jit->quick_mode);
 }
 
-// No code: an eip that belongs to another entry.
-static JumpEntry cache_no_jump(const Jit *jit, u32 n) { return (JumpEntry){ ~(n << 1), 0, jit->target.lookup }; }
+// A table is memory of its own, of which only what is used is ever touched: zeros are no entry but in the first
+// place, where eip may be 0.
+#define CACHE_JUMPS_BYTES (X64_JUMPS * sizeof(JumpEntry))
+static JumpEntry cache_no_jump(u32 n) { return (JumpEntry){ .eip = n ? 0 : ~0u }; }
 
-static void cache_clear_jumps(const Jit *jit, JumpEntry *cache) {
-    for (u32 i = 0; i < X64_JUMPS; i++) cache[i] = cache_no_jump(jit, i);
+static void cache_clear_jumps(JumpEntry *cache) {
+    if (madvise(cache, CACHE_JUMPS_BYTES, MADV_DONTNEED) != 0) memset(cache, 0, CACHE_JUMPS_BYTES);
+    cache[0] = cache_no_jump(0);
+}
+
+static JumpEntry *cache_new_jumps(void) {
+    JumpEntry *cache = mmap(NULL, CACHE_JUMPS_BYTES, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (cache == MAP_FAILED) panic("out of memory");
+    cache[0] = cache_no_jump(0);
+    return cache;
+}
+
+static void cache_free_jumps(JumpEntry *cache) {
+    if (cache) munmap(cache, CACHE_JUMPS_BYTES);
 }
 
 // Executable memory that begins at a huge page, in huge pages where the host has them to give: new code is written
@@ -71,8 +86,7 @@ bool cache_new(Jit *jit, char **error) {
     jit->ungrouped = mem_new((1u << JIT_UNGROUPED_BITS) / 8);
     smc_new(jit);
     if (jit->opt.check) {
-        jit->no_jumps = mem_new(X64_JUMPS * sizeof *jit->no_jumps);
-        cache_clear_jumps(jit, jit->no_jumps);
+        jit->no_jumps = cache_new_jumps();
     }
     jit->edge_capacity = 1 << 12;
     jit->edge = mem_new(jit->edge_capacity * sizeof *jit->edge);
@@ -84,12 +98,12 @@ bool cache_new(Jit *jit, char **error) {
 void cache_free(Jit *jit) {
     if (jit->code) munmap(jit->code, jit->code_bytes);
     for (u32 i = 0; i < jit->mode_count; i++) {
-        free(jit->mode[i]->cache);
+        cache_free_jumps(jit->mode[i]->cache);
         free(jit->mode[i]->block);
         free(jit->mode[i]);
     }
     free(jit->mode);
-    free(jit->no_jumps);
+    cache_free_jumps(jit->no_jumps);
     free(jit->far_jumps);
     free(jit->hash);
     free(jit->ungrouped);
@@ -123,7 +137,7 @@ void cache_flush(Jit *jit) {
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
     memset(jit->far_jumps, 0, sizeof *jit->far_jumps << JIT_FAR_BITS);
     smc_forget(jit);
-    for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit, jit->mode[i]->cache);
+    for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit->mode[i]->cache);
     jit->cs_limit_count = 0;
     cache_forget_modes(jit);
     arena_reset(jit->meta);
@@ -161,7 +175,7 @@ static u32 cache_limit_number(Jit *jit, u32 limit) {
 static JitMode *cache_mode_new(Jit *jit) {
     jit->mode = mem_resize(jit->mode, (jit->mode_count + 1) * sizeof *jit->mode);
     JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
-    m->cache = mem_new(X64_JUMPS * sizeof *m->cache);
+    m->cache = cache_new_jumps();
     m->block = mem_new(X64_JUMPS * sizeof *m->block);
     return m;
 }
@@ -171,8 +185,8 @@ static JitMode *cache_mode(Jit *jit, u32 key) {
     for (u32 i = 0; i < jit->mode_count; i++)
         if (jit->mode[i]->key == key) return jit->mode[i];
     JitMode *m = jit->mode_count < JIT_MODES_MAX ? cache_mode_new(jit) : jit->mode[jit->mode_turn++ % JIT_MODES_MAX];
+    if (m->key != key) cache_clear_jumps(m->cache);
     m->key = key;
-    cache_clear_jumps(jit, m->cache);
     return m;
 }
 
@@ -553,7 +567,7 @@ static void cache_forget_jumps(Jit *jit, const Block *b) {
     u32 n = x64_jump(b->eip);
     JumpEntry *j = &b->mode->cache[n], *far = &jit->far_jumps[JIT_FAR(b->eip)];
     if (far->code == b->hot) *far = (JumpEntry){ 0 };
-    if (j->code == b->hot) *j = cache_no_jump(jit, n);
+    if (j->code == b->hot) *j = cache_no_jump(n);
 }
 
 void cache_detach(Jit *jit, Block *b) {

@@ -128,7 +128,7 @@ struct Block {
     Block *hash_next, *page_next[2];
 };
 
-#define JIT_MODES_MAX 128u             // about 100 KiB each
+#define JIT_MODES_MAX 128u             // at most 768 KiB each
 struct JitMode {               // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
     u32 mode, limit;           // MODE_* and CS limit that the key stands for at present

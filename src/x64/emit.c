@@ -1044,7 +1044,7 @@ static void ex_jz(Emit *e, const IrOp *op) {
     ex_edge(e, enc_jcc32(e->b, op->code == IR_JZ ? 4 : 5), op->imm);
 }
 
-//     mov a, %r9d ; and $0x1ffe, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
+//     mov a, %r9d ; and $0xfffe, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
 //     cmp (%r11,%r9,8), a ; jne cold ; jmp *8(%r11,%r9,8)                     cold: mov a, %r8d ; jmp lookup
 // The base is not added, for this is the path that a mispredicted jump waits for.
 static void ex_indirect(Emit *e, const IrOp *op) {

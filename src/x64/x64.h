@@ -38,7 +38,7 @@ static inline unsigned x64_size_index(u32 bytes) {
     ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20 | \
      (u32)(aligned) << 23 | (u32)(phase) << 24 | (u32)(addr16) << 28)
 // The table for indirect jumps: entries of 16 bytes, the eip and at 8 where its code is, or never an eip of this entry.
-enum { X64_JUMPS = 4096 };
+enum { X64_JUMPS = 32768 };
 static inline u32 x64_jump(u32 eip) { return eip >> 1 & (X64_JUMPS - 1); }
 // Segment classes of an access (SEG_* of the CPU room).
 enum { X64_CHECKED, X64_FLAT, X64_BASED, X64_REAL, X64_CLASSES };

@@ -205,28 +205,27 @@ static void test_jumps_at_high_eip(void **state) {
     assert_true(g->jit->stats.exits[EXIT_LOOKUP] < 20);
 }
 
-// Two targets whose addresses are equal in the bits that choose the jump cache's entry put each other out; the
-// table for all modes still has both. When one is stored to, it is not to be found there. Breaks with the line of
+// Two targets of one entry in the jump cache, an even address and the odd one behind it, put each other out; the
+// table for all modes still has both. When they are stored to, they are not to be found there. Breaks with the line of
 // cache_forget_jumps() that says `far`.
 static void test_far_jumps(void **state) {
     Rig *g = *state;
     put(g, 0x9000, "\xff\xe3", 2);                                        // jmp *%bx
-    put(g, 0x9040, "\xb8\x01\x00\xf4", 4);                                // mov $1, %ax ; hlt
-    put(g, 0xa040, "\xb8\x02\x00\xf4", 4);                                // mov $2, %ax ; hlt
-    put(g, 0x9200, "\xc6\x06\x41\x90\x09\xff\xe3", 7);                    // movb $9, 0x9041 ; jmp *%bx
+    put(g, 0x9040, "\xb8\xb8\x02\xf4\xf4", 5);                            // mov $0x2b8, %ax ; hlt, or mov $0xf402, %ax ..
+    put(g, 0x9200, "\xc6\x06\x42\x90\x09\xff\xe3", 7);                    // movb $9, 0x9042 ; jmp *%bx
     for (unsigned i = 0; i < 6; i++) {
-        g->cpu->regs[CPU_EBX] = i & 1 ? 0x1040 : 0x40;
-        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 2 : 1);
+        g->cpu->regs[CPU_EBX] = i & 1 ? 0x41 : 0x40;
+        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 0xf402 : 0x2b8);
     }
     u64 lookups = g->jit->stats.exits[EXIT_LOOKUP];
     for (unsigned i = 0; i < 6; i++) {
-        g->cpu->regs[CPU_EBX] = i & 1 ? 0x1040 : 0x40;
-        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 2 : 1);
+        g->cpu->regs[CPU_EBX] = i & 1 ? 0x41 : 0x40;
+        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 0xf402 : 0x2b8);
     }
     assert_int_equal(g->jit->stats.exits[EXIT_LOOKUP], lookups);
-    assert_int_equal(run_real(g, 0x900, 0x200), 2);
+    assert_int_equal(run_real(g, 0x900, 0x200), 0xf409);
     g->cpu->regs[CPU_EBX] = 0x40;
-    assert_int_equal(run_real(g, 0x900, 0), 9);
+    assert_int_equal(run_real(g, 0x900, 0), 0x9b8);
 }
 
 // Accesses behind one check, with 16-bit addresses: where they go over 64 KiB each wraps for itself. Breaks with
