@@ -229,8 +229,10 @@ static void op_run(Talk *t) {
 
 // Guest code: in real mode, where SeaBIOS has not come to yet.
 static void op_code(Talk *t) {
-    u8 *to = guest_at(&t->g, 0x7c00);
-    for (unsigned n = fuzz_u8(t->in) & 63; n; n--) *to++ = fuzz_u8(t->in);
+    u8 code[64];
+    u32 count = fuzz_u8(t->in) & 63;
+    for (u32 i = 0; i < count; i++) code[i] = fuzz_u8(t->in);
+    bus_dma_write(t->g.m->bus, phy(0x7c00), code, count);
     Cpu *cpu = t->g.m->cpu;
     if (cpu->cr0 & 1) return;
     cpu->seg[CPU_CS].base = cpu->seg[CPU_CS].selector = 0;

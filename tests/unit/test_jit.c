@@ -211,7 +211,7 @@ static void test_jumps_at_high_eip(void **state) {
 static void test_far_jumps(void **state) {
     Rig *g = *state;
     put(g, 0x9000, "\xff\xe3", 2);                                        // jmp *%bx
-    put(g, 0x9040, "\xb8\xb8\x02\xf4\xf4", 5);                            // mov $0x2b8, %ax ; hlt, or mov $0xf402, %ax ..
+    put(g, 0x9040, "\xb8\xb8\x02\xf4\xf4", 5);   // mov $0x2b8, %ax ; hlt
     put(g, 0x9200, "\xc6\x06\x42\x90\x09\xff\xe3", 7);                    // movb $9, 0x9042 ; jmp *%bx
     for (unsigned i = 0; i < 6; i++) {
         g->cpu->regs[CPU_EBX] = i & 1 ? 0x41 : 0x40;
