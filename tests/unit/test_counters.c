@@ -5,42 +5,16 @@
 
 #include "cpu/cpu.h"
 #include "cpu/mmu.h"
-#include "jit/jit_int.h"
 
 #include <cmocka.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "testjit.h"
 
 enum { CODE = 0x9000, DATA = 0x7000, DIRECTORY = 0x100000, TABLE = 0x101000 };
 
-typedef struct Rig { Log log; Bus *bus; Cpu *cpu; Jit *jit; } Rig;
-
-static Rig *rig_new(const JitOptions *options) {
-    Rig *g = mem_new(sizeof *g);
-    char *error = NULL;
-    log_init(&g->log);
-    g->bus = bus_new(4 << 20, &g->log);
-    g->cpu = cpu_new(g->bus, &g->log);
-    g->jit = jit_new(g->cpu, g->bus, &g->log, options, &error);
-    assert_non_null(g->jit);
-    cpu_reset(g->cpu);
-    return g;
-}
-
 static int rig_open(void **state) {
-    *state = rig_new(&(JitOptions){ .cache_mib = 4, .restore = JIT_RESTORE_CHECK });
-    return 0;
-}
-
-static int rig_close(void **state) {
-    Rig *g = *state;
-    jit_free(g->jit);
-    cpu_free(g->cpu);
-    bus_free(g->bus);
-    log_close(&g->log);
-    free(g);
-    return 0;
+    return rig_open_with(state, &(JitOptions){ .cache_mib = 4, .restore = JIT_RESTORE_CHECK });
 }
 
 // Flat 32-bit segments at this privilege.
@@ -69,12 +43,10 @@ static void paged(Rig *g) {
     mmu_flush(g->cpu);
 }
 
-static void put(Rig *g, u32 at, const char *bytes, u32 count) { memcpy(bus_ram(g->bus) + at, bytes, count); }
-
 // Runs `bytes` with a jump to itself behind them, in whatever mode the processor is in. CS has base 0.
 static void run(Rig *g, const char *bytes, u32 count) {
-    put(g, CODE, bytes, count);
-    put(g, CODE + count, "\xeb\xfe", 2);
+    rig_put(g, CODE, bytes, count);
+    rig_put(g, CODE + count, "\xeb\xfe", 2);
     jit_flush(g->jit);
     memset(g->cpu->jit_slow, 0, sizeof g->cpu->jit_slow);
     memset(&g->jit->stats, 0, sizeof g->jit->stats);
@@ -139,8 +111,8 @@ static void test_memory(void **state) {
 
 static void test_real_mode_limit(void **state) {
     Rig *g = *state;
-    put(g, 13 * 4, "\x00\x50\x00\x00", 4);     // #GP: to 0000:5000
-    put(g, 0x5000, "\xeb\xfe", 2);
+    rig_put(g, 13 * 4, "\x00\x50\x00\x00", 4);     // #GP: to 0000:5000
+    rig_put(g, 0x5000, "\xeb\xfe", 2);
     g->cpu->regs[CPU_ESP] = 0x4000;
     RUN(g, "\xa1\xff\xff");                    // mov 0xffff, %ax
     only(g, SLOW_LIMIT, 1);
@@ -163,7 +135,7 @@ static void test_code_and_tables(void **state) {
     RUN(g, STORE("\x00\x9f\x00\x00"));
     RUN(g, STORE("\x00\x9f\x00\x00"));         // the entry is there, and says that there is code
     only(g, SLOW_BESIDE, 1);
-    put(g, CODE + 0x80, "\xc3", 1);
+    rig_put(g, CODE + 0x80, "\xc3", 1);
     RUN(g, "\xbc\x00\x80\x00\x00" "\xe8\x76\x00\x00\x00" "\xa2\x80\x90\x00\x00");    // mov $0x8000, %esp ; call ; store
     assert_int_equal(g->cpu->jit_slow[SLOW_CODE], 1);
     RUN(g, STORE("\x07\x90\x00\x00"));         // over the jump that follows
@@ -200,8 +172,8 @@ static void test_steps(void **state) {
 
 static void test_trap_flag(void **state) {
     Rig *g = *state;
-    put(g, 4, "\x00\x50\x00\x00", 4);         // #DB: to 0000:5000
-    put(g, 0x5000, "\xcf", 1);                 // iret
+    rig_put(g, 4, "\x00\x50\x00\x00", 4);         // #DB: to 0000:5000
+    rig_put(g, 0x5000, "\xcf", 1);                 // iret
     g->cpu->regs[CPU_ESP] = 0x4000;
     g->cpu->eflags |= FLAG_TF;
     RUN(g, "\x90");
@@ -211,11 +183,13 @@ static void test_trap_flag(void **state) {
 // Counted time: blocks end before a timer's instruction, what is left is stepped.
 static void test_counted(void **state) {
     (void)state;
-    Rig *g = rig_new(&(JitOptions){ .cache_mib = 4, .icount = true, .icount_shift = 3 });
+    void *rig;
+    rig_open_with(&rig, &(JitOptions){ .cache_mib = 4, .icount = true, .icount_shift = 3 });
+    Rig *g = rig;
     flat(g, 0);
     RUN(g, "\x90");
     assert_in_range(g->jit->stats.steps[STEP_COUNT], 30, 200);
-    rig_close((void **)&g);
+    rig_close(&rig);
 }
 
 static void test_exits_and_helpers(void **state) {

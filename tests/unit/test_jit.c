@@ -4,26 +4,10 @@
 #include "testbus.h"
 
 #include "cpu/cpu.h"
-#include "jit/jit_int.h"
 
 #include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
 
-typedef struct Rig { Log log; Bus *bus; Cpu *cpu; Jit *jit; } Rig;
-
-static int rig_open_with(void **state, const JitOptions *options) {
-    Rig *g = mem_new(sizeof *g);
-    char *error = NULL;
-    log_init(&g->log);
-    g->bus = bus_new(4 << 20, &g->log);
-    g->cpu = cpu_new(g->bus, &g->log);
-    g->jit = jit_new(g->cpu, g->bus, &g->log, options, &error);
-    assert_non_null(g->jit);
-    cpu_reset(g->cpu);
-    *state = g;
-    return 0;
-}
+#include "testjit.h"
 
 static int rig_open(void **state) {
     JitOptions options = { .cache_mib = 4, .end_when_hung = true, .restore = JIT_RESTORE_CHECK };
@@ -34,18 +18,6 @@ static int rig_open_large(void **state) {
     JitOptions options = { .cache_mib = 64, .end_when_hung = true, .passes = 2 };
     return rig_open_with(state, &options);
 }
-
-static int rig_close(void **state) {
-    Rig *g = *state;
-    jit_free(g->jit);
-    cpu_free(g->cpu);
-    bus_free(g->bus);
-    log_close(&g->log);
-    free(g);
-    return 0;
-}
-
-static void put(Rig *g, u32 at, const char *bytes, u32 count) { memcpy(bus_ram(g->bus) + at, bytes, count); }
 
 // Runs real-mode code at selector:ip until HLT with interrupts off; returns AX.
 static u32 run_real(Rig *g, u16 selector, u32 ip) {
@@ -68,10 +40,10 @@ static u64 dropped(const Rig *g) { return g->jit->stats.invalidations; }
 static void test_same_ip_other_base(void **state) {
     Rig *g = *state;
     static const char jump[] = "\xbb\x40\x00\xff\xe3";                    // mov $0x40, %bx ; jmp *%bx
-    put(g, 0x9010, jump, 5);
-    put(g, 0x9030, jump, 5);
-    put(g, 0x9040, "\xb8\x01\x00\xf4", 4);                                // mov $1, %ax ; hlt
-    put(g, 0x9060, "\xb8\x02\x00\xf4", 4);
+    rig_put(g, 0x9010, jump, 5);
+    rig_put(g, 0x9030, jump, 5);
+    rig_put(g, 0x9040, "\xb8\x01\x00\xf4", 4);                                // mov $1, %ax ; hlt
+    rig_put(g, 0x9060, "\xb8\x02\x00\xf4", 4);
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(run_real(g, 0x900, 0x10), 1);
         assert_int_equal(run_real(g, 0x902, 0x10), 2);
@@ -84,10 +56,10 @@ static void test_same_ip_other_base(void **state) {
 // through the vector table. Breaks without the limit's number in the mode key.
 static void test_cs_limit_shrinks(void **state) {
     Rig *g = *state;
-    put(g, 0x9000, "\xeb\x7e", 2);                                        // jmp 0x80
-    put(g, 0x9080, "\xb8\x07\x00\xf4", 4);                                // mov $7, %ax ; hlt
-    put(g, 0x5000, "\xb8\x0d\x00\xf4", 4);                                // #GP handler: mov $13, %ax ; hlt
-    put(g, 13 * 4, "\x00\x00\x00\x05", 4);                               // at 0500:0000: inside the limit
+    rig_put(g, 0x9000, "\xeb\x7e", 2);                                        // jmp 0x80
+    rig_put(g, 0x9080, "\xb8\x07\x00\xf4", 4);                                // mov $7, %ax ; hlt
+    rig_put(g, 0x5000, "\xb8\x0d\x00\xf4", 4);                                // #GP handler: mov $13, %ax ; hlt
+    rig_put(g, 13 * 4, "\x00\x00\x00\x05", 4);                               // at 0500:0000: inside the limit
     assert_int_equal(run_real(g, 0x900, 0), 7);
     g->cpu->regs[CPU_ESP] = 0x8000;
     g->cpu->halted = false;
@@ -108,10 +80,10 @@ static void test_forgotten_x87_pointers(void **state) {
     static const char init[] = "\xdb\xe3\xd9\x36\x20\x70" "\xf4";                            // fninit; fnstenv
     static const u16 image[7] = { 0x37f, 0, 0xffff, 0x1234, 0x0123, 0x5678, 0 };
     u32 env[7];
-    put(g, 0x7000, (const char *)image, sizeof image);
-    put(g, 0x9000, load, 5);
-    put(g, 0x9100, store, 5);
-    put(g, 0x9200, init, 7);
+    rig_put(g, 0x7000, (const char *)image, sizeof image);
+    rig_put(g, 0x9000, load, 5);
+    rig_put(g, 0x9100, store, 5);
+    rig_put(g, 0x9200, init, 7);
     cpu_fpu_load_host(g->cpu);
     run_real(g, 0, 0x9000);
     __asm__ volatile("fnstenv %0" : "=m"(env));
@@ -130,9 +102,9 @@ static void test_forgotten_x87_pointers(void **state) {
 // Breaks with ex_guard()'s compare.
 static void test_return_elsewhere(void **state) {
     Rig *g = *state;
-    put(g, 0x9000, "\xe8\x1d\x00\xb8\x01\x00\xf4", 7);                     // call 0x20 ; mov $1, %ax ; hlt
-    put(g, 0x9013, "\xb8\x02\x00\xf4", 4);                                // mov $2, %ax ; hlt
-    put(g, 0x9020, "\x5b\x01\xcb\x53\xc3", 5);                            // pop %bx ; add %cx, %bx ; push %bx ; ret
+    rig_put(g, 0x9000, "\xe8\x1d\x00\xb8\x01\x00\xf4", 7);                     // call 0x20 ; mov $1, %ax ; hlt
+    rig_put(g, 0x9013, "\xb8\x02\x00\xf4", 4);                                // mov $2, %ax ; hlt
+    rig_put(g, 0x9020, "\x5b\x01\xcb\x53\xc3", 5);                            // pop %bx ; add %cx, %bx ; push %bx ; ret
     for (unsigned i = 0; i < 3; i++) {
         g->cpu->regs[CPU_ECX] = i & 1 ? 0x10 : 0;
         assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 2 : 1);
@@ -143,10 +115,10 @@ static void test_return_elsewhere(void **state) {
 // walk_note()'s second part.
 static void test_parts_are_code(void **state) {
     Rig *g = *state;
-    put(g, 0x9000, "\xeb\x7e", 2);                                        // jmp 0x80
-    put(g, 0x9080, "\xb8\x05\x00\xf4", 4);                                // mov $5, %ax ; hlt
-    put(g, 0x9100, "\xc6\x06\x81\x90\x09\xe9\xf8\xfe", 8);                // movb $9, 0x9081 ; jmp 0
-    put(g, 0x9200, "\xc6\x06\x41\x90\x09\xe9\xf8\xfd", 8);                // movb $9, 0x9041 ; jmp 0
+    rig_put(g, 0x9000, "\xeb\x7e", 2);                                        // jmp 0x80
+    rig_put(g, 0x9080, "\xb8\x05\x00\xf4", 4);                                // mov $5, %ax ; hlt
+    rig_put(g, 0x9100, "\xc6\x06\x81\x90\x09\xe9\xf8\xfe", 8);                // movb $9, 0x9081 ; jmp 0
+    rig_put(g, 0x9200, "\xc6\x06\x41\x90\x09\xe9\xf8\xfd", 8);                // movb $9, 0x9041 ; jmp 0
     assert_int_equal(run_real(g, 0x900, 0), 5);
     assert_int_equal(run_real(g, 0x900, 0x200), 5);
     assert_int_equal(dropped(g), 0);
@@ -158,9 +130,9 @@ static void test_parts_are_code(void **state) {
 // its place: its records are those of its own length. Breaks with walk_may_go_on()'s first line.
 static void test_end_of_page_changes(void **state) {
     Rig *g = *state;
-    put(g, 13 * 4, "\x00\x01\x00\x09", 4);                              // #GP: 0900:0100
-    put(g, 0x9100, "\xb8\x0d\x00\xf4", 4);                              // mov $13, %ax ; hlt
-    put(g, 0x9ffc, "\x8b\x07\xb8\x05\x00\xf4", 6);                      // mov (%bx), %ax ; mov $5, %ax ; hlt
+    rig_put(g, 13 * 4, "\x00\x01\x00\x09", 4);                              // #GP: 0900:0100
+    rig_put(g, 0x9100, "\xb8\x0d\x00\xf4", 4);                              // mov $13, %ax ; hlt
+    rig_put(g, 0x9ffc, "\x8b\x07\xb8\x05\x00\xf4", 6);                      // mov (%bx), %ax ; mov $5, %ax ; hlt
     g->cpu->regs[CPU_ESP] = 0x8000;
     g->cpu->regs[CPU_EBX] = 0x7000;
     assert_int_equal(run_real(g, 0x900, 0xffc), 5);
@@ -177,8 +149,8 @@ static void test_every_loop_is_promoted(void **state) {
     Rig *g = *state;                                            //   1: mov %al, (%si) ; dec %cx ; jne 1b
     for (u32 s = 0; s < SEGMENTS; s++) {
         u32 at = (s + 2) << 16;
-        for (u32 i = 0; i < LOOPS; i++) put(g, at + i * LOOP_BYTES, loop, LOOP_BYTES);
-        put(g, at + LOOPS * LOOP_BYTES, "\xf4", 1);
+        for (u32 i = 0; i < LOOPS; i++) rig_put(g, at + i * LOOP_BYTES, loop, LOOP_BYTES);
+        rig_put(g, at + LOOPS * LOOP_BYTES, "\xf4", 1);
         run_real(g, (u16)(at >> 4), 0);
     }
     u64 crossing = SEGMENTS * (LOOPS * LOOP_BYTES / PAGE_BYTES + 1);
@@ -192,8 +164,8 @@ static void test_jumps_at_high_eip(void **state) {
     Rig *g = *state;
     Cpu *cpu = g->cpu;
     CpuSeg *cs = &cpu->seg[CPU_CS];
-    put(g, 0x9010, "\xbb\x30\x90\x00\xf8\xff\xe3", 7);                  // mov $0xf8009030, %ebx ; jmp *%ebx
-    put(g, 0x9030, "\x49\x74\x07\xbb\x10\x90\x00\xf8\xff\xe3\xf4", 11); // dec %ecx ; je . ; mov $0xf8009010, ..
+    rig_put(g, 0x9010, "\xbb\x30\x90\x00\xf8\xff\xe3", 7);                  // mov $0xf8009030, %ebx ; jmp *%ebx
+    rig_put(g, 0x9030, "\x49\x74\x07\xbb\x10\x90\x00\xf8\xff\xe3\xf4", 11); // dec %ecx ; je . ; mov $0xf8009010, ..
     cs->base = 0x08000000;
     cs->limit = 0xffffffff;
     cs->access |= SEG_ACC_DB | SEG_ACC_G;
@@ -210,9 +182,9 @@ static void test_jumps_at_high_eip(void **state) {
 // cache_forget_jumps() that says `far`.
 static void test_far_jumps(void **state) {
     Rig *g = *state;
-    put(g, 0x9000, "\xff\xe3", 2);                                        // jmp *%bx
-    put(g, 0x9040, "\xb8\xb8\x02\xf4\xf4", 5);   // mov $0x2b8, %ax ; hlt
-    put(g, 0x9200, "\xc6\x06\x42\x90\x09\xff\xe3", 7);                    // movb $9, 0x9042 ; jmp *%bx
+    rig_put(g, 0x9000, "\xff\xe3", 2);                                        // jmp *%bx
+    rig_put(g, 0x9040, "\xb8\xb8\x02\xf4\xf4", 5);   // mov $0x2b8, %ax ; hlt
+    rig_put(g, 0x9200, "\xc6\x06\x42\x90\x09\xff\xe3", 7);                    // movb $9, 0x9042 ; jmp *%bx
     for (unsigned i = 0; i < 6; i++) {
         g->cpu->regs[CPU_EBX] = i & 1 ? 0x41 : 0x40;
         assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 0xf402 : 0x2b8);
@@ -233,8 +205,9 @@ static void test_far_jumps(void **state) {
 static void test_groups_wrap(void **state) {
     Rig *g = *state;
     u8 *ram = bus_ram(g->bus);
-    put(g, 0x9000, "\x89\x07\x89\x57\x02\x8b\x4f\x04\xf4", 9);     // mov %ax, (%bx) ; mov %dx, 2(%bx) ; mov 4(%bx), %cx
-    put(g, 0x9100, "\x50\x52\x51\x5e\xf4", 5);                       // push %ax ; push %dx ; push %cx ; pop %si ; hlt
+    // mov %ax, (%bx) ; mov %dx, 2(%bx) ; mov 4(%bx), %cx ; hlt
+    rig_put(g, 0x9000, "\x89\x07\x89\x57\x02\x8b\x4f\x04\xf4", 9);
+    rig_put(g, 0x9100, "\x50\x52\x51\x5e\xf4", 5);   // push %ax ; push %dx ; push %cx ; pop %si ; hlt
     for (u32 i = 0; i < 4; i++) {
         g->cpu->seg[CPU_DS].base = g->cpu->seg[CPU_SS].base = 0x30000;    // the page behind can be written directly
         g->cpu->regs[CPU_EBX] = g->cpu->regs[CPU_ESP] = 0x20;

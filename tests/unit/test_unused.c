@@ -5,38 +5,14 @@
 
 #include "cpu/cpu.h"
 #include "cpu/mmu.h"
-#include "jit/jit_int.h"
 
 #include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "testjit.h"
 
 enum { CODE = 0x9000, DATA = 0x7000, ROUNDS = 1000 };
 
-typedef struct Rig { Log log; Bus *bus; Cpu *cpu; Jit *jit; } Rig;
-
-static int rig_open(void **state) {
-    Rig *g = mem_new(sizeof *g);
-    char *error = NULL;
-    log_init(&g->log);
-    g->bus = bus_new(4 << 20, &g->log);
-    g->cpu = cpu_new(g->bus, &g->log);
-    g->jit = jit_new(g->cpu, g->bus, &g->log, &(JitOptions){ .cache_mib = 4 }, &error);
-    assert_non_null(g->jit);
-    cpu_reset(g->cpu);
-    *state = g;
-    return 0;
-}
-
-static int rig_close(void **state) {
-    Rig *g = *state;
-    jit_free(g->jit);
-    cpu_free(g->cpu);
-    bus_free(g->bus);
-    log_close(&g->log);
-    free(g);
-    return 0;
-}
+static int rig_open(void **state) { return rig_open_with(state, &(JitOptions){ .cache_mib = 4 }); }
 
 // 32-bit segments from 0 at CPL 3.
 static void user(Rig *g, u32 limit) {
