@@ -18,7 +18,7 @@ bool check_end(Check *c, JitExit exit);
 u64 check_helper(Cpu *cpu, u32 a, u32 b, u32 c, u32 helper);
 // A slow load has given `data` (kind X64_SLOW_LOAD or RMW). A slow store is about to commit it; true: it is
 // the one that eval waits for, and check_stored() has to be called after it.
-void check_loaded(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, const u8 *data);
+void check_loaded(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool rmw, const u8 *data);
 bool check_stores(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, const u8 *data);
 void check_stored(Cpu *cpu);
 

@@ -721,7 +721,9 @@ static void slow_commit(Cpu *cpu) {
 // The same under -check, which meets at devices.
 static u8 *slow_access_checked(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
     u8 *data = slow_access(cpu, offset, info, return_address);
-    if (data && (info & 3) != X64_SLOW_STORE) check_loaded(cpu, info >> 2 & 7, offset, info >> 8, data);
+    unsigned kind = info & 3;
+    if (data && kind != X64_SLOW_STORE)
+        check_loaded(cpu, info >> 2 & 7, offset, info >> 8, kind == X64_SLOW_RMW, data);
     return data;
 }
 
