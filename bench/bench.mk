@@ -73,31 +73,21 @@ $(BENCH_OUT)/start.o: bench/start.S
 $(BENCH_OUT)/native: $(BENCH_OUT)/native.o $(BENCH_SHARED)
 	$(BENCH_CC) -static -no-pie -nostdlib -Wl,--build-id=none -o $@ $^
 
-# The events' guest: the same start, other programs.
-BENCH_EVENTS := bench/events/events.def bench/events/entries.h
-$(BENCH_OUT)/events/%.o: BENCH_CFLAGS += -DPROGRAMS='"events/events.def"' -mgeneral-regs-only
-$(BENCH_OUT)/events/%.o: bench/events/%.c $(BENCH_HEADERS) $(BENCH_EVENTS)
-	@mkdir -p $(@D)
-	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
-$(BENCH_OUT)/events/%.o: bench/events/%.S $(BENCH_EVENTS)
-	@mkdir -p $(@D)
-	$(BENCH_CC) -c -o $@ $<
-$(BENCH_OUT)/events/%.o: bench/%.c $(BENCH_HEADERS) $(BENCH_EVENTS)
-	@mkdir -p $(@D)
-	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
-
-# The modes' guest likewise.
-BENCH_MODES := bench/modes/modes.def bench/modes/loops.h
-$(BENCH_OUT)/modes/%.o: BENCH_CFLAGS += -DPROGRAMS='"modes/modes.def"' -mgeneral-regs-only
-$(BENCH_OUT)/modes/%.o: bench/modes/%.c $(BENCH_HEADERS) $(BENCH_MODES)
-	@mkdir -p $(@D)
-	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
-$(BENCH_OUT)/modes/%.o: bench/modes/%.S $(BENCH_MODES)
-	@mkdir -p $(@D)
-	$(BENCH_CC) -c -o $@ $<
-$(BENCH_OUT)/modes/%.o: bench/%.c $(BENCH_HEADERS) $(BENCH_MODES)
-	@mkdir -p $(@D)
-	$(BENCH_CC) $(BENCH_CFLAGS) -c -o $@ $<
+# Guests with the same start and other programs: bench/NAME/NAME.def, and sources beside it.
+define bench_guest
+$(BENCH_OUT)/$(1)/%.o: BENCH_CFLAGS += -DPROGRAMS='"$(1)/$(1).def"' -mgeneral-regs-only
+$(BENCH_OUT)/$(1)/%.o: bench/$(1)/%.c $(BENCH_HEADERS) bench/tables.h bench/$(1)/$(1).def $(2)
+	@mkdir -p $$(@D)
+	$$(BENCH_CC) $$(BENCH_CFLAGS) -c -o $$@ $$<
+$(BENCH_OUT)/$(1)/%.o: bench/$(1)/%.S $(2)
+	@mkdir -p $$(@D)
+	$$(BENCH_CC) -c -o $$@ $$<
+$(BENCH_OUT)/$(1)/%.o: bench/%.c $(BENCH_HEADERS) bench/$(1)/$(1).def
+	@mkdir -p $$(@D)
+	$$(BENCH_CC) $$(BENCH_CFLAGS) -c -o $$@ $$<
+endef
+$(eval $(call bench_guest,events,bench/events/entries.h))
+$(eval $(call bench_guest,modes,bench/modes/loops.h))
 
 $(BENCH_OUT)/guest.elf: $(BENCH_OUT)/guest.o $(BENCH_SHARED)
 $(BENCH_OUT)/events.elf: $(patsubst %,$(BENCH_OUT)/events/%.o,events entries guest runner mem)

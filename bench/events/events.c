@@ -3,20 +3,14 @@
 // translated code. Runs in the guest of guest.c (identity mapping, exception table, interrupts off), which it gives
 // a descriptor table with ring 3, a TSS and a vector for INT.
 
-#include "../program.h"
+#include "../tables.h"
 #include "entries.h"
 
 enum {
     PAGE_BYTES = 4096, ARENA_PAGES = 2048,
-    PTE_USER = 4, PTE_FRAME = ~4095,
     GATE_32 = 0x8e00, GATE_RING3 = 0x6000,
     MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,
 };
-
-typedef struct __attribute__((packed)) {
-    uint16_t limit;
-    const void *base;
-} TablePointer;
 
 extern const uint8_t fault_entries[32][16];
 
@@ -25,13 +19,6 @@ static uint32_t gates[256][2];
 static uint32_t tss[26];
 static uint8_t kernel_stack[8192] __attribute__((aligned(16)));
 static uint8_t arena[ARENA_PAGES * PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
-
-static void descriptor_set(uint32_t selector, uint32_t base, uint32_t limit, uint32_t access)
-{
-    uint32_t *d = descriptors[selector / 8];
-    d[0] = base << 16 | (limit & 0xffff);
-    d[1] = (base & 0xff000000) | (limit & 0xf0000) | access << 8 | (base >> 16 & 0xff);
-}
 
 static void gate_set(uint32_t vector, const void *entry, uint32_t attributes)
 {
@@ -44,36 +31,10 @@ static void msr_set(uint32_t msr, uint32_t value)
     __asm__ volatile("wrmsr" : : "c"(msr), "a"(value), "d"(0));
 }
 
-static uint32_t *directory_get(void)
-{
-    uint32_t *directory;
-    __asm__ volatile("movl %%cr3, %0" : "=r"(directory));
-    return directory;
-}
-
 static uint32_t *pte_get(const void *at)
 {
     uint32_t linear = (uint32_t)at;
     return (uint32_t *)(directory_get()[linear >> 22] & PTE_FRAME) + (linear >> 12 & 1023);
-}
-
-static void cr3_reload(void)
-{
-    __asm__ volatile("movl %%cr3, %%eax\n\tmovl %%eax, %%cr3" : : : "eax", "memory");
-}
-
-static void pages_open(void)
-{
-    uint32_t *directory = directory_get();
-    for (uint32_t i = 0; i < 1024; i++) {
-        if (!(directory[i] & 1))
-            continue;
-        directory[i] |= PTE_USER;
-        uint32_t *table = (uint32_t *)(directory[i] & PTE_FRAME);
-        for (uint32_t k = 0; k < 1024; k++)
-            table[k] |= table[k] & 1 ? PTE_USER : 0;
-    }
-    cr3_reload();
 }
 
 static void tables_load(void)
@@ -81,10 +42,11 @@ static void tables_load(void)
     TablePointer gdt = {sizeof descriptors - 1, descriptors}, idt = {sizeof gates - 1, gates};
     for (uint32_t selector = ENTRY_CODE; selector < ENTRY_TSS; selector += 8) {
         static const uint8_t access[] = {0, 0x9b, 0x93, 0xfb, 0xf3, 0xf3};
-        descriptor_set(selector, selector == (ENTRY_BASED & ~7u) ? (uint32_t)arena : 0, 0xfffff, access[selector / 8]);
+        uint32_t base = selector == (ENTRY_BASED & ~7u) ? (uint32_t)arena : 0;
+        descriptor_set(descriptors, selector, base, 0xfffff, access[selector / 8]);
         descriptors[selector / 8][1] |= 0xc00000; // 32 bit, limit in pages
     }
-    descriptor_set(ENTRY_TSS, (uint32_t)tss, sizeof tss - 1, 0x89);
+    descriptor_set(descriptors, ENTRY_TSS, (uint32_t)tss, sizeof tss - 1, 0x89);
     tss[1] = (uint32_t)(kernel_stack + sizeof kernel_stack);
     tss[2] = ENTRY_DATA;
     for (uint32_t v = 0; v < 32; v++)

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The same loops in 32-bit, 16-bit, real and V86 mode, on bare metal (the guest of guest.c): what 16 bits cost.
 
-#include "../program.h"
+#include "../tables.h"
 #include "loops.h"
 
-enum { MODES_ROUNDS = 50000, PTE_USER = 4, PTE_FRAME = ~4095, GATE_32_RING3 = 0xee00 };
+enum { MODES_ROUNDS = 50000, GATE_32_RING3 = 0xee00 };
 typedef enum { LOOP_ALU, LOOP_MEM, LOOP_CALL, LOOP_STRING, LOOP_SEG, LOOP_SEGLOAD } Loop;     // as in loops.S
-
-typedef struct __attribute__((packed)) {
-    uint16_t limit;
-    const void *base;
-} TablePointer;
 
 extern const uint8_t code16[], code16_end[];
 extern const uint32_t loops16_table[], loops32_table[];
@@ -25,28 +20,6 @@ static uint32_t descriptors[LOOPS_SELECTORS][2];
 static uint32_t tss[26];
 static uint32_t gates[LOOPS_BACK_VECTOR + 1][2];
 static uint8_t kernel_stack[4096] __attribute__((aligned(16)));
-
-static void descriptor_set(uint32_t selector, uint32_t base, uint32_t limit, uint32_t access)
-{
-    uint32_t *d = descriptors[selector / 8];
-    d[0] = base << 16 | (limit & 0xffff);
-    d[1] = (base & 0xff000000) | (limit & 0xf0000) | access << 8 | (base >> 16 & 0xff);
-}
-
-static void pages_open(void)
-{
-    uint32_t *directory;
-    __asm__ volatile("movl %%cr3, %0" : "=r"(directory));
-    for (uint32_t i = 0; i < 1024; i++) {
-        if (!(directory[i] & 1))
-            continue;
-        directory[i] |= PTE_USER;
-        uint32_t *table = (uint32_t *)(directory[i] & PTE_FRAME);
-        for (uint32_t k = 0; k < 1024; k++)
-            table[k] |= table[k] & 1 ? PTE_USER : 0;
-    }
-    __asm__ volatile("movl %0, %%cr3" : : "r"(directory) : "memory");
-}
 
 static void gates_extend(void)
 {
@@ -65,13 +38,13 @@ static void modes_prepare(void)
         return;
     tss[1] = (uint32_t)(kernel_stack + sizeof kernel_stack);
     tss[2] = LOOPS_DATA;
-    descriptor_set(LOOPS_CODE, 0, 0xfffff, 0xc09b);
-    descriptor_set(LOOPS_DATA, 0, 0xfffff, 0xc093);
-    descriptor_set(LOOPS_CODE3, 0, 0xfffff, 0xc0fb);
-    descriptor_set(LOOPS_DATA3, 0, 0xfffff, 0xc0f3);
-    descriptor_set(LOOPS_TSS, (uint32_t)tss, sizeof tss - 1, 0x0089);
-    descriptor_set(LOOPS_CODE16, LOOPS_CODE16_AT, 0xffff, 0x009b);
-    descriptor_set(LOOPS_DATA16, LOOPS_DATA_AT, 0xffff, 0x0093);
+    descriptor_set(descriptors, LOOPS_CODE, 0, 0xfffff, 0xc09b);
+    descriptor_set(descriptors, LOOPS_DATA, 0, 0xfffff, 0xc093);
+    descriptor_set(descriptors, LOOPS_CODE3, 0, 0xfffff, 0xc0fb);
+    descriptor_set(descriptors, LOOPS_DATA3, 0, 0xfffff, 0xc0f3);
+    descriptor_set(descriptors, LOOPS_TSS, (uint32_t)tss, sizeof tss - 1, 0x0089);
+    descriptor_set(descriptors, LOOPS_CODE16, LOOPS_CODE16_AT, 0xffff, 0x009b);
+    descriptor_set(descriptors, LOOPS_DATA16, LOOPS_DATA_AT, 0xffff, 0x0093);
     TablePointer table = {sizeof descriptors - 1, descriptors};
     __asm__ volatile("lgdt %0\n\tltr %w1" : : "m"(table), "r"(LOOPS_TSS));
     gates_extend();

@@ -5,6 +5,9 @@
 
 #include "cpu/cpu.h"
 
+// Elements of a string: below, the host takes longer to start a REP than to move them one by one.
+enum { CPU_REP_LEAST = 32 };
+
 enum {
     HA_FAULT = 1,        // may set cpu->fault.pending
     HA_END = 2,          // may change eip, mode or translations: the block ends after it

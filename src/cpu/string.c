@@ -126,9 +126,7 @@ static inline void host_store(u8 *p, unsigned size_log2, u64 v) {
         else __asm__ volatile("std\n\t" insn "\n\tcld" __VA_ARGS__); \
     } while (0)
 
-// The host takes longer to start a REP than to move a few words. Element by element, as the guest would.
-#define HOST_REP_LEAST 32
-
+// Below CPU_REP_LEAST: element by element, as the guest would.
 static inline void few_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
     i64 step = s->cpu->df * (i64)s->size;
     for (; n; n--, to += step, from += step) {
@@ -145,7 +143,7 @@ static inline void few_stos(const Str *s, u8 *to, u32 v, u64 n) {
 }
 
 static inline void host_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
-    if (n < HOST_REP_LEAST) {
+    if (n < CPU_REP_LEAST) {
         few_movs(s, to, from, n);
         return;
     }
@@ -155,7 +153,7 @@ static inline void host_movs(const Str *s, u8 *to, const u8 *from, u64 n) {
 }
 
 static inline void host_stos(const Str *s, u8 *to, u32 v, u64 n) {
-    if (n < HOST_REP_LEAST) {
+    if (n < CPU_REP_LEAST) {
         few_stos(s, to, v, n);
         return;
     }

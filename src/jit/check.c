@@ -491,8 +491,9 @@ static bool check_same_access(const Check *c, CheckWait wait, unsigned seg, u32 
 // A load of ROM that is slow for its first touch is none that eval waits for, though an RMW of the same bytes may be.
 void check_loaded(Cpu *cpu, unsigned seg, u32 offset, u32 bytes, bool rmw, const u8 *data) {
     Check *c = ((Jit *)cpu->jit)->check;
-    if (!check_same_access(c, WAIT_LOAD, seg, offset, bytes) || !(c->meeting.op->attr & IR_RMW) != !rmw) return;
-    if (!check_meet(c, "at a load from a device", false)) return;
+    if (!check_same_access(c, WAIT_LOAD, seg, offset, bytes)) return;
+    bool waits_for_rmw = c->meeting.op->attr & IR_RMW;
+    if (waits_for_rmw != rmw || !check_meet(c, "at a load from a device", false)) return;
     memcpy(c->data, data, bytes);
     c->granted = true;
     check_go_on(c, c->copy.flag_a);

@@ -91,12 +91,19 @@ static void usual_entry(Usual *u, unsigned entry, unsigned reg, i32 table) {
     usual_out(u, CC_S);
 }
 
+// Not usual unless `bytes` from linear address `reg` on are in one page. Uses `temp`.
+static void usual_one_page(Usual *u, unsigned temp, unsigned reg, u32 bytes) {
+    usual_copy(u, temp, reg);
+    usual_alu(u, ALU_AND, rm_reg(temp), ~PAGE_MASK);
+    usual_alu(u, ALU_CMP, rm_reg(temp), PAGE_BYTES - bytes);
+    usual_out(u, CC_A);
+}
+
 #define FLAT(s) ((u32)SEG_FLAT << MODE_SEG_SHIFT(s))
 #define CLASS(s) (3u << MODE_SEG_SHIFT(s))
 
 // ---- REP MOVS, REP STOS -------------------------------------------------------------------------------------
 // Forwards in flat segments, within a page on either side.
-enum { USUAL_REP_LEAST = 32 };             // elements: below, the host starts a REP more slowly than it moves them
 
 static void usual_in_page(Usual *u, unsigned reg, unsigned size_log2) {
     usual_copy(u, R9, reg);
@@ -126,7 +133,7 @@ static void usual_rep_few(Usual *u, bool movs, unsigned size_log2) {
 
 static void usual_rep_all(Usual *u, bool movs, unsigned size_log2) {
     Buf *b = u->b;
-    usual_alu(u, ALU_CMP, rm_reg(RCX), USUAL_REP_LEAST);
+    usual_alu(u, ALU_CMP, rm_reg(RCX), CPU_REP_LEAST);
     u8 *few = enc_jcc32(b, CC_B);
     enc_u8(b, 0xf3);
     enc_u8(b, (movs ? 0xa4 : 0xaa) | (size_log2 != 0));
@@ -264,10 +271,7 @@ static void usual_descriptor(Usual *u) {
     usual_out(u, CC_A);
     usual_alu(u, ALU_AND, rm_reg(R11), 0xfff8);
     enc_rm(u->b, 0, 0x03, R11, STATE(gdtr.base));
-    usual_copy(u, R10, R11);
-    usual_alu(u, ALU_AND, rm_reg(R10), ~PAGE_MASK);
-    usual_alu(u, ALU_CMP, rm_reg(R10), PAGE_BYTES - 8);
-    usual_out(u, CC_A);
+    usual_one_page(u, R10, R11, 8);
     usual_entry(u, R8, R11, MMU_READ);
     usual_load64(u, R8, rm_sib(R8, R11, 0, 0));
     enc_mov_imm64(u->b, R10, USUAL_DESC_MASK);
@@ -375,10 +379,7 @@ static void usual_load_seg(Usual *u, unsigned s, bool pop) {
 
 // r9d = the word on top of a flat stack.
 static void usual_peek(Usual *u) {
-    usual_copy(u, R11, R15);
-    usual_alu(u, ALU_AND, rm_reg(R11), ~PAGE_MASK);
-    usual_alu(u, ALU_CMP, rm_reg(R11), PAGE_BYTES - 4);
-    usual_out(u, CC_A);
+    usual_one_page(u, R11, R15, 4);
     usual_entry(u, R11, R15, MMU_READ);
     usual_load(u, R9, rm_sib(R11, R15, 0, 0));
 }

@@ -9,13 +9,6 @@ command -v xorriso > /dev/null || { echo "xorriso is missing"; exit 77; }
 sh tests/guests/cd.sh "$TEST_DIR"
 sock=$TEST_DIR/s
 log=$TEST_DIR/firmware
-mon() { "$BUILD/tests/e2e/mon" "$sock" "$@" > "$TEST_DIR/answer" || die "no answer to: $*"; }
-answers() {     # answers REGEX COMMAND...
-    want=$1
-    shift
-    mon "$@"
-    grep -qE "$want" "$TEST_DIR/answer" || die "'$*' says: $(cat "$TEST_DIR/answer")"
-}
 logs() {        # logs REGEX SECONDS: the firmware says so
     for _ in $(seq $(($2 * 10 * ${TEST_SLOW:-1}))); do
         if grep -q "$1" "$log" 2> /dev/null; then return; fi

@@ -78,3 +78,33 @@ finish() {
     exec 3>&-
     if [ $status -ne "$1" ]; then die "glassbox ended with status $status, not $1"; fi
 }
+
+# ---- the monitor, at the socket $sock -------------------------------------------------------------
+mon() { "$BUILD/tests/e2e/mon" "$sock" "$@" > "$TEST_DIR/answer" || die "no answer to: $*"; }
+
+# answers REGEX COMMAND...
+answers() {
+    want=$1
+    shift
+    mon "$@"
+    grep -qE "$want" "$TEST_DIR/answer" || die "'$*' says: $(cat "$TEST_DIR/answer")"
+}
+
+# ---- the benchmark's bare-metal guests --------------------------------------------------------------
+# bench_choose SUITE PROGRAMS: an image of its own, which runs these.
+bench_choose() {
+    cp "$BUILD/bench/$1.img" "$TEST_DIR/bench.img"
+    printf '%s' "$2" | dd of="$TEST_DIR/bench.img" bs=512 seek=1 conv=notrunc 2> /dev/null
+}
+
+# bench_run SECONDS NAME GLASSBOX OPTIONS...: puts what the programs say into $TEST_DIR/NAME
+bench_run() {
+    limit=$1 name=$2
+    shift 2
+    status=0
+    timeout $((limit * ${TEST_SLOW:-1})) "$@" -m 64 -display none -no-reboot -boot a -debugcon stdio \
+        -drive format=raw,if=floppy,file="$TEST_DIR/bench.img" -device isa-debug-exit,iobase=0xf4,iosize=0x04 \
+        < /dev/null > "$TEST_DIR/out" 2> "$TEST_DIR/err" || status=$?
+    [ $status -eq 33 ] || die "$* ended with status $status, not 33; last: $(tail -n 2 "$TEST_DIR/out" "$TEST_DIR/err")"
+    tr -d '\r' < "$TEST_DIR/out" > "$TEST_DIR/$name"
+}

@@ -5,13 +5,6 @@
 # timeout: 120
 . tests/e2e/lib.sh
 sock=$TEST_DIR/s
-mon() { "$BUILD/tests/e2e/mon" "$sock" "$@" > "$TEST_DIR/answer" || die "no answer to: $*"; }
-answers() {     # answers REGEX COMMAND...
-    want=$1
-    shift
-    mon "$@"
-    grep -qE "$want" "$TEST_DIR/answer" || die "'$*' says: $(cat "$TEST_DIR/answer")"
-}
 
 start -m 16 -action reboot=reset -monitor "unix:$sock,server,nowait"
 expect 'lab> ' 30
