@@ -76,7 +76,6 @@ bool cache_new(Jit *jit, char **error) {
     jit->hot_next = jit->code;
     jit->hot_end = jit->code + jit->code_bytes / 2;
     cache_forget_modes(jit);
-    jit->far_jumps = mem_new(sizeof *jit->far_jumps << JIT_FAR_BITS);
     stubs_generate(jit);
     jit->hot_start = jit->hot_next;
     jit->cold_start = jit->cold_next = jit->hot_end;
@@ -104,7 +103,6 @@ void cache_free(Jit *jit) {
     }
     free(jit->mode);
     cache_free_jumps(jit->no_jumps);
-    free(jit->far_jumps);
     free(jit->hash);
     free(jit->ungrouped);
     smc_free(jit);
@@ -135,7 +133,6 @@ void cache_flush(Jit *jit) {
     jit->cold_next = jit->cold_start;
     jit->cold_end = jit->code + jit->code_bytes;
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
-    memset(jit->far_jumps, 0, sizeof *jit->far_jumps << JIT_FAR_BITS);
     smc_forget(jit);
     for (u32 i = 0; i < jit->mode_count; i++) cache_clear_jumps(jit->mode[i]->cache);
     jit->cs_limit_count = 0;
@@ -311,7 +308,6 @@ void cache_remember(Jit *jit, Block *b) {
     if (cache_may_break(jit, b->phys)) return;
     u32 n = x64_jump(b->eip);
     jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = b->hot };
-    jit->far_jumps[JIT_FAR(b->eip)] = (JumpEntry){ .eip = b->eip, .key = jit->cur_mode->key, .code = b->hot };
     jit->cur_mode->block[n] = b;
     b->mode = jit->cur_mode;
 }
@@ -562,11 +558,10 @@ void cache_promote(Jit *jit, u32 number) {
     cache_lead(jit, number, to);
 }
 
-static void cache_forget_jumps(Jit *jit, const Block *b) {
+static void cache_forget_jumps(const Block *b) {
     if (!b->mode) return;
     u32 n = x64_jump(b->eip);
-    JumpEntry *j = &b->mode->cache[n], *far = &jit->far_jumps[JIT_FAR(b->eip)];
-    if (far->code == b->hot) *far = (JumpEntry){ 0 };
+    JumpEntry *j = &b->mode->cache[n];
     if (j->code == b->hot) *j = cache_no_jump(n);
 }
 
@@ -580,7 +575,7 @@ void cache_detach(Jit *jit, Block *b) {
     }
     cache_unlink_outgoing(jit, b);
     chain_take(jit, b);
-    cache_forget_jumps(jit, b);
+    cache_forget_jumps(b);
 }
 
 void cache_invalidate(Jit *jit, Block *b) {

@@ -71,15 +71,12 @@ typedef enum StepCause {
 #define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
 #define JIT_UNGROUPED_BITS 16
 #define JIT_NO_PAGE 0xffffffffu
-#define JIT_FAR_BITS 16
-#define JIT_FAR_FACTOR 0x9e3779b1u
-#define JIT_FAR(eip) ((eip) * JIT_FAR_FACTOR >> (32 - JIT_FAR_BITS))
 #define JIT_QUICK_MODES 64u
 #define JIT_QUICK_FACTOR 0x9e3779b1u
 #define JIT_QUICK_SHIFT 26
 #define JIT_QUICK_MODE(mode) ((mode) * JIT_QUICK_FACTOR >> JIT_QUICK_SHIFT)
 
-typedef struct JumpEntry { u32 eip, key; const u8 *code; } JumpEntry;     // as x64.h has it
+typedef struct JumpEntry { u32 eip; const u8 *code; } JumpEntry;     // as x64.h has it
 
 typedef struct Block Block;
 typedef struct JitMode JitMode;
@@ -183,7 +180,6 @@ struct Jit {
     JitMode *cur_mode;                         // of the CPU's mode when it was last asked for; never NULL
     JitMode *quick_mode[JIT_QUICK_MODES];      // by JIT_QUICK_MODE: what cur_mode may become without C
     JitMode no_mode;                           // cur_mode when nothing is known
-    JumpEntry *far_jumps;                      // for all modes, 1 << JIT_FAR_BITS: what is in no mode's cache any more
     JumpEntry *no_jumps;                       // -check: an empty table for generated code
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     Block **asleep;                            // hash of blocks whose bytes were overwritten (smc.c)

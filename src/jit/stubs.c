@@ -544,36 +544,11 @@ static void stub_leave(Jit *jit, Buf *b, const u8 *exit) {
     stub_leave_switch(b, slow, found);
 }
 
-// r8d = eip: to its block by the table for all modes. It is asked for code that the mode's own has no room for.
-static void stub_far_jump(const Jit *jit, Buf *b, const u8 *no) {
-    enc_rm(b, 0, 0x69, R9, rm_reg(R8));                                // imul $factor, %r8d, %r9d
-    enc_u32(b, JIT_FAR_FACTOR);
-    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                                 // shr
-    enc_u8(b, 32 - JIT_FAR_BITS);
-    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));                                 // shl $4: entries of 16 bytes
-    enc_u8(b, 4);
-    enc_mov_imm64(b, R10, (u64)(uintptr_t)jit->far_jumps);
-    enc_rr(b, ENC_W, 0x01, R10, R9);
-    enc_rm(b, 0, 0x3b, R8, rm_mem(R9, offsetof(JumpEntry, eip)));
-    enc_patch32(enc_jcc32(b, STUB_JNE), no);
-    enc_mov_imm64(b, R10, (u64)(uintptr_t)&jit->cur_mode);
-    enc_rm(b, ENC_W, 0x8b, R10, rm_mem(R10, 0));
-    enc_rm(b, 0, 0x8b, R10, rm_mem(R10, offsetof(JitMode, key)));
-    enc_rm(b, 0, 0x3b, R10, rm_mem(R9, offsetof(JumpEntry, key)));
-    enc_patch32(enc_jcc32(b, STUB_JNE), no);
-    enc_rm(b, 0, 0xff, 4, rm_mem(R9, offsetof(JumpEntry, code)));
-}
-
 static void stub_lookup(Jit *jit, Buf *b, const u8 *exit) {
     X64Target *t = &jit->target;
-    const u8 *no = t->lookup = b->p;
+    t->lookup = b->p;
     enc_rm(b, 0, 0x89, R8, rm_mem(R14, OFF(eip)));
     stub_leave_as(b, exit, EXIT_LOOKUP);
-    stub_align(b);
-    if (!jit->opt.check) {
-        t->lookup = b->p;
-        stub_far_jump(jit, b, no);
-    }
     stub_align(b);
     t->jump = b->p;
     enc_rr(b, 0, 0x89, R8, R9);

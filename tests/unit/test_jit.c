@@ -177,29 +177,6 @@ static void test_jumps_at_high_eip(void **state) {
     assert_true(g->jit->stats.exits[EXIT_LOOKUP] < 20);
 }
 
-// Two targets of one entry in the jump cache, an even address and the odd one behind it, put each other out; the
-// table for all modes still has both. When they are stored to, they are not to be found there. Breaks with the line of
-// cache_forget_jumps() that says `far`.
-static void test_far_jumps(void **state) {
-    Rig *g = *state;
-    rig_put(g, 0x9000, "\xff\xe3", 2);                                        // jmp *%bx
-    rig_put(g, 0x9040, "\xb8\xb8\x02\xf4\xf4", 5);   // mov $0x2b8, %ax ; hlt
-    rig_put(g, 0x9200, "\xc6\x06\x42\x90\x09\xff\xe3", 7);                    // movb $9, 0x9042 ; jmp *%bx
-    for (unsigned i = 0; i < 6; i++) {
-        g->cpu->regs[CPU_EBX] = i & 1 ? 0x41 : 0x40;
-        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 0xf402 : 0x2b8);
-    }
-    u64 lookups = g->jit->stats.exits[EXIT_LOOKUP];
-    for (unsigned i = 0; i < 6; i++) {
-        g->cpu->regs[CPU_EBX] = i & 1 ? 0x41 : 0x40;
-        assert_int_equal(run_real(g, 0x900, 0), i & 1 ? 0xf402 : 0x2b8);
-    }
-    assert_int_equal(g->jit->stats.exits[EXIT_LOOKUP], lookups);
-    assert_int_equal(run_real(g, 0x900, 0x200), 0xf409);
-    g->cpu->regs[CPU_EBX] = 0x40;
-    assert_int_equal(run_real(g, 0x900, 0), 0x9b8);
-}
-
 // Accesses behind one check, with 16-bit addresses: where they go over 64 KiB each wraps for itself. Breaks with
 // gr_wraps(), and with group_fix()'s part of it.
 static void test_groups_wrap(void **state) {
@@ -243,7 +220,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_end_of_page_changes, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_every_loop_is_promoted, rig_open_large, rig_close),
         cmocka_unit_test_setup_teardown(test_jumps_at_high_eip, rig_open, rig_close),
-        cmocka_unit_test_setup_teardown(test_far_jumps, rig_open, rig_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
