@@ -66,12 +66,18 @@ static bool op_is_alu(unsigned code) {
            code == IR_OR || code == IR_XOR;
 }
 
+// Flags that the op uses are in host EFLAGS, which are about to be lost; those to keep are kept elsewhere, too. What is
+// in EFLAGS only is given up when neither needs it: not while others have to be loaded to it.
+static void fl_use(Emit *e, const IrOp *op, u16 keep) {
+    fl_prepare_clobber(e, keep | (op->fuse & ~e->f.host));
+    if (op->fuse) fl_need_host(e, op->fuse);
+}
+
 // Prepares flags for an op that changes host EFLAGS: keeps what survives, loads what it needs.
 static void fl_begin(Emit *e, const IrOp *op) {
     u16 keep = fl_survivors(e, op);
     if (!op->fdef) {
-        fl_prepare_clobber(e, keep);
-        if (op->fuse) fl_need_host(e, op->fuse);
+        fl_use(e, op, keep);
     } else if (keep | op->fuse) {
         if (keep && e->f.recipe) fl_prepare_clobber(e, true);     // catch a carry before re-executing
         fl_need_host(e, keep | op->fuse);
@@ -608,8 +614,7 @@ static void op_setcc(Emit *e, const IrOp *op) {
 
 // ---- flags as values ------------------------------------------------------------------------------------
 static void op_get_flags(Emit *e, const IrOp *op) {
-    fl_prepare_clobber(e, op->flive | op->fobs);
-    fl_need_host(e, op->fuse);
+    fl_use(e, op, op->flive | op->fobs);
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     if (op->size == 1) {

@@ -472,6 +472,19 @@ static void gen_fresh_flags(Gen *g) {
 }
 
 // ---- multiplication, division -------------------------------------------------------------------
+// A product's C and O are looked at while they are there: among all flags, or by a condition.
+static void gen_product_seen(Gen *g) {
+    if (one_in(g, 2)) {
+        IrRef t = ir_temp(g->b);
+        ir_emit(g->b, IR_GETF, 4, t, IR_NONE, IR_NONE);
+        ir_emit(g->b, IR_AND, 4, gen_reg(g, 4), t, ir_const(g->b, FLAG_CF | FLAG_OF));
+    } else {
+        IrOp *op = ir_emit(g->b, IR_SETCC, 1, gen_reg(g, 1), IR_NONE, IR_NONE);
+        op->cc = (u8)pick(g, 4);
+        op->fuse = ir_cc_flags(op->cc);
+    }
+}
+
 static void gen_multiply(Gen *g) {
     unsigned size = gen_size(g);
     if (size > 1 && one_in(g, 2)) {
@@ -482,6 +495,7 @@ static void gen_multiply(Gen *g) {
         ir_emit(g->b, one_in(g, 2) ? IR_MULW : IR_IMULW, size, IR_NONE, gen_source_reg(g, size),
                 IR_NONE);
     }
+    if (one_in(g, 2)) gen_product_seen(g);
     gen_fresh_flags(g);
 }
 
