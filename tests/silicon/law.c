@@ -33,12 +33,20 @@ static bool wraps(u32 offset, u32 bytes) { return offset + bytes - 1 < offset; }
 
 static bool wraps_around(u32 at) { return wraps(at, 64) || wraps(at - 64, 64); }
 
+// How far the number of a bit leads from a memory operand of BT, BTS, BTR, BTC.
+static u32 law_bit_offset(const Insn *in, const State *s) {
+    if (isa_row(in)->lifter != ISA_LIFT_BT || in->op[1].kind != ISA_REG) return 0;
+    u32 bit = s->regs[in->op[1].reg];
+    return in->opsize == 2 ? (u32)((i16)bit >> 4) * 2 : (u32)((i32)bit >> 5) * 4;
+}
+
 static bool law_wraps(const Insn *in, const State *s) {
     const IsaRow *row = isa_row(in);
     const IsaOperand *m = law_memory(in);
     if (m && in->addrsize == 4) {
         u32 offset = in->disp + (in->base == ISA_NO_REG ? 0 : s->regs[in->base]);
         if (in->index != ISA_NO_REG) offset += s->regs[in->index] << in->scale;
+        offset += law_bit_offset(in, s);
         if (wraps(offset, m->size ? m->size : 1)) return true;
     }
     if (row->attr & ISA_A_STRING)
