@@ -346,10 +346,20 @@ static void put_pointers(Case *c) {
     if (!c->ended) put_some(c, row_named("fnstenv_m"), GEN_PRESENT);
 }
 
+// lahf; and $..., %ah: flags as a value while some of them are undefined, which a program may ask for as long as it
+// looks at the others only. Then all are set anew.
+static void put_defined_flags(Case *c) {
+    u8 and_ah[] = { 0x80, 0xe4, (u8)(FLAG_SZAPC & ~c->undefined) };
+    put_insn(c, (const u8 *)"\x9f", 1);
+    if (!c->ended) put_insn(c, and_ah, sizeof and_ah);
+    c->undefined = FLAG_AF;
+}
+
 static void write_program(Case *c) {
     unsigned before = gen_one_in(c, 3) ? 0 : gen_below(c, 4), after = gen_one_in(c, 3) ? 0 : gen_below(c, 3);
     for (unsigned k = 0; k < before && !c->ended; k++) put_some(c, pick_companion(c), GEN_ANYWHERE);
     put_some(c, c->row, GEN_ANYWHERE);
+    if (!c->ended && c->undefined && gen_one_in(c, 4)) put_defined_flags(c);
     for (unsigned k = 0; k < after && !c->ended; k++)
         put_some(c, gen_one_in(c, 2) ? pick_consumer(c) : pick_companion(c), GEN_ANYWHERE);
     if (isa_rows[c->row].attr & ISA_A_FPU && gen_one_in(c, 3) && !c->ended) put_pointers(c);
