@@ -38,8 +38,12 @@ typedef struct BusPage {
 
 #define BUS_PAGES (1u << 20)  // 4 GiB of physical addresses
 
+typedef struct BusShown {     // what a Bus begins with
+    BusPage *pages;           // BUS_PAGES, sparse; all zero is BUS_PAGE_NONE
+} BusShown;
+
 // The descriptor of physical page `ppn` (0 .. BUS_PAGES-1). Never NULL.
-BusPage *bus_page(Bus *bus, u32 ppn);
+static inline BusPage *bus_page(Bus *bus, u32 ppn) { return &((BusShown *)(void *)bus)->pages[ppn]; }
 
 typedef struct BusHooks {     // set by cpu/jit; opaque is passed back
     void *opaque;

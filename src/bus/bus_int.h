@@ -38,8 +38,9 @@ typedef struct BusDevice {
 } BusDevice;
 
 struct Bus {
+    BusShown shown;                     // first: bus_page()
+
     // memory (bus_mem.c)
-    BusPage *pages;                     // BUS_PAGES, sparse; all zero is BUS_PAGE_NONE
     u32 *mmio_offset;                   // BUS_PAGES, sparse: byte offset of an MMIO page in it
     BusMmio *mmio;                      // regions; 0 is "nobody": reads ones
     u32 mmio_count;

@@ -66,10 +66,10 @@ bool bus_mem_open(Bus *bus, u64 ram_bytes) {
     bus->memory_fd = memfd_create("glassbox-ram", MFD_CLOEXEC);
     if (bus->memory_fd < 0 || ftruncate(bus->memory_fd, (off_t)mem_file_bytes(bus))) return false;
     bus->ram = mem_map_file(bus->memory_fd, mem_file_bytes(bus));
-    bus->pages = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->pages));
+    bus->shown.pages = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->shown.pages));
     bus->mmio_offset = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->mmio_offset));
     bus->stored = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->stored));
-    if (!bus->ram || !bus->pages || !bus->mmio_offset || !bus->stored) return false;
+    if (!bus->ram || !bus->shown.pages || !bus->mmio_offset || !bus->stored) return false;
     bus_add_mmio(bus, &(BusMmio){ .name = "nobody" });
     bus_map_ram(bus, 0, (u32)(bus->ram_bytes >> PAGE_SHIFT), bus->ram);
     return true;
@@ -77,7 +77,7 @@ bool bus_mem_open(Bus *bus, u64 ram_bytes) {
 
 void bus_mem_close(Bus *bus) {
     if (bus->ram) munmap(bus->ram, mem_file_bytes(bus));
-    if (bus->pages) munmap(bus->pages, (u64)BUS_PAGES * sizeof(*bus->pages));
+    if (bus->shown.pages) munmap(bus->shown.pages, (u64)BUS_PAGES * sizeof(*bus->shown.pages));
     if (bus->stored) munmap(bus->stored, (u64)BUS_PAGES * sizeof(*bus->stored));
     if (bus->mmio_offset) munmap(bus->mmio_offset, (u64)BUS_PAGES * sizeof(*bus->mmio_offset));
     if (bus->memory_fd >= 0) close(bus->memory_fd);
@@ -111,7 +111,7 @@ static void mem_map(Bus *bus, u32 ppn, u32 pages, const MemTarget *to) {
     require(ppn < BUS_PAGES ? pages <= BUS_PAGES - ppn : pages == 0);
     bool changed = false;
     for (u32 i = 0; i < pages; i++) {
-        BusPage *page = &bus->pages[ppn + i];
+        BusPage *page = &bus->shown.pages[ppn + i];
         u8 *host = to->host ? to->host + (u64)i * PAGE_BYTES : NULL;
         u32 offset = to->offset + i * PAGE_BYTES;
         bool mmio = to->kind == BUS_PAGE_MMIO;
@@ -216,11 +216,6 @@ bool bus_may_store_directly(Bus *bus, u32 ppn, bool storing) {
 u64 bus_touches(const Bus *bus) { return bus->touches; }
 
 // ---- hot: single accesses -----------------------------------------------------------------------
-BusPage *bus_page(Bus *bus, u32 ppn) {
-    assert(ppn < BUS_PAGES);
-    return &bus->pages[ppn];
-}
-
 static inline void mem_note_store(Bus *bus, BusPage *page, u32 ppn, u32 offset, u32 bytes) {
     page->flags |= BUS_PAGE_DIRTY;
     bus_may_store_directly(bus, ppn, true);
@@ -240,7 +235,7 @@ void bus_note_store(Bus *bus, u32 ppn, u32 offset, u32 bytes) {
 
 // An access that stays inside one page of no host memory.
 static __attribute__((noinline)) u32 mem_read_device(Bus *bus, u32 addr, unsigned size_bytes) {
-    BusPage *page = &bus->pages[addr >> PAGE_SHIFT];
+    BusPage *page = &bus->shown.pages[addr >> PAGE_SHIFT];
     bus->touches++;
     if (page->kind != BUS_PAGE_MMIO) return trunc_size(0xffffffff, size_bytes);
     BusMmio *m = &bus->mmio[page->mmio];
@@ -250,7 +245,7 @@ static __attribute__((noinline)) u32 mem_read_device(Bus *bus, u32 addr, unsigne
 
 static __attribute__((noinline)) void mem_write_device(Bus *bus, u32 addr, unsigned size_bytes,
                                                        u32 value) {
-    BusPage *page = &bus->pages[addr >> PAGE_SHIFT];
+    BusPage *page = &bus->shown.pages[addr >> PAGE_SHIFT];
     bus->touches++;
     if (page->kind != BUS_PAGE_MMIO) return;
     BusMmio *m = &bus->mmio[page->mmio];
@@ -283,7 +278,7 @@ static __attribute__((noinline)) void mem_write_split(Bus *bus, Phy addr, unsign
 
 u32 bus_read(Bus *bus, Phy addr, unsigned size_bytes) {
     if (!mem_is_simple(addr, size_bytes)) return mem_read_split(bus, addr, size_bytes);
-    const u8 *host = bus->pages[addr.v >> PAGE_SHIFT].host;
+    const u8 *host = bus->shown.pages[addr.v >> PAGE_SHIFT].host;
     if (!host) return mem_read_device(bus, (u32)addr.v, size_bytes);
     host += addr.v & ~PAGE_MASK;
     if (size_bytes == 4) return get_le32(host);
@@ -296,7 +291,7 @@ void bus_write(Bus *bus, Phy addr, unsigned size_bytes, u32 value) {
         return;
     }
     u32 ppn = (u32)(addr.v >> PAGE_SHIFT), offset = (u32)(addr.v & ~PAGE_MASK);
-    BusPage *page = &bus->pages[ppn];
+    BusPage *page = &bus->shown.pages[ppn];
     if (page->kind != BUS_PAGE_RAM) {
         mem_write_device(bus, (u32)addr.v, size_bytes, value);
         return;
@@ -322,7 +317,7 @@ static unsigned mem_dma_step(u32 addr, u32 bytes) {
 
 // A part of a DMA read within one page below 4 GiB.
 static void mem_dma_read_page(Bus *bus, u32 addr, u8 *to, u32 bytes) {
-    const u8 *host = bus->pages[addr >> PAGE_SHIFT].host;
+    const u8 *host = bus->shown.pages[addr >> PAGE_SHIFT].host;
     if (host) {
         mem_copy(to, host + (addr & ~PAGE_MASK), bytes);
         return;
@@ -336,7 +331,7 @@ static void mem_dma_read_page(Bus *bus, u32 addr, u8 *to, u32 bytes) {
 
 static void mem_dma_write_page(Bus *bus, u32 addr, const u8 *from, u32 bytes) {
     u32 ppn = addr >> PAGE_SHIFT, offset = addr & ~PAGE_MASK;
-    BusPage *page = &bus->pages[ppn];
+    BusPage *page = &bus->shown.pages[ppn];
     if (page->kind == BUS_PAGE_RAM) {
         mem_copy(page->host + offset, from, bytes);
         mem_note_store(bus, page, ppn, offset, bytes);

@@ -16,7 +16,7 @@ typedef struct Place {
 
 // ---- places -------------------------------------------------------------------------------------
 static inline bool place_for_load(Cpu *cpu, u32 addr, bool user, Place *p) {
-    i64 *entry = &mmu_reads(cpu->mmu->context[user].base)[addr >> PAGE_SHIFT];
+    i64 *entry = &mmu_reads(cpu->context_base[user])[addr >> PAGE_SHIFT];
     if (*entry == MMU_INVALID) {
         Phy unused;
         if (!mmu_fill(cpu, lin(addr), MMU_LOAD, user, &unused)) return false;
@@ -38,7 +38,7 @@ static bool place_known_for_store(Cpu *cpu, u32 addr, bool user, u32 ppn, Place 
 }
 
 static inline bool place_for_store(Cpu *cpu, u32 addr, bool user, Place *p) {
-    i64 *entry = &mmu_writes(cpu->mmu->context[user].base)[addr >> PAGE_SHIFT];
+    i64 *entry = &mmu_writes(cpu->context_base[user])[addr >> PAGE_SHIFT];
     if (*entry == MMU_INVALID) {
         Phy unused;
         if (!mmu_fill(cpu, lin(addr), MMU_STORE, user, &unused)) return false;
@@ -293,7 +293,7 @@ void cpu_h_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes) {
 // ---- fetching -----------------------------------------------------------------------------------
 bool cpu_fetch_page(Cpu *cpu, Lin addr, u32 *ppn) {
     bool user = cpu_is_user(cpu);
-    u32 known = mmu_codes(cpu->mmu->context[user].base)[addr.v >> PAGE_SHIFT];
+    u32 known = mmu_codes(cpu->context_base[user])[addr.v >> PAGE_SHIFT];
     if (known == MMU_NO_CODE) {
         Phy phys;
         if (!mmu_fill(cpu, addr, MMU_FETCH, user, &phys)) return false;
@@ -348,7 +348,7 @@ static u8 *frame_direct(Cpu *cpu, const Frame *f, u32 offset, u32 bytes, bool wr
     u32 addr = ss->base + offset;
     if (crosses_page(addr, bytes)) return NULL;
     if (f->user && (cpu->mode & MODE_AC)) return NULL;
-    u8 *base = cpu->mmu->context[f->user].base;
+    u8 *base = cpu->context_base[f->user];
     i64 entry = (write ? mmu_writes(base) : mmu_reads(base))[addr >> PAGE_SHIFT];
     return entry < 0 ? NULL : (u8 *)(entry + addr);
 }

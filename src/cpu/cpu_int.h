@@ -192,7 +192,7 @@ bool mem_probe(Cpu *cpu, u32 addr, u32 bytes, bool write, bool user);
 static inline bool cpu_is_user(const Cpu *cpu) { return (cpu->mode & MODE_CPL) == 3; }
 
 static inline bool mem_load32(Cpu *cpu, u32 addr, bool user, u32 *out) {
-    i64 e = mmu_reads(cpu->mmu->context[user].base)[addr >> PAGE_SHIFT];
+    i64 e = mmu_reads(cpu->context_base[user])[addr >> PAGE_SHIFT];
     if (e >= 0 && (addr & ~PAGE_MASK) <= PAGE_BYTES - 4) {
         *out = get_le32((const u8 *)(e + addr));
         return true;

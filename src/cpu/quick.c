@@ -17,12 +17,12 @@
 
 // `bytes` at a linear address that supervisors can read directly. NULL: they cannot.
 static inline const u8 *quick_read(const Cpu *cpu, u32 addr, u32 bytes) {
-    i64 entry = mmu_reads(cpu->mmu->context[0].base)[addr >> PAGE_SHIFT];
+    i64 entry = mmu_reads(cpu->context_base[0])[addr >> PAGE_SHIFT];
     return entry >= 0 && (addr & ~PAGE_MASK) + bytes <= PAGE_BYTES ? (const u8 *)(entry + addr) : NULL;
 }
 
 static inline u8 *quick_write(const Cpu *cpu, u32 addr, u32 bytes) {
-    i64 entry = mmu_writes(cpu->mmu->context[0].base)[addr >> PAGE_SHIFT];
+    i64 entry = mmu_writes(cpu->context_base[0])[addr >> PAGE_SHIFT];
     return entry >= 0 && (addr & ~PAGE_MASK) + bytes <= PAGE_BYTES ? (u8 *)(entry + addr) : NULL;
 }
 
@@ -124,7 +124,7 @@ bool quick_enter(Cpu *cpu, const QuickEntry *e) {
     quick_fill(cpu, CPU_CS, (selector & 0xfffc) | dpl, code);
     quick_set_cpl(cpu, dpl);
     cpu->mode = quick_mode(cpu, dpl);
-    cpu->mmu_base = cpu->mmu->context[0].base;
+    cpu->mmu_base = cpu->context_base[0];
     return true;
 }
 
@@ -162,7 +162,7 @@ bool quick_iret(Cpu *cpu) {
     bool outer = rpl > cpu->cpl;
     quick_set_cpl(cpu, rpl);
     cpu->mode = quick_mode(cpu, rpl) | (cpu->eflags & FLAG_TF ? MODE_TF : 0);
-    cpu->mmu_base = cpu->mmu->context[rpl == 3].base;
+    cpu->mmu_base = cpu->context_base[rpl == 3];
     if (outer) seg_drop_for_outer(cpu);
     return true;
 }

@@ -127,6 +127,7 @@ void cache_flush(Jit *jit) {
         if (b->second_ppn != JIT_NO_PAGE) cache_forget_page(jit, b->second_ppn);
     }
     jit->block_count = 0;
+    restore_forget(jit);
     jit->entered = NULL;
     jit->edge_count = 0;
     jit->hot_next = jit->hot_start;

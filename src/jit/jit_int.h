@@ -150,6 +150,9 @@ typedef struct Spin {
     u32 register_bytes;
 } Spin;
 
+#define JIT_RESTORE_MEMOS 256u
+typedef struct RestoreMemo { const u8 *pc; Block *block; const X64Restore *record; } RestoreMemo;
+
 struct Jit {
     Cpu *cpu;
     Bus *bus;
@@ -188,6 +191,7 @@ struct Jit {
     u8 *soft_stores;                           // by hash of an immediate's address: how often it was stored to
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
+    RestoreMemo restored[JIT_RESTORE_MEMOS];   // by hash of the host pc: what was found there last (restore.c)
     Arena *arena;                              // one translation
     Arena *step_arena;
 
@@ -350,6 +354,7 @@ void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
 void restore_edge_flags(Jit *jit, const Block *b, const u8 *host_pc);
 const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *host_pc);
 Block *restore_state(Jit *jit, const u8 *host_pc, const X64Restore **record);
+void restore_forget(Jit *jit);                 // the cache is flushed
 
 // The record of a host pc, found the way of `how`; NULL: none (RETRANSLATE uses jit->arena).
 const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *host_pc, JitRestore how);

@@ -108,13 +108,30 @@ const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *pc, JitRest
     return restore_by_translation(jit, b, host);
 }
 
+// Programs fault, and their loops are left, at the same places again and again. A place belongs to one block until
+// the cache is flushed, which forgets them.
+static RestoreMemo restore_memo(Jit *jit, const u8 *pc) {
+    RestoreMemo *memo = &jit->restored[((uintptr_t)pc ^ (uintptr_t)pc >> 8) % JIT_RESTORE_MEMOS];
+    if (memo->pc == pc) return *memo;
+    RestoreMemo found = { .pc = pc, .block = cache_block_at(jit, pc) };
+    if (!found.block) return found;
+    arena_reset(jit->step_arena);
+    found.record = restore_find(jit, found.block, pc, arena_alloc(jit->step_arena, sizeof *found.record));
+    if (jit->opt.restore == JIT_RESTORE_TABLE) *memo = found;
+    return found;
+}
+
+void restore_forget(Jit *jit) { memset(jit->restored, 0, sizeof jit->restored); }
+
 Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
     static const X64Restore none = { 0 };
-    Block *b = cache_block_at(jit, pc);
-    *record = &none;
-    if (!b) return NULL;
-    X64Restore *copy = arena_alloc(jit->step_arena, sizeof *copy);
-    const X64Restore *r = restore_find(jit, b, pc, copy);
+    RestoreMemo found = restore_memo(jit, pc);
+    const Block *b = found.block;
+    const X64Restore *r = *record = found.record;
+    if (!b) {
+        *record = &none;
+        return NULL;
+    }
     if (!r) panic("no restore record for host pc %p (block %08x, hot +0x%x, cold +0x%x)",
                   (const void *)pc, b->eip, (u32)(pc - b->hot), (u32)(pc - b->cold));
     jit->stats.restores_table++;
@@ -122,8 +139,7 @@ Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
     cpu->eip = b->eip + (u32)b->insn_offset[r->insn];
     cpu->budget += r->charged;
     restore_flags(cpu, &r->flags);
-    *record = r;
-    return b;
+    return found.block;
 }
 
 void restore_show(Jit *jit, const Block *b, const X64Restore *r, const u8 *pc) {

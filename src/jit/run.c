@@ -180,7 +180,6 @@ static void run_tell_fault(Jit *jit, const Block *b, const X64Restore *r, const 
 static Block *run_restore(Jit *jit, bool fault) {
     const u8 *pc = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];
     const X64Restore *r;
-    arena_reset(jit->step_arena);
     Block *b = restore_state(jit, pc, &r);
     if (!b) panic("exit from host pc %p, which is in no block", (const void *)pc);
     if (!fault) return b;
@@ -290,6 +289,14 @@ static Left run_settle(Jit *jit, JitExit exit) {
     return left;
 }
 
+// Nothing stands between the processor and its next instruction.
+static bool run_is_free(Jit *jit) {
+    const Cpu *cpu = jit->cpu;
+    if (cpu->fault.pending || cpu->shutdown || cpu->halted || cpu->inhibit_irq) return false;
+    if (cpu->budget <= 0 || cpu->mode & (MODE_TF | MODE_DEBUG)) return false;
+    return *bus_wanted_pins(jit->bus) == 0 || !cpu_interrupt_due(cpu);
+}
+
 static Block *run_follow_edge(Jit *jit, u32 edge) {
     u64 flushes = jit->stats.flushes;
     Block *to = cache_find(jit, jit->cpu->eip);
@@ -305,10 +312,11 @@ static Block *run_next(Jit *jit, const Left *left) {
     case EXIT_STALE: case EXIT_LOOKUP:
         return cache_find(jit, cpu->eip);
     case EXIT_LEAVE:                       // as stub_leave()
-        run_end_shadow(jit);
-        if (cpu->budget <= 0 || cpu->halted || cpu->inhibit_irq || cpu->mode & (MODE_TF | MODE_DEBUG)) return NULL;
-        if (cpu_interrupt_due(cpu)) return NULL;    // IRET and POPF may have let one in
-        return cache_find(jit, cpu->eip);
+        run_end_shadow(jit);               // IRET and POPF may have let an interrupt in
+        return run_is_free(jit) ? cache_find(jit, cpu->eip) : NULL;
+    case EXIT_FAULT: case EXIT_RAISE: case EXIT_SIGNAL:
+        if (cpu->fault.pending) run_deliver(jit);
+        return run_is_free(jit) ? cache_find(jit, cpu->eip) : NULL;
     case EXIT_POLL:
         if (!jit->opt.icount) run_attention(cpu);      // what is left is less than this block: end of the quantum
         return NULL;

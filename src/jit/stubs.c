@@ -112,8 +112,9 @@ static const u8 *stub_enter(Buf *b) {
     return at;
 }
 
-// Everything leaves here: r9d = JitExit.
-static const u8 *stub_exit(const Jit *jit, Buf *b) {
+// Everything leaves here: r9d = JitExit. What came by a call has taken its return address from the stack, so that
+// the processor's guess at where RET leads would be wrong, here and in the functions above: it goes by a jump.
+static const u8 *stub_exit(const Jit *jit, Buf *b, bool called) {
     const u8 *at = b->p;
     static const u8 saved[] = { R15, R14, R13, R12, RBX, RBP };
     stub_if_sse(b, jit->sse_store);
@@ -124,7 +125,12 @@ static const u8 *stub_exit(const Jit *jit, Buf *b) {
     enc_rr(b, 0, 0x89, R9, RAX);
     stub_rsp(b, 8);
     for (unsigned i = 0; i < 6; i++) stub_pop(b, saved[i]);
-    enc_u8(b, 0xc3);
+    if (called) {
+        stub_pop(b, RCX);
+        enc_rm(b, 0, 0xff, 4, rm_reg(RCX));                // jmp *%rcx
+    } else {
+        enc_u8(b, 0xc3);
+    }
     return at;
 }
 
@@ -561,26 +567,26 @@ static void stub_lookup(Jit *jit, Buf *b, const u8 *exit) {
     enc_rm(b, 0, 0xff, 4, rm_mem(R9, offsetof(JumpEntry, code)));
 }
 
-static void stub_exits(Jit *jit, Buf *b, const u8 *exit) {
+static void stub_exits(Jit *jit, Buf *b, const u8 *exit, const u8 *exit_call) {
     X64Target *t = &jit->target;
     t->link = b->p;
     stub_take_pc(b);
-    stub_leave_as(b, exit, EXIT_LINK);
+    stub_leave_as(b, exit_call, EXIT_LINK);
     t->stale = b->p;
     stub_take_pc(b);
-    stub_leave_as(b, exit, EXIT_STALE);
+    stub_leave_as(b, exit_call, EXIT_STALE);
     jit->promote = b->p;
     stub_take_pc(b);
-    stub_leave_as(b, exit, EXIT_PROMOTE);
+    stub_leave_as(b, exit_call, EXIT_PROMOTE);
     stub_lookup(jit, b, exit);
     stub_leave(jit, b, exit);
     t->poll = b->p;
     stub_take_pc(b);
-    stub_leave_as(b, exit, EXIT_POLL);
+    stub_leave_as(b, exit_call, EXIT_POLL);
     t->raise = b->p;
     enc_rm(b, 0, 0x89, R9, stub_word(WORD_EXIT_VALUE));
     stub_take_pc(b);
-    stub_leave_as(b, exit, EXIT_RAISE);
+    stub_leave_as(b, exit_call, EXIT_RAISE);
     // The signal handler goes on here: guest registers are in cpu->regs already.
     jit->signal_exit = b->p;
     stub_load_regs(b, STUB_ALL);
@@ -770,20 +776,20 @@ void stubs_generate(Jit *jit) {
     jit->thunk = b.p;
     b.p += IR_THUNK_BYTES;
     stub_sse(jit, &b);
-    const u8 *exit = stub_exit(jit, &b);
-    stub_exits(jit, &b, exit);
+    const u8 *exit = stub_exit(jit, &b, false), *exit_call = stub_exit(jit, &b, true);
+    stub_exits(jit, &b, exit, exit_call);
     t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit);
     if (jit->cpu) jit->cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
     for (unsigned linear = 0; linear < 2; linear++) {
         void *access = jit->opt.check ? (void *)slow_access_checked : (void *)slow_access;
-        const u8 *tail = stub_slow_tail(jit, &b, access, linear, exit);
+        const u8 *tail = stub_slow_tail(jit, &b, access, linear, exit_call);
         if (!linear) t->probe = tail;
         stub_slow_accesses(jit, &b, linear, tail);
     }
-    t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit);
+    t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit_call);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
-        jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit);
+        jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit_call);
     t->helper = jit->helper_stub;
     while ((uintptr_t)b.p & 15) enc_u8(&b, 0xcc);
     jit->hot_next = b.p;

@@ -471,7 +471,8 @@ static void run_code(Rig *g) {
     EndKind end = code_end(g, b, exit);
     state_save(g, &g->coded, end, g->cpu->eip);
     cache_invalidate(jit, b);
-    jit->block_count = 0;
+    jit->block_count = 0;                     // the same code memory again
+    restore_forget(jit);
 }
 
 // ---- eval ---------------------------------------------------------------------------------------
