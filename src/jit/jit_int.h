@@ -28,7 +28,7 @@
 
 // Cpu.jit_word[]: what generated code hands the run loop.
 enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_SLOW_OFFSET, WORD_SLOW_INFO, WORD_SLOW_COMMIT,
-       WORD_SLOW_PHYS };
+       WORD_SLOW_PAGE, WORD_SLOW_LINEAR, WORD_PAGES };       // PAGES: descriptors of physical pages; it stays
 
 // r14 points into the Cpu, so that the fields that generated code uses most have displacements of a byte,
 // and so that its low five bits are 12: a count that shifts an address to its page (x64.h).
@@ -162,7 +162,7 @@ struct Jit {
     const u8 *helper_stub[256];
     u64 helper_calls[256];
     const u8 *enter, *signal_exit;             // stubs
-    const u8 *commit_nothing, *commit_bounce;  // after a store: what WORD_SLOW_COMMIT may hold
+    const u8 *commit_nothing, *commit_bounce, *commit_device;  // after a store: what WORD_SLOW_COMMIT may hold
     const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
     u8 *thunk;                                 // IR_THUNK_BYTES for eval
 

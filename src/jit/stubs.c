@@ -18,7 +18,7 @@ static const u8 stub_host_reg[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
 static Rm stub_reg(unsigned r) { return rm_mem(R14, OFF(regs) + 4 * (i32)r); }
 static Rm stub_word(unsigned n) { return rm_mem(R14, OFF(jit_word) + 8 * (i32)n); }
 
-enum { STUB_JE = 4, STUB_JNE = 5, STUB_JLE = 14 };    // condition codes
+enum { STUB_JAE = 3, STUB_JE = 4, STUB_JNE = 5, STUB_JLE = 14 };      // condition codes
 enum { STUB_ALL = 0xff, STUB_CALLER_SAVED = 0xc7 };   // EAX ECX EDX ESI EDI: what C may change
 
 static void stub_store_regs(Buf *b, unsigned mask) {
@@ -47,6 +47,11 @@ static void stub_lea(Buf *b, unsigned r, const u8 *code) {     // lea code(%rip)
 static void stub_call_c(Buf *b, const void *fn) {
     enc_mov_imm64(b, RAX, (u64)(uintptr_t)fn);
     enc_rm(b, 0, 0xff, 2, rm_reg(RAX));                    // call *%rax
+}
+
+static void stub_cmp_mem_imm8(Buf *b, unsigned flags, Rm rm, u32 imm) {
+    enc_rm(b, flags, flags & ENC_BYTE ? 0x80 : 0x83, 7, rm);
+    enc_u8(b, imm);
 }
 
 static void stub_align(Buf *b) {
@@ -176,6 +181,7 @@ static const u8 *stub_slow_tail(const Jit *jit, Buf *b, const void *fn, bool lin
     return at;
 }
 
+#define SLOW_FPU_MASKS 0x19u       // of invalid, overflow, underflow in the x87's control word
 static const u16 stub_bytes[X64_SIZES] = { 1, 2, 4, 8, 10, 16, 16 };
 
 static void stub_count(Buf *b, SlowCause cause) {
@@ -211,6 +217,44 @@ static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear, u32 
     enc_rm(b, ENC_W, 0x2b, R8, entry);
 }
 
+// r8d = linear, in a flat segment and within its page, whose entry is not direct: a store to a device gets the bounce
+// buffer at once, and stub_commit() what it needs. Else falls through, r8d as before. As slow_known_store().
+static void stub_slow_device(const Jit *jit, Buf *b, Rm entry, bool linear, u32 size) {
+    u8 *no[4];
+    u32 masks = SLOW_FPU_MASKS;
+    enc_rm(b, ENC_W, 0x8b, R9, entry);
+    enc_rm(b, ENC_W, 0x0fba, 4, rm_reg(R9));               // bt
+    enc_u8(b, (u32)__builtin_ctzll(MMU_KNOWN_BIT));
+    no[0] = enc_jcc32(b, STUB_JAE);
+    enc_rm(b, 0, 0x89, R9, stub_word(WORD_SLOW_PAGE));
+    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));                     // shl: to its descriptor
+    enc_u8(b, (u32)__builtin_ctz(sizeof(BusPage)));
+    enc_rm(b, ENC_W, 0x03, R9, stub_word(WORD_PAGES));
+    stub_cmp_mem_imm8(b, ENC_BYTE, rm_mem(R9, offsetof(BusPage, kind)), BUS_PAGE_MMIO);
+    no[1] = enc_jcc32(b, STUB_JNE);
+    enc_rm(b, 0, 0xf7, 0, rm_mem(R14, OFF(mode)));         // testl
+    enc_u32(b, MODE_DEBUG | MODE_AC);
+    no[2] = enc_jcc32(b, STUB_JNE);
+    enc_rm(b, 0, 0xd9, 7, stub_word(WORD_SLOW_INFO));      // fnstcw: see slow_keep_memory()
+    enc_rm(b, 0, 0x0fb7, R9, stub_word(WORD_SLOW_INFO));   // movzwl
+    enc_alu_imm(b, 0, 4, rm_reg(R9), masks, 4);
+    enc_alu_imm(b, 0, 7, rm_reg(R9), masks, 4);
+    no[3] = enc_jcc32(b, STUB_JNE);
+    enc_rm(b, 0, 0x89, R8, stub_word(WORD_SLOW_OFFSET));
+    enc_rm(b, 0, 0x89, R8, stub_word(WORD_SLOW_LINEAR));
+    enc_rm(b, 0, 0xc7, 0, stub_word(WORD_SLOW_INFO));
+    enc_u32(b, stub_bytes[size]);
+    enc_rm(b, ENC_W, 0x8b, R9, rm_mem(RSP, 0));            // who stores
+    enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_EXIT_PC));
+    stub_lea(b, R9, jit->commit_device);
+    enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_SLOW_COMMIT));
+    stub_count(b, SLOW_DEVICE);
+    enc_rm(b, ENC_W, 0x8d, R8, rm_mem(R14, OFF(bounce)));
+    if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
+    enc_u8(b, 0xc3);
+    for (u32 i = 0; i < ARRAY_LEN(no); i++) enc_patch32(no[i], b->p);
+}
+
 // r8d = linear: direct after all when the access stays inside its page (real, and where 16 bytes must be
 // aligned: the 16-byte line) and the entry is good; falls through otherwise, r8d as before.
 //     mov   %r8d, %r9d
@@ -224,7 +268,7 @@ static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear, u32 
 //     lea   nothing, %r9 ; mov %r9, commit ; ret
 //   undo: sub table(%r13,%r9,8), %r8
 //   no:
-static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 size, u32 cls) {
+static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 kind, u32 size, u32 cls) {
     u32 span = cls == X64_REAL || size == X64_SIZE_16A ? 16 : PAGE_BYTES, bytes = stub_bytes[size];
     enc_rr(b, 0, 0x89, R8, R9);
     enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
@@ -234,6 +278,8 @@ static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 siz
     enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
     enc_u8(b, 12);
     stub_slow_direct(jit, b, entry, linear, bytes);
+    bool device = kind == X64_SLOW_STORE && cls == X64_FLAT && bytes <= 4;
+    if (device && jit->cpu && !jit->opt.check) stub_slow_device(jit, b, entry, linear, size);
     enc_patch32(crosses, b->p);
 }
 
@@ -248,7 +294,7 @@ static const u8 *stub_slow_table(const Jit *jit, Buf *b, bool linear, u32 kind, 
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
     if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
-    stub_slow_try(jit, b, entry, linear, size, cls);
+    stub_slow_try(jit, b, entry, linear, kind, size, cls);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
     enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
     enc_patch32(enc_jmp32(b), tail);
@@ -270,7 +316,8 @@ static const u8 *stub_slow_offset(const Jit *jit, Buf *b, bool linear, u32 kind,
         enc_rm(b, 0, 0x3b, bytes == 16 ? R9 : R8, end);
         u8 *limit = enc_jcc32(b, 3);
         enc_rm(b, 0, 0x03, R8, rm_mem(R14, t->seg_base[seg]));
-        stub_slow_try(jit, b, rm_sib(R13, R9, 3, load ? t->read_table : t->write_table), linear, size, X64_CHECKED);
+        Rm entry = rm_sib(R13, R9, 3, load ? t->read_table : t->write_table);
+        stub_slow_try(jit, b, entry, linear, kind, size, X64_CHECKED);
         enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
         enc_patch32(limit, b->p);
     }
@@ -294,26 +341,41 @@ static void stub_slow_accesses(Jit *jit, Buf *b, bool linear, const u8 *tail) {
 
 // After a store through a pointer that a slow access gave: keeps every register and host EFLAGS. A word says where
 // to go: to `nothing`, when the pointer led to memory, or to what brings the bounce buffer there.
-static const u8 *stub_commit(Jit *jit, Buf *b, const void *fn) {
+//     store EAX, ..
+//     lahf ; seto %al ; push %rax        (POPF takes ten times as long as this way back)
+//     call fn
+//     pop %rax ; add $127, %al ; sahf
+//     load EAX, ..
+static const u8 *stub_commit_by(const Jit *jit, Buf *b, const void *fn) {
+    const u8 *at = b->p;
+    stub_push(b, R10);
+    stub_push(b, R11);
+    stub_store_regs(b, jit->opt.check ? STUB_ALL : STUB_CALLER_SAVED);
+    enc_u8(b, 0x9f);                                       // lahf
+    enc_rm(b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));           // seto %al
+    stub_push(b, RAX);
+    enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
+    stub_pass_cpu(b);
+    stub_call_guarded(jit, b, fn);
+    stub_pop(b, RAX);
+    enc_u16(b, 0x7f04);                                    // add $127, %al
+    enc_u8(b, 0x9e);                                       // sahf
+    stub_load_regs(b, STUB_CALLER_SAVED);
+    enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    enc_u8(b, 0xc3);
+    return at;
+}
+
+static const u8 *stub_commit(Jit *jit, Buf *b, const void *fn, const void *device) {
     stub_align(b);
     const u8 *at = b->p;
     enc_rm(b, 0, 0xff, 4, stub_word(WORD_SLOW_COMMIT));    // jmp *commit
     jit->commit_nothing = b->p;
     enc_u8(b, 0xc3);
-    jit->commit_bounce = b->p;
-    enc_u8(b, 0x9c);                                       // pushfq
-    stub_push(b, R10);
-    stub_push(b, R11);
-    stub_store_regs(b, jit->opt.check ? STUB_ALL : STUB_CALLER_SAVED);
-    enc_rm(b, 0, 0x89, R12, rm_mem(R14, OFF(budget)));
-    stub_pass_cpu(b);
-    stub_call_guarded(jit, b, fn);
-    stub_load_regs(b, STUB_CALLER_SAVED);
-    enc_rm(b, 0, 0x8b, R12, rm_mem(R14, OFF(budget)));
-    stub_pop(b, R11);
-    stub_pop(b, R10);
-    enc_u8(b, 0x9d);                                       // popfq
-    enc_u8(b, 0xc3);
+    jit->commit_bounce = stub_commit_by(jit, b, fn);
+    jit->commit_device = stub_commit_by(jit, b, device);
     return at;
 }
 
@@ -471,11 +533,6 @@ _Static_assert(offsetof(Cpu, shutdown) == offsetof(Cpu, halted) + WAITS_SHUTDOWN
 _Static_assert(offsetof(Cpu, inhibit_irq) == offsetof(Cpu, halted) + WAITS_INHIBIT_IRQ, "one word");
 _Static_assert(offsetof(Cpu, inhibit_trap) == offsetof(Cpu, halted) + WAITS_INHIBIT_TRAP, "one word");
 
-static void stub_cmp_mem_imm8(Buf *b, unsigned flags, Rm rm, u32 imm) {
-    enc_rm(b, flags, flags & ENC_BYTE ? 0x80 : 0x83, 7, rm);
-    enc_u8(b, imm);
-}
-
 // Something of halted .. inhibit_trap is set: only the shadow of STI may be, and only with budget left.
 static void stub_leave_shadow(Buf *b, const u8 *slow, const u8 *go_on) {
     Rm waits = rm_mem(R14, OFF(halted));
@@ -616,24 +673,31 @@ static u8 *slow_bounce_load(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, u32 f
 // An x87 store whose exception is unmasked (invalid, overflow, underflow) leaves the bounce buffer as it is:
 // then it must hold what is in memory.
 static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
-    enum { MASKS = 0x19, MOST_BYTES = 10 };
+    enum { MASKS = SLOW_FPU_MASKS, MOST_BYTES = 10 };
     u16 control;
     if (bytes > MOST_BYTES) return;
     __asm__ volatile("fnstcw %0" : "=m"(control));
     if ((control & MASKS) != MASKS) cpu_debug_read(cpu, lin(cpu->seg[seg].base + offset), cpu->bounce, bytes);
 }
 
-// A device's memory: where the bytes are goes with them to slow_commit().
-#define COMMIT_DEVICE BIT(31)
-static u8 *slow_to_device(Cpu *cpu, u32 offset, u32 phys, u32 seg, u32 bytes) {
+// A device's memory: where the bytes are goes with them to slow_commit_device().
+static u8 *slow_to_device(Cpu *cpu, u32 offset, u32 ppn, u32 seg, u32 bytes) {
     const Jit *jit = cpu->jit;
     if (bytes > 4 || jit->opt.check) return NULL;
     slow_keep_memory(cpu, offset, seg, bytes);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
-    cpu->jit_word[WORD_SLOW_PHYS] = phys;
-    cpu->jit_word[WORD_SLOW_INFO] = COMMIT_DEVICE | bytes;
-    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_bounce;
+    cpu->jit_word[WORD_SLOW_PAGE] = ppn;
+    cpu->jit_word[WORD_SLOW_LINEAR] = cpu->seg[seg].base + offset;
+    cpu->jit_word[WORD_SLOW_INFO] = bytes;
+    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_device;
     return cpu->bounce;
+}
+
+static void slow_commit_device(Cpu *cpu) {
+    u32 ppn = (u32)cpu->jit_word[WORD_SLOW_PAGE], in_page = (u32)cpu->jit_word[WORD_SLOW_LINEAR] & ~PAGE_MASK;
+    u32 bytes = (u32)cpu->jit_word[WORD_SLOW_INFO];
+    u32 value = bytes == 1 ? cpu->bounce[0] : bytes == 2 ? get_le16(cpu->bounce) : get_le32(cpu->bounce);
+    bus_write(cpu->bus, phy(ppn << PAGE_SHIFT | in_page), bytes, value);
 }
 
 // A store for which everything is checked when its page's entry is known: into a page that holds translated code, but
@@ -642,13 +706,14 @@ static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) 
     Jit *jit = cpu->jit;
     u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].write_end[0], in_page = addr & ~PAGE_MASK;
     i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + MMU_WRITE))[addr >> PAGE_SHIFT];
-    if (offset >= end || bytes > end - offset || in_page + bytes > PAGE_BYTES || cpu->mode & MODE_DEBUG) return NULL;
+    if (offset >= end || bytes > end - offset || in_page + bytes > PAGE_BYTES) return NULL;
+    if (cpu->mode & (MODE_DEBUG | MODE_AC)) return NULL;
     if (entry >= 0 || !(entry & MMU_KNOWN_BIT)) return NULL;
     u32 ppn = (u32)entry & 0xfffff;
     BusPage *page = bus_page(jit->bus, ppn);
     if (page->kind != BUS_PAGE_RAM && rmw) return NULL;
     if (page->kind != BUS_PAGE_RAM) {
-        u8 *at = slow_to_device(cpu, offset, ppn << PAGE_SHIFT | in_page, seg, bytes);
+        u8 *at = slow_to_device(cpu, offset, ppn, seg, bytes);
         if (at) cpu->jit_slow[page->kind == BUS_PAGE_ROM ? SLOW_ROM : SLOW_DEVICE]++;
         return at;
     }
@@ -661,11 +726,30 @@ static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) 
     return page->host + in_page;
 }
 
+// A load from a device, likewise.
+static u8 *slow_known_load(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
+    const Jit *jit = cpu->jit;
+    u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].read_end[0], in_page = addr & ~PAGE_MASK;
+    i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + MMU_READ))[addr >> PAGE_SHIFT];
+    if (offset >= end || bytes > end - offset || in_page + bytes > PAGE_BYTES) return NULL;
+    if (cpu->mode & (MODE_DEBUG | MODE_AC)) return NULL;
+    if (entry >= 0 || !(entry & MMU_KNOWN_BIT) || bytes > 4) return NULL;
+    u32 ppn = (u32)entry & 0xfffff;
+    if (bus_page(jit->bus, ppn)->kind != BUS_PAGE_MMIO) return NULL;
+    u32 value = bus_read(cpu->bus, phy(ppn << PAGE_SHIFT | in_page), bytes);
+    cpu->jit_word[WORD_SLOW_OFFSET] = offset;
+    cpu->jit_slow[SLOW_DEVICE]++;
+    put_le32(cpu->bounce, value);
+    put_le32(cpu->bounce + 4, 0);
+    return cpu->bounce;
+}
+
 static u8 *slow_access(Cpu *cpu, u32 offset, u32 info, const u8 *return_address) {
     u32 kind = info & 3, seg = info >> 2 & 7, bytes = info >> 8;
     cpu->jit_word[WORD_EXIT_PC] = (u64)(uintptr_t)return_address;
-    if (kind != X64_SLOW_LOAD && !(info & X64_SLOW_ALIGN16)) {
-        u8 *at = slow_known_store(cpu, offset, seg, bytes, kind == X64_SLOW_RMW);
+    if (!(info & X64_SLOW_ALIGN16)) {
+        u8 *at = kind == X64_SLOW_LOAD ? slow_known_load(cpu, offset, seg, bytes)
+                                       : slow_known_store(cpu, offset, seg, bytes, kind == X64_SLOW_RMW);
         if (at) return at;
     }
     counters_note_slow(cpu, offset, seg, bytes, kind != X64_SLOW_LOAD);
@@ -685,10 +769,6 @@ static void slow_commit(Cpu *cpu) {
     u32 seg = info >> 2 & 7, bytes = info >> 8;
     u64 value;
     memcpy(&value, cpu->bounce, 8);
-    if (info & COMMIT_DEVICE) {
-        bus_write(cpu->bus, phy(cpu->jit_word[WORD_SLOW_PHYS]), info & ~COMMIT_DEVICE, (u32)value);
-        return;
-    }
     if (bytes > 8) {
         cpu_slow_store(cpu, offset, CPU_ACCESS(seg, 3), value);
         if (bytes == 16) cpu_slow_store(cpu, offset + 8, CPU_ACCESS(seg, 3), get_le64(cpu->bounce + 8));
@@ -778,8 +858,10 @@ void stubs_generate(Jit *jit) {
     stub_sse(jit, &b);
     const u8 *exit = stub_exit(jit, &b, false), *exit_call = stub_exit(jit, &b, true);
     stub_exits(jit, &b, exit, exit_call);
-    t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit);
+    t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit,
+                            (void *)slow_commit_device);
     if (jit->cpu) jit->cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
+    if (jit->cpu) jit->cpu->jit_word[WORD_PAGES] = (u64)(uintptr_t)bus_page(jit->bus, 0);
     for (unsigned linear = 0; linear < 2; linear++) {
         void *access = jit->opt.check ? (void *)slow_access_checked : (void *)slow_access;
         const u8 *tail = stub_slow_tail(jit, &b, access, linear, exit_call);
