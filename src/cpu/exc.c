@@ -350,7 +350,9 @@ static void exc_software(Cpu *cpu, unsigned vector, ExcSource source, u32 length
     exc_log_entry(cpu, vector, source, 0);
     exc_log_bios(cpu, vector, source);
     cpu->eip += length;
-    if (exc_enter(cpu, vector, source, false, 0)) cpu->inhibit_trap = stepping;
+    bool entered = exc_enter(cpu, vector, source, false, 0);
+    // Generated code reads this byte and its neighbours as one word, which would wait for a store to one of them.
+    if (entered && cpu->inhibit_trap != stepping) cpu->inhibit_trap = stepping;
 }
 
 // INT n in virtual-8086 mode, by the six methods of SDM 3B table 20-2. False: as everywhere else.
