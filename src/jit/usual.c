@@ -253,14 +253,22 @@ static void usual_sti(Usual *u) {
 }
 
 // ---- segment registers ----------------------------------------------------------------------------------------
-// Descriptors: present and accessed data that can be written, 4 GiB; base, DPL, AVL and the size bit are free.
-#define USUAL_DESC_MASK 0x00af9f000000ffffull
-#define USUAL_DESC_DATA 0x008f93000000ffffull
+// High word of descriptors: present and accessed data that can be written and does not grow down.
+#define USUAL_DESC_MASK 0x00009f00u
+#define USUAL_DESC_DATA 0x00009300u
+enum { USUAL_DESC_G = 55, USUAL_LEAST_LIMIT = 6 };             // of smaller ones some bounds are 0
 
 static void usual_fpu_unused(Usual *u) {                       // no x87 pointers are to be worked out
     enc_rm(u->b, ENC_66, 0x83, 7, STATE(fpu_used));
     enc_u8(u->b, 0);
     usual_out(u, CC_NE);
+}
+
+// reg = r8 from bit `from` on.
+static void usual_high(Usual *u, unsigned reg, unsigned from) {
+    enc_rr(u->b, ENC_W, 0x89, R8, reg);
+    enc_rm(u->b, ENC_W, 0xc1, 5, rm_reg(reg));                 // shr
+    enc_u8(u->b, from);
 }
 
 // r9w = selector, not null, at CPL 0: r8 = its descriptor in the GDT, r11 and r10 are used.
@@ -274,18 +282,15 @@ static void usual_descriptor(Usual *u) {
     usual_one_page(u, R10, R11, 8);
     usual_entry(u, R8, R11, MMU_READ);
     usual_load64(u, R8, rm_sib(R8, R11, 0, 0));
-    enc_mov_imm64(u->b, R10, USUAL_DESC_MASK);
-    usual_alu64(u, ALU_AND, R10, R8);
-    enc_mov_imm64(u->b, R11, USUAL_DESC_DATA);
-    usual_alu64(u, ALU_CMP, R10, R11);
+    usual_high(u, R10, 32);
+    usual_alu(u, ALU_AND, rm_reg(R10), USUAL_DESC_MASK);
+    usual_alu(u, ALU_CMP, rm_reg(R10), USUAL_DESC_DATA);
     usual_out(u, CC_NE);
 }
 
 // DPL at least RPL: r8 = descriptor, r9 selector.
 static void usual_privilege(Usual *u) {
-    enc_rr(u->b, ENC_W, 0x89, R8, R10);
-    enc_rm(u->b, ENC_W, 0xc1, 5, rm_reg(R10));                 // shr
-    enc_u8(u->b, 32 + 13);
+    usual_high(u, R10, 32 + 13);
     usual_alu(u, ALU_AND, rm_reg(R10), 3);
     usual_copy(u, R11, R9);
     usual_alu(u, ALU_AND, rm_reg(R11), 3);
@@ -293,70 +298,110 @@ static void usual_privilege(Usual *u) {
     usual_out(u, CC_B);
 }
 
-static void usual_put_pair(Usual *u, Rm rm, i32 imm) {         // movq $imm, rm
-    enc_rm(u->b, ENC_W, 0xc7, 0, rm);
-    enc_u32(u->b, (u32)imm);
+// r10d = the descriptor's limit in bytes.
+static void usual_limit(Usual *u) {
+    usual_high(u, R10, 32);
+    usual_alu(u, ALU_AND, rm_reg(R10), 0x000f0000);
+    enc_rr(u->b, 0, 0x0fb7, R11, R8);                          // movzwl
+    usual_alu_rr(u, ALU_OR, R10, R11);
+    enc_rm(u->b, ENC_W, 0x0fba, 4, rm_reg(R8));                // bt
+    enc_u8(u->b, USUAL_DESC_G);
+    u8 *bytes = enc_jcc32(u->b, CC_AE);
+    usual_shift(u, R10, true, PAGE_SHIFT);
+    usual_alu(u, ALU_OR, rm_reg(R10), PAGE_BYTES - 1);
+    enc_patch32(bytes, u->b->p);
+    usual_alu(u, ALU_CMP, rm_reg(R10), USUAL_LEAST_LIMIT);
+    usual_out(u, CC_B);
 }
 
-static void usual_put_ends(Usual *u, unsigned s, bool full) {
-    size_t ends[2] = { offsetof(CpuSeg, read_end), offsetof(CpuSeg, write_end) };
-    for (unsigned i = 0; i < 2; i++) {
-        usual_put_pair(u, usual_seg(s, ends[i]), full ? -1 : 0);
-        if (!full) usual_put_pair(u, usual_seg(s, ends[i] + 8), 0);
-        else for (unsigned k = 2; k < 4; k++) usual_put(u, usual_seg(s, ends[i] + 4 * k), (u32)(1 - (1 << k)));
+static void usual_put_end(Usual *u, unsigned s, unsigned n, unsigned reg) {
+    usual_store(u, reg, usual_seg(s, offsetof(CpuSeg, read_end) + 4 * n));
+    usual_store(u, reg, usual_seg(s, offsetof(CpuSeg, write_end) + 4 * n));
+}
+
+// Limit and bounds of data, from r10d = limit.
+static void usual_put_limit(Usual *u, unsigned s) {
+    usual_store(u, R10, SEG(s, limit));
+    usual_copy(u, R11, R10);
+    usual_alu(u, ALU_ADD, rm_reg(R11), 1);
+    usual_alu(u, ALU_SBB, rm_reg(R11), 0);                     // at most 0xffffffff
+    usual_put_end(u, s, 0, R11);
+    usual_put_end(u, s, 1, R10);
+    for (unsigned n = 2; n < 4; n++) {
+        enc_rm(u->b, 0, 0x8d, R11, rm_mem(R10, 2 - (1 << n)));
+        usual_put_end(u, s, n, R11);
     }
 }
 
-// Selector and access: neighbours.
-_Static_assert(offsetof(CpuSeg, access) == offsetof(CpuSeg, selector) + 2, "one word");
 
 // r10d = a null selector.
 static void usual_null(Usual *u, unsigned s) {
     usual_store(u, R10, SEG(s, selector));
     usual_put(u, SEG(s, base), 0);
     usual_put(u, SEG(s, limit), 0);
-    usual_put_ends(u, s, false);
+    enc_rr(u->b, 0, 0x31, R11, R11);
+    for (unsigned n = 0; n < 4; n++) usual_put_end(u, s, n, R11);
     usual_alu(u, ALU_AND, STATE(mode), ~CLASS(s));
 }
 
-// r8 = descriptor, r9w = selector.
-static void usual_fill(Usual *u, unsigned s) {
+// The limit and what follows from it, unless it was one of such a segment already.
+static void usual_renew_limit(Usual *u, unsigned s) {
+    const u32 kind = SEG_ACC_P | SEG_ACC_S | 0xe;              // but for accessed and DPL
+    usual_load16(u, R11, SEG(s, access));
+    usual_alu(u, ALU_AND, rm_reg(R11), kind);
+    usual_alu(u, ALU_CMP, rm_reg(R11), USUAL_DESC_DATA >> 8 & kind);
+    u8 *other = enc_jcc32(u->b, CC_NE);
+    enc_rm(u->b, 0, 0x3b, R10, SEG(s, limit));
+    u8 *same = enc_jcc32(u->b, CC_E);
+    enc_patch32(other, u->b->p);
+    usual_put_limit(u, s);
+    enc_patch32(same, u->b->p);
+}
+
+// r8d = class of a data segment with r10d = limit, r11d = base.
+static void usual_class(Usual *u) {
     Buf *b = u->b;
-    usual_load(u, R10, STATE(mode));
-    usual_shift(u, R10, false, MODE_SEG_SHIFT(s));
-    usual_alu(u, ALU_AND, rm_reg(R10), 3);
-    usual_alu(u, ALU_SUB, rm_reg(R10), SEG_FLAT);
-    usual_alu(u, ALU_CMP, rm_reg(R10), SEG_BASED - SEG_FLAT);
-    u8 *full = enc_jcc32(b, CC_BE);                            // it was one of 4 GiB already
-    usual_put(u, SEG(s, limit), 0xffffffff);
-    usual_put_ends(u, s, true);
+    usual_alu(u, ALU_CMP, rm_reg(R10), 0xffffffff);
+    u8 *full = enc_jcc32(b, CC_E);
+    enc_mov_imm(b, R8, SEG_CHECKED);
+    usual_alu(u, ALU_CMP, rm_reg(R10), 0xffff);
+    u8 *checked = enc_jcc32(b, CC_NE);
+    usual_test(u, rm_reg(R11), 15);
+    u8 *odd = enc_jcc32(b, CC_NE);
+    enc_mov_imm(b, R8, SEG_REAL);
+    u8 *real = enc_jmp32(b);
     enc_patch32(full, b->p);
-    enc_rr(b, ENC_W, 0x89, R8, R11);
-    enc_rm(b, ENC_W, 0xc1, 5, rm_reg(R11));                    // shr
-    enc_u8(b, 16);
-    usual_alu(u, ALU_AND, rm_reg(R11), 0xffffff);
-    enc_rm(b, ENC_W, 0xc1, 5, rm_reg(R8));
-    enc_u8(b, 32);
-    usual_copy(u, R10, R8);
-    usual_alu(u, ALU_AND, rm_reg(R10), 0xff000000);
-    usual_alu_rr(u, ALU_OR, R11, R10);                         // base
-    usual_store(u, R11, SEG(s, base));
     usual_alu(u, ALU_CMP, rm_reg(R11), 1);                     // carry: it is 0
-    enc_mov_imm(b, R10, SEG_BASED);
-    usual_alu(u, ALU_SBB, rm_reg(R10), 0);
-    usual_shift(u, R10, true, MODE_SEG_SHIFT(s));
-    usual_load(u, R11, STATE(mode));
-    usual_alu(u, ALU_AND, rm_reg(R11), ~CLASS(s));
-    usual_alu_rr(u, ALU_OR, R11, R10);
-    usual_store(u, R11, STATE(mode));
-    usual_alu(u, ALU_AND, rm_reg(R8), 0x00f0ff00);             // access
-    usual_shift(u, R8, true, 8);
-    enc_rm(b, 0, 0x0fb7, R9, rm_reg(R9));                      // movzwl
-    usual_alu_rr(u, ALU_OR, R8, R9);
-    usual_store(u, R8, SEG(s, selector));
+    enc_mov_imm(b, R8, SEG_BASED);
+    usual_alu(u, ALU_SBB, rm_reg(R8), 0);
+    enc_patch32(checked, b->p);
+    enc_patch32(odd, b->p);
+    enc_patch32(real, b->p);
 }
 
 _Static_assert(SEG_BASED == SEG_FLAT + 1, "ORDER");
+
+// r8 = descriptor, r9w = selector, r10d = limit.
+static void usual_fill(Usual *u, unsigned s) {
+    usual_renew_limit(u, s);
+    enc_rm(u->b, ENC_66, 0x89, R9, SEG(s, selector));
+    usual_high(u, R9, 32);
+    usual_high(u, R11, 16);
+    usual_alu(u, ALU_AND, rm_reg(R11), 0xffffff);
+    usual_copy(u, R8, R9);
+    usual_alu(u, ALU_AND, rm_reg(R8), 0xff000000);
+    usual_alu_rr(u, ALU_OR, R11, R8);
+    usual_store(u, R11, SEG(s, base));
+    usual_shift(u, R9, false, 8);
+    usual_alu(u, ALU_AND, rm_reg(R9), 0xf0ff);
+    enc_rm(u->b, ENC_66, 0x89, R9, SEG(s, access));
+    usual_class(u);
+    usual_shift(u, R8, true, MODE_SEG_SHIFT(s));
+    usual_load(u, R11, STATE(mode));
+    usual_alu(u, ALU_AND, rm_reg(R11), ~CLASS(s));
+    usual_alu_rr(u, ALU_OR, R11, R8);
+    usual_store(u, R11, STATE(mode));
+}
 
 // r9w = selector, at CPL 0 in protected mode: into segment register s.
 static void usual_load_seg(Usual *u, unsigned s, bool pop) {
@@ -372,6 +417,7 @@ static void usual_load_seg(Usual *u, unsigned s, bool pop) {
     enc_patch32(some, b->p);
     usual_descriptor(u);
     usual_privilege(u);
+    usual_limit(u);
     usual_fill(u, s);
     if (pop) usual_alu(u, ALU_ADD, rm_reg(R15), 4);
     usual_return(u);

@@ -26,9 +26,20 @@ static u64 next(u64 *r) {
 static u32 pick(u64 *r, u32 n) { return (u32)(next(r) % n); }
 static bool one_in(u64 *r, u32 n) { return pick(r, n) == 0; }
 
+// Data of 64 KiB or another limit, from anywhere.
+static void random_small_desc(u64 *r, u32 *lo, u32 *hi) {
+    static const u32 kinds[] = { 0x00009300, 0x0000f300, 0x00409300, 0x00809300, 0x00009200, 0x00009700, 0x00009100 };
+    static const u16 limits[] = { 0xffff, 0xffff, 0xffff, 0xfffe, 0, 2, 5, 6, 7, 0x1000 };
+    u32 base = (u32)next(r) & (0u - (1u << pick(r, 8)));
+    *lo = limits[pick(r, ARRAY_LEN(limits))] | base << 16;
+    *hi = kinds[pick(r, ARRAY_LEN(kinds))] | (base >> 16 & 0xff) | (base & 0xff000000);
+    if (one_in(r, 6)) *hi ^= 1u << pick(r, 32);
+}
+
 // A descriptor of 4 GiB from 0, most often; sometimes a bit of it is another.
 static void random_desc(u64 *r, u32 *lo, u32 *hi) {
     static const u32 kinds[] = { 0x00cf9b00, 0x00cf9300, 0x00cffb00, 0x00cff300, 0x00cfdb00, 0x00cf9200, 0x00cffe00 };
+    if (one_in(r, 4)) { random_small_desc(r, lo, hi); return; }
     *lo = 0xffff;
     *hi = kinds[pick(r, ARRAY_LEN(kinds))];
     if (one_in(r, 6)) *lo ^= 1u << pick(r, 32);
@@ -57,7 +68,7 @@ static void random_tables(u64 *r, TestCpu *c) {
 
 static void random_segment(u64 *r, CpuSeg *seg, u32 kind) {
     *seg = (CpuSeg){ .limit = 0xffffffff, .access = (u16)kind, .selector = (u16)pick(r, 0x80) };
-    if (one_in(r, 10)) seg->limit = pick(r, 0x40000);
+    if (one_in(r, 10)) seg->limit = one_in(r, 2) ? 0xffff : pick(r, 0x40000);
     if (one_in(r, 10)) seg->access ^= 1u << pick(r, 8) | 0x4000;
 }
 
