@@ -163,15 +163,6 @@ static bool group_is_sum(const Grouper *g, const IrOp *op, unsigned *from, u32 *
     return true;
 }
 
-// Does op move a sum of 16 bits to a register? So a 16-bit stack pointer moves. Its version and offset.
-static bool group_moves_sum(const Grouper *g, const IrOp *op, u32 *version, u32 *delta) {
-    if (op->code != IR_MOV || op->size != 2 || ir_kind(op->a) != IR_KIND_TEMP) return false;
-    const GroupAddr *t = &g->temp[ir_index(op->a)];
-    *version = (u32)(t->key & 0xfffffff);
-    *delta = t->offset;
-    return t->known && *version && t->key == (GROUP_KEY_HALF | GROUP_KEY_BASE(*version));
-}
-
 // r = other register + constant keeps the version.
 static void group_define(Grouper *g, const IrOp *op, u32 i) {
     unsigned r = ir_reg(op->d), from;
@@ -181,7 +172,6 @@ static void group_define(Grouper *g, const IrOp *op, u32 i) {
         version[half] = g->version[half][from];
         delta[half] = g->delta[half][from] + add;
     }
-    if (!sum) sum = group_moves_sum(g, op, &version[1], &delta[1]);
     g->changed = i + 1;
     group_new_version(g, r);
     for (unsigned half = op->size == 4 ? 0 : 1; sum && half < 2; half++) {

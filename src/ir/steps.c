@@ -5,6 +5,8 @@
 //     ea.4 t1, esp, $-0x4          becomes            ea.4 t1, esp, $-0x8
 //     ea.4 esp, esp, $-0x4                            ea.4 esp, esp, $-0x8
 //
+// With a 16-bit stack the step is an ADD without flags, and the address an EA of 16 bits.
+//
 // The first may go when between the two nobody can see the register: no op that may fault, leave or call a helper
 // (an access whose group has been checked cannot fault), and no reader but addresses and copies, which take the
 // constant over.
@@ -12,8 +14,15 @@
 
 static bool steps_names(IrRef ref, unsigned r) { return ir_kind(ref) == IR_KIND_REG && ir_reg(ref) == r; }
 
+// d = a + constant, without flags: all of the register, or 16 bits of it.
+static bool steps_is_sum(const IrOp *op) {
+    if (op->code == IR_ADD) return op->size == 2 && !op->fdef && ir_is_const(op->b);
+    return op->code == IR_EA && op->size == 4 && op->b == IR_NONE;
+}
+
 static bool steps_is_step(const IrOp *op) {
-    return op->code == IR_EA && op->size == 4 && ir_kind(op->d) == IR_KIND_REG && op->a == op->d && op->b == IR_NONE;
+    return (op->code == IR_EA || op->code == IR_ADD) && ir_kind(op->d) == IR_KIND_REG && op->a == op->d &&
+           steps_is_sum(op);
 }
 
 static bool steps_is_grouped(const IrOp *op) {
@@ -28,38 +37,52 @@ static bool steps_shows(const IrOp *op) {
 
 // What an op wants of a register that lags behind: nothing, its constant, its value.
 typedef enum StepsUse { STEPS_NONE, STEPS_CONSTANT, STEPS_VALUE } StepsUse;
-static StepsUse steps_use(const IrOp *op, unsigned r) {
+static StepsUse steps_use(const IrOp *op, unsigned r, unsigned size) {
     if (op->code == IR_INSN) return STEPS_NONE;
     bool implied = ir_info[op->code].props & IRP_WIDE || op->code == IR_FPU;
     bool a = steps_names(op->a, r) && !steps_is_grouped(op);            // grouped: the address is the group's
     if (implied || steps_names(op->d, r) || steps_names(op->b, r) || steps_names(op->c, r)) return STEPS_VALUE;
     if (!a) return STEPS_NONE;
-    return (op->code == IR_EA || op->code == IR_MOV) && op->size == 4 ? STEPS_CONSTANT : STEPS_VALUE;
+    bool takes = op->code == IR_EA || op->code == IR_MOV || (op->code == IR_ADD && steps_is_sum(op));
+    return takes && op->size == size ? STEPS_CONSTANT : STEPS_VALUE;
 }
 
 // The next step of the same register, with nobody looking in between; 0: none.
 static u32 steps_next(const IrBlock *b, u32 i) {
-    unsigned r = ir_reg(b->ops[i].d);
+    unsigned r = ir_reg(b->ops[i].d), size = b->ops[i].size;
     for (u32 k = i + 1; k < b->count; k++) {
         const IrOp *op = &b->ops[k];
-        if (steps_is_step(op) && ir_reg(op->d) == r) return k;
-        if (steps_shows(op) || steps_use(op, r) == STEPS_VALUE) return 0;
+        if (op->size == size && steps_is_step(op) && ir_reg(op->d) == r) return k;
+        if (steps_shows(op) || steps_use(op, r, size) == STEPS_VALUE) return 0;
     }
     return 0;
 }
 
-// Moves the step at op i into the one at op `to`, through what reads the register between them.
-static void steps_move(IrBlock *b, u32 i, u32 to) {
-    unsigned r = ir_reg(b->ops[i].d);
-    u32 by = b->ops[i].imm;
-    for (u32 k = i + 1; k < to; k++) {
-        IrOp *op = &b->ops[k];
-        if (steps_use(op, r) != STEPS_CONSTANT) continue;
+// Adds a constant to what op, a sum or a copy, computes.
+static void steps_add(IrBlock *b, IrOp *op, u32 by) {
+    if (op->code == IR_ADD) {
+        op->b = ir_const(b, (ir_value(b, op->b) + by) & 0xffff);
+    } else if (op->code == IR_MOV && op->size == 2) {
+        op->code = IR_ADD;
+        op->b = ir_const(b, by & 0xffff);
+    } else {
         op->imm = op->code == IR_EA ? op->imm + by : by;
+        if (op->size == 2) op->imm = (u32)(i16)op->imm;
         op->code = IR_EA;
     }
-    b->ops[to].imm += by;
+}
+
+// Moves the step at op i into the one at op `to`, through what reads the register between them.
+static void steps_move(IrBlock *b, u32 i, u32 to) {
+    const IrOp *step = &b->ops[i];
+    unsigned r = ir_reg(step->d), size = step->size;
+    u32 by = step->code == IR_ADD ? ir_value(b, step->b) : step->imm;
+    for (u32 k = i + 1; k < to; k++)
+        if (steps_use(&b->ops[k], r, size) == STEPS_CONSTANT) steps_add(b, &b->ops[k], by);
+    steps_add(b, &b->ops[to], by);
+    bool back = b->ops[to].code == IR_ADD && !ir_value(b, b->ops[to].b);
     b->ops[i] = (IrOp){ .code = IR_INSN };               // marked for removal
+    if (back) b->ops[to] = b->ops[i];
 }
 
 void ir_steps(IrBlock *b) {

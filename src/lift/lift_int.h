@@ -79,6 +79,8 @@ static inline IrRef lift_reg_or_none(unsigned reg) {
 }
 // d (a whole register) = base + (index << scale) + disp, without flags.
 void lift_ea_to(Lift *l, IrRef d, IrRef base, IrRef index, unsigned scale, u32 disp);
+// Lower half of guest register d = that of reg + x, without flags.
+void lift_sum16(Lift *l, unsigned d, unsigned reg, IrRef x);
 // The memory operand's address, `extra` bytes further.
 LiftMem lift_mem(Lift *l, u32 extra);
 // seg:[reg] with the instruction's address size.

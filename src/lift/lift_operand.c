@@ -26,11 +26,18 @@ LiftMem lift_mem_at(Lift *l, unsigned seg, IrRef reg) {
     return (LiftMem){ .addr = addr, .seg = seg, .addr16 = l->in->addrsize == 2 };
 }
 
+void lift_sum16(Lift *l, unsigned d, unsigned reg, IrRef x) {
+    IrOp *op = ir_emit(l->b, IR_ADD, 2, IR_REG(d), IR_REG(reg), x);
+    op->fdef = 0;
+}
+
 void lift_step_reg(Lift *l, unsigned reg, IrRef x, unsigned scale, u32 disp) {
     if (l->in->addrsize == 4)
         lift_ea_to(l, IR_REG(reg), IR_REG(reg), x, scale, disp);
+    else if (scale || (x != IR_NONE && disp))
+        lift_sum16(l, reg, reg, ir_ea(l->b, 4, IR_NONE, x, scale, disp));
     else
-        ir_mov(l->b, 2, IR_REG(reg), ir_ea(l->b, 2, IR_REG(reg), x, scale, disp));
+        lift_sum16(l, reg, reg, x == IR_NONE ? lift_const(l, disp & 0xffff) : x);
 }
 
 // ---- accesses -----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ static void stack_set(Lift *l, unsigned reg, u32 bytes) {
     if (stack_is_32(l))
         lift_ea_to(l, IR_REG(CPU_ESP), IR_REG(reg), IR_NONE, 0, bytes);
     else
-        ir_mov(l->b, 2, IR_REG(CPU_ESP), ir_ea(l->b, 2, IR_REG(reg), IR_NONE, 0, bytes));
+        lift_sum16(l, CPU_ESP, reg, lift_const(l, bytes & 0xffff));
 }
 
 LiftMem lift_stack_mem(Lift *l, u32 offset) { return stack_mem_at(l, CPU_ESP, offset); }

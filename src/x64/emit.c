@@ -180,15 +180,24 @@ static void op_alu_into(Emit *e, const IrOp *op, unsigned reg, Opd b) {
     else op_rm(e, op->size, digit << 3 | 3, reg, b.rm);
 }
 
-// d = a OP b where nobody wants flags: lea keeps host EFLAGS.
+// Would an op that sets no flags of the guest, but host EFLAGS, destroy some that are wanted and nowhere else?
+static bool fl_would_lose(const Emit *e, const IrOp *op) {
+    u16 keep = fl_survivors(e, op);
+    if (!keep) return false;
+    return e->f.host & op->flive || !(e->f.recipe || e->f.env) || e->f.wants_carry || e->f.wants_product;
+}
+
+// d = a OP b where nobody wants flags: lea keeps host EFLAGS. With 16 bits it is the dearer way.
 static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
-    if (op->fdef || op->size != 4 || !opd_is_reg(a)) return false;
+    if (op->fdef || op->size == 1 || !opd_is_reg(a)) return false;
     if (op->code != IR_ADD && !(op->code == IR_SUB && b.is_imm)) return false;
     if (!b.is_imm && b.rm.mem) return false;
+    if (op->size == 2 && op->a == op->d && !fl_would_lose(e, op)) return false;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
-    if (!b.is_imm) enc_rm(e->b, 0, 0x8d, reg, rm_sib(a.rm.reg, b.rm.reg, 0, 0));
-    else enc_rm(e->b, 0, 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_ADD ? b.imm : -b.imm));
+    i32 imm = op->size == 2 ? (i16)b.imm : (i32)b.imm;
+    if (!b.is_imm) enc_rm(e->b, size_flags(op->size), 0x8d, reg, rm_sib(a.rm.reg, b.rm.reg, 0, 0));
+    else enc_rm(e->b, size_flags(op->size), 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_ADD ? imm : -imm));
     st_defined(e, op->d, reg);
     return true;
 }
@@ -550,28 +559,11 @@ static void op_ea_into(Emit *e, const IrOp *op, unsigned reg) {
 
 static bool op_guest_or_none(IrRef r) { return r == IR_NONE || ir_kind(r) == IR_KIND_REG; }
 
-// A sum of 16 bits, made of temporaries, that the next op moves to a register: lea sum, %r16.
-static bool op_ea_half(Emit *e, const IrOp *op) {
-    const IrOp *move = op + 1;
-    if (op->size != 2 || ir_kind(op->d) != IR_KIND_TEMP || e->i + 1 == e->ir->count) return false;
-    if (move->code != IR_MOV || move->size != 2 || move->a != op->d || ir_kind(move->d) != IR_KIND_REG) return false;
-    if (e->temp[ir_index(op->d)].last != e->i + 1) return false;
-    Opd base = op->a == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->a, R8);
-    Opd index = op->b == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->b, R9);
-    e->skip = 1;
-    op_before_write_ref(e, move, move->d);
-    unsigned reg = st_define(e, move->d);
-    enc_rm(e->b, ENC_66, 0x8d, reg, rm_sib(base.rm.reg, index.rm.reg, op->aux, op->imm));
-    st_defined(e, move->d, reg);
-    return true;
-}
-
 static void op_ea(Emit *e, const IrOp *op) {
     if (ir_kind(op->d) == IR_KIND_TEMP && op_guest_or_none(op->a) && op_guest_or_none(op->b)) {
         st_postpone(e, op->d);
         return;
     }
-    if (op_ea_half(e, op)) return;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     op_ea_into(e, op, reg);

@@ -469,8 +469,7 @@ static void test_shape_mov(void **state) {
 static void test_shape_stack(void **state) {
     SHAPE("\x54", M_FLAT, "ea.4 t0,r4 #fffffffc; store.4 2: _,t0,r4; ea.4 r4,r4 #fffffffc; "
                           "jmp.4 #1001");
-    SHAPE("\x50", M_REAL, "ea.2 t0,r4 #fffffffe; store.2 2w: _,t0,r0; ea.2 t1,r4 #fffffffe; "
-                          "mov.2 r4,t1; jmp.4 #1001");
+    SHAPE("\x50", M_REAL, "ea.2 t0,r4 #fffffffe; store.2 2w: _,t0,r0; add.2 r4,r4,fffe; jmp.4 #1001");
     SHAPE("\x58", M_FLAT, "load.4 2: r0,r4; ea.4 r4,r4 #4; jmp.4 #1001");
     SHAPE("\x5c", M_FLAT, "load.4 2: t0,r4; mov.4 r4,t0; jmp.4 #1001");
     SHAPE("\x66\x5c", M_FLAT, "load.2 2: t0,r4; ea.4 r4,r4 #2; mov.2 r4,t0; jmp.4 #1002");
@@ -478,7 +477,7 @@ static void test_shape_stack(void **state) {
                                   "ea.4 r4,r4 #4; jmp.4 #1003");
     SHAPE("\x8f\x04\x24", M_MIXED,
           "ea.2 t0,r4 #0; load.4 2w: t1,t0; ea.2 t2,r4 #4; and.4 t3,r4,ffff0000; or.4 t4,t3,t2; "
-          "store.4 2: _,t4,t1; ea.2 t5,r4 #4; mov.2 r4,t5; jmp.4 #1003");
+          "store.4 2: _,t4,t1; add.2 r4,r4,4; jmp.4 #1003");
     SHAPE("\xc9", M_FLAT, "load.4 2: t0,r5; ea.4 r4,r5 #4; mov.4 r5,t0; jmp.4 #1001");
     SHAPE("\x9d", M_FLAT, "load.4 2: t0,r4; stenv.4 _,1001 eip; call.4.popf t1,t0,4 !; ea.4 r4,r4 #4; "
                           "ldenv.4 t2 mode; xor.4 t3,t2,55521c; or.4 t4,t1,t3; leavenz.4 _,t4; jmp.4 #1001");
@@ -490,14 +489,14 @@ static void test_shape_control(void **state) {
     SHAPE("\xff\xd4", M_FLAT, "mov.4 t0,r4; ea.4 t1,r4 #fffffffc; store.4 2: _,t1,1002; "
                               "ea.4 r4,r4 #fffffffc; jmpi.4 _,t0");
     SHAPE("\xc2\x08\x00", M_FLAT, "load.4 2: t0,r4; ea.4 r4,r4 #c; jmpi.4 _,t0");
-    SHAPE("\xc3", M_REAL, "ea.2 t0,r4 #0; load.2 2w: t1,t0; ea.2 t2,r4 #2; mov.2 r4,t2; "
-                          "zext.4 t3,t1 *2; jmpi.4 _,t3");
+    SHAPE("\xc3", M_REAL, "ea.2 t0,r4 #0; load.2 2w: t1,t0; add.2 r4,r4,2; "
+                          "zext.4 t2,t1 *2; jmpi.4 _,t2");
     SHAPE("\xe9\x00\xe0", M_REAL, "jmp.4 #f003");                    // wraps below 64 KiB
     SHAPE("\x66\xe9\x00\xe0\xff\xff", M_REAL, "jmp.4 #fffff006");
     SHAPE("\x74\x02", M_FLAT, "jcc.4 #1004; jmp.4 #1002");
     SHAPE("\xe2\xfe", M_FLAT, "ea.4 r1,r1 #ffffffff; jnz.4 _,r1 #1000; jmp.4 #1002");
-    SHAPE("\xe1\x10", M_REAL, "ea.2 t0,r1 #ffffffff; mov.2 r1,t0; zext.4 t1,r1 *2; "
-                              "jz.4 _,t1 #1002; jcc.4 #1012; jmp.4 #1002");
+    SHAPE("\xe1\x10", M_REAL, "add.2 r1,r1,ffff; zext.4 t0,r1 *2; "
+                              "jz.4 _,t0 #1002; jcc.4 #1012; jmp.4 #1002");
     SHAPE("\xff\x6f\x02", M_REAL,
           "ea.2 t0,r3 #2; load.2 3w: t1,t0; zext.4 t2,t1 *2; ea.2 t3,r3 #4; load.2 3w: t4,t3; "
           "zext.4 t5,t4 *2; stenv.4 _,1003 eip; call.4.jmp_far _,t5,t2,2 !; leave.4");
@@ -507,12 +506,11 @@ static void test_shape_control(void **state) {
 static void test_shape_string(void **state) {
     SHAPE("\xa5", M_FLAT, "load.4 3: t0,r6; store.4 0: _,r7,t0; ldenv.4 t1 df; "
                           "ea.4 r6,r6,t1 *2 #0; ea.4 r7,r7,t1 *2 #0; jmp.4 #1001");
-    SHAPE("\x26\xac", M_REAL, "ea.2 t0,r6 #0; load.1 0w: r0,t0; ldenv.4 t1 df; ea.2 t2,r6,t1 #0; "
-                              "mov.2 r6,t2; jmp.4 #1002");
+    SHAPE("\x26\xac", M_REAL, "ea.2 t0,r6 #0; load.1 0w: r0,t0; ldenv.4 t1 df; add.2 r6,r6,t1; jmp.4 #1002");
     SHAPE("\xa6", M_FLAT, "load.1 0: t0,r7; load.1 3: t1,r6; sub.1 _,t1,t0 !; ldenv.4 t2 df; "
                           "ea.4 r6,r6,t2 #0; ea.4 r7,r7,t2 #0; jmp.4 #1001");
     SHAPE("\xab", M_REAL, "ea.2 t0,r7 #0; store.2 0w: _,t0,r0; ldenv.4 t1 df; "
-                          "ea.2 t2,r7,t1 *1 #0; mov.2 r7,t2; jmp.4 #1001");
+                          "ea.4 t2,_,t1 *1 #0; add.2 r7,r7,t2; jmp.4 #1001");
     SHAPE("\xf3\xa5", M_FLAT,
           "stenv.4 _,1002 eip; call.4.rep_movs t0,253; xor.4 t1,t0,1; leavenz.4 _,t1; jmp.4 #1002");
     SHAPE("\x67\xf2\xae", M_FLAT,
