@@ -295,14 +295,28 @@ static bool fl_incdec_recipe(const Emit *e, const IrOp *op, const FlagsState *ol
     return f->a < 8;
 }
 
+// INC or DEC of recipe f: is CF where it can stay, in host EFLAGS or in a place that lasts while code does not ask for
+// it? Then nothing is done about it.
+static bool fl_carry_stays(const Emit *e, const IrOp *op, FlagsState *f) {
+    unsigned kind = e->f.op >> 2;
+    if ((op->code != IR_INC && op->code != IR_DEC) || !(fl_survivors(e, op) & FLAG_CF) || !op->fdef) return false;
+    if (e->f.wants_carry && e->f.host & FLAG_CF) return true;
+    if (e->f.host & FLAG_CF || op->flive & FLAG_CF || !e->f.recipe || e->f.product || e->f.wants_carry) return false;
+    if (kind != FLAGS_INC && kind != FLAGS_DEC && kind != FLAGS_LOGIC) return false;
+    f->c = kind == FLAGS_LOGIC ? X64_AT_ZERO : e->f.c;
+    f->wants_carry = false;
+    return true;
+}
+
 static void op_unary(Emit *e, const IrOp *op) {
     FlagsState recipe, old = e->f;
     bool have = fl_incdec_recipe(e, op, &old, &recipe);
     Opd a = st_read(e, op->a);
     bool step = op->code == IR_INC || op->code == IR_DEC;
     bool lea = step && !op->fdef && op->size == 4 && opd_is_reg(a);
-    if (op->code != IR_NOT && !lea) fl_begin(e, op);
-    op_before_write_ref(e, op, op->d);
+    if (op->code != IR_NOT && !lea && !(have && fl_carry_stays(e, op, &recipe))) fl_begin(e, op);
+    bool wanted = fl_survivors(e, op) && !(step && op->fdef);      // of INC and DEC it is CF, which has been seen to
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_write(e, ir_reg(op->d), wanted);
     unsigned reg = st_define(e, op->d);
     if (lea) {
         enc_rm(e->b, 0, 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_INC ? 1 : -1));
@@ -689,6 +703,7 @@ static void op_call(Emit *e, const IrOp *op) {
     st_record(e, e->b, e->b->p - 1);
     fl_reset_host(e);
     if (op->fdef || h->attr & IR_HELPER_FLAGS_OUT) e->f = (FlagsState){ .env = true, .op = 0 };
+    if (e->f.env && h->attr & IR_HELPER_FLAGS_IN) e->f.recipe = false;     // it may have written them in another form
     if (op->d == IR_NONE) return;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
@@ -760,7 +775,8 @@ static bool fl_rmw_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
 
 static void op_rmw_copy_kept(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     bool sum = op->code == IR_ADD || op->code == IR_SUB;
-    fl_begin(e, op);
+    FlagsState unused = { 0 };
+    if (!fl_carry_stays(e, op, &unused)) fl_begin(e, op);
     Opd b = bref == IR_NONE ? (Opd){ 0 } : st_read(e, bref);
     if (op->size == 4) enc_rm(e->b, 0, 0x8b, R9, rm);
     else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, R9, rm);
@@ -780,6 +796,7 @@ static void op_rmw(Emit *e, const IrOp *load) {
     Rm rm = ac_store(e, load, load->size, true);
     FlagsState before = e->f;
     e->i++;
+    if (kept) fl_carry_stays(e, op, &recipe);
     copy(e, op, bref, rm);
     FlagsState after = e->f;
     if (ac_cold_copy(e, &rm)) {
@@ -793,7 +810,7 @@ static void op_rmw(Emit *e, const IrOp *load) {
     e->skip = 2;
 }
 
-// `op` with memory m in place of the temporary `from`. No temporary is defined.
+// `op` with memory m in place of the temporary `from`. A temporary is defined by extensions only.
 static void op_fused_copy(Emit *e, const IrOp *op, IrRef from, Opd m) {
     Opd a = op->a == from ? m : op->a == IR_NONE ? (Opd){ 0 } : st_read(e, op->a);
     Opd b = op->b == from ? m : op->b == IR_NONE ? (Opd){ 0 } : st_read(e, op->b);
@@ -840,8 +857,7 @@ static bool op_fuse_next(Emit *e, const IrOp *load) {
     if (!op_only_use(e, load->d, e->i + 1)) return false;
     bool alu = op_is_alu(op->code) && op->size == load->size && (op->a == load->d) != (op->b == load->d) &&
                (op->d == IR_NONE || (op->b == load->d && op->a == op->d && ir_kind(op->d) == IR_KIND_REG));
-    bool extend = (op->code == IR_ZEXT || op->code == IR_SEXT) && op->aux == load->size &&
-                  op->aux < op->size && ir_kind(op->d) == IR_KIND_REG;
+    bool extend = (op->code == IR_ZEXT || op->code == IR_SEXT) && op->aux == load->size && op->aux < op->size;
     bool move = op->code == IR_MOV && op->size == load->size && ir_kind(op->d) == IR_KIND_REG;
     bool wide = ir_info[op->code].props & IRP_WIDE && op->size == load->size;
     bool imul = op->code == IR_IMUL && op->size == load->size && op->a != op->b &&

@@ -250,7 +250,7 @@ static void fl_catch_product(Emit *e, Buf *b, FlagsState *f) {
     f->wants_product = false;
     if (!f->env || !f->product) return;
     enc_alu_imm(b, ENC_BYTE, 1, rm_state(e->t->flag_op), FLAGS_PRODUCT, 1);                  // orb $0x80, flag_op
-    f->product = false;
+    f->product = f->recipe = false;
     f->op |= FLAGS_PRODUCT;
     f->host = 0;
 }
@@ -300,7 +300,11 @@ void fl_to_state(Emit *e, Buf *b, FlagsState *f) {
     if (fl_kind_has_c(f->op)) fl_store_place(b, f, f->c, X64_AT_C, e->t->flag_c);
     fl_store_op(b, e->t, f->op | (f->product ? FLAGS_PRODUCT : 0));
     f->env = true;
-    f->recipe = f->product = false;
+    f->recipe = !f->product;                             // known still, and all its places are the state's
+    f->product = false;
+    f->a = X64_AT_A;
+    if (fl_kind_has_b(f->op)) f->b = X64_AT_B;
+    if (fl_kind_has_c(f->op)) f->c = X64_AT_C;
 }
 
 void fl_prepare_clobber(Emit *e, bool wanted) {
@@ -408,12 +412,33 @@ static u16 fl_execute_recipe(Emit *e, u16 bits) {
     return step && !e->f.product && !(bits & FLAG_CF) ? FLAG_OSZAP : FLAG_OSZAPC;
 }
 
+// CF alone, where it is had for less than all flags. Uses r9.
+static bool fl_execute_carry(Emit *e) {
+    unsigned size = 1u << (e->f.op & 3), reg;
+    switch (e->f.op >> 2) {
+    case FLAGS_LAHF:
+        enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_a));                  // bt $8, flag_a
+        enc_u8(e->b, 8);
+        return true;
+    case FLAGS_INC: case FLAGS_DEC:
+        fl_load_carry(e);
+        return true;
+    case FLAGS_ADDR:                                                         // the sum is less than b
+        fl_apply_b(e, size, 7, fl_place_reg(e, e->f.a, e->t->flag_a, R9));
+        return true;
+    case FLAGS_SUBR:                                                         // difference and b carry
+        reg = fl_place_reg(e, e->f.a, e->t->flag_a, R9);
+        if (reg != R9) enc_rr(e->b, 0, 0x89, reg, R9);
+        fl_apply_b(e, size, 0, R9);
+        return true;
+    default: return false;
+    }
+}
+
 void fl_need_host(Emit *e, u16 bits) {
     if ((e->f.host & bits) == bits) return;
     fl_catch_carry(e, e->b, &e->f);
-    if (bits == FLAG_CF && e->f.recipe && !e->f.product && e->f.op == FLAGS_OP(FLAGS_LAHF, 2)) {
-        enc_rm(e->b, 0, 0x0fba, 4, rm_state(e->t->flag_a));                  // bt $8, flag_a
-        enc_u8(e->b, 8);
+    if (bits == FLAG_CF && e->f.recipe && !e->f.product && fl_execute_carry(e)) {
         e->f.host = FLAG_CF;
         return;
     }
