@@ -4,8 +4,10 @@
 // translation path: one walk forward over the ops, one backward when something may have died.
 //
 // Rules
-//  1. Only temporaries are forwarded. A copy of a register holds until the register is written; a
+//  1. Temporaries are forwarded. A copy of a register holds until the register is written; a
 //     copy of another temporary until that is written.
+//     So are 16-bit copies of registers, to 16-bit sources of other ops: merging the copy into its register takes the
+//     host a step that whoever reads it there would wait for.
 //  2. An op that sets flags (fdef) is computed by the host, never here.
 //  3. Shapes that the back end fuses stay: a LOAD stays where it is, the address of a rmw pair is
 //     replaced only by a constant (the same one in both), shift counts are not touched.
@@ -26,8 +28,11 @@ typedef struct Fold {
     IrBlock *b;
     FoldTemp *temp;
     u32 written[8];      // index + 1 of the op that wrote the register last
+    u32 half_noted[8];   // index + 1 of the op that made its lower half a copy; 0: none
+    IrRef half[8];       //   of this register's
     u32 now;             // index + 1 of the op at hand
     bool dead;           // there may be ops to drop
+    bool halves;         // some half is a copy
 } Fold;
 
 // ---- forwarding ---------------------------------------------------------------------------------
@@ -70,7 +75,16 @@ static bool fold_takes_const(unsigned code) {
     }
 }
 
+// The register of whose lower half r's is a copy. Not the destination, which would become its own operand.
+static IrRef fold_half(const Fold *f, const IrOp *op, IrRef r) {
+    u32 noted = f->half_noted[ir_reg(r)];
+    IrRef from = f->half[ir_reg(r)];
+    if (!noted || r == op->d || from == op->d || f->written[ir_reg(r)] > noted) return r;
+    return f->written[ir_reg(from)] > noted ? r : from;
+}
+
 static void fold_operand(Fold *f, IrOp *op, IrRef *r, unsigned which) {
+    if (ir_kind(*r) == IR_KIND_REG && f->halves && ir_operand_bytes(op, which) == 2) *r = fold_half(f, op, *r);
     if (ir_kind(*r) == IR_KIND_TEMP) {
         IrRef to = fold_ref(f, *r, ir_operand_bytes(op, which));
         bool rmw_address = (op->attr & IR_RMW) && which == IR_A;
@@ -171,6 +185,13 @@ static void fold_defined(Fold *f, const IrOp *op) {
     f->dead = true;
 }
 
+static void fold_note_half(Fold *f, const IrOp *op) {
+    if (op->code != IR_MOV || op->size != 2 || ir_kind(op->d) != IR_KIND_REG || ir_kind(op->a) != IR_KIND_REG) return;
+    f->half[ir_reg(op->d)] = op->a;
+    f->half_noted[ir_reg(op->d)] = f->now;
+    f->halves = true;
+}
+
 static void fold_op(Fold *f, IrOp *op) {
     if (op->code == IR_INSN) return;
     if (op->a != IR_NONE) fold_operand(f, op, &op->a, IR_A);
@@ -180,6 +201,7 @@ static void fold_op(Fold *f, IrOp *op) {
     else if (ir_is_const(op->a)) fold_arithmetic(f, op);
     fold_written(f, op);
     fold_defined(f, op);
+    fold_note_half(f, op);
 }
 
 // ---- what nobody uses ---------------------------------------------------------------------------
@@ -234,7 +256,7 @@ static bool fold_begins(const IrOp *op) {
     };
     switch (by_code[op->code]) {
     case NEVER: return false;
-    case MOVES: return ir_kind(op->d) == IR_KIND_TEMP || op->a == op->d;
+    case MOVES: return ir_kind(op->d) == IR_KIND_TEMP || op->a == op->d || op->size == 2;
     case ADDS:
         if (op->b != IR_NONE) return ir_is_const(op->b) || ir_is_const(op->a) || (op->a == IR_NONE && !op->aux);
         return ir_is_const(op->a) || op->a == IR_NONE || !op->imm;
