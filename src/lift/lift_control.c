@@ -126,13 +126,10 @@ static u32 control_released(const Lift *l) { return l->in->operand_count ? l->in
 
 void lift_insn_ret(Lift *l) {
     unsigned size = l->in->opsize;
-    IrRef target = lift_load_temp(l, size, lift_stack_mem(l, 0));
-    if (l->b->code_limit < trunc_size(~0u, size)) {
-        target = lift_zext(l, size, target);
-        control_check(l, size, target);
-    }
+    IrRef target = lift_zext(l, size, lift_load_temp(l, size, lift_stack_mem(l, 0)));
+    if (l->b->code_limit < trunc_size(~0u, size)) control_check(l, size, target);
     lift_stack_move(l, size + control_released(l));
-    lift_jmp_to(l, size, target);
+    lift_jmp_to(l, 4, target);
     l->b->ops[l->b->count - 1].attr |= IR_RETURN;
 }
 

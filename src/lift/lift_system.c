@@ -99,10 +99,13 @@ void lift_insn_push_seg(Lift *l) {
 
 void lift_insn_pop_seg(Lift *l) {
     unsigned seg = l->in->op[0].reg;
-    if (system_is_real(l, seg) && l->in->opsize == 2) {
-        IrRef selector = lift_load_temp(l, 2, lift_stack_mem(l, 0));
-        system_load_real(l, seg, lift_zext(l, 2, selector));
+    if (l->in->opsize == 2 && seg != CPU_SS) {
+        IrRef selector = lift_zext(l, 2, lift_load_temp(l, 2, lift_stack_mem(l, 0)));
+        bool real = system_is_real(l, seg);
+        if (real) system_load_real(l, seg, selector);
+        else lift_call_next(l, HELPER_load_seg, lift_const(l, seg), selector, IR_NONE);
         lift_stack_move(l, 2);
+        if (!real) ir_leavenz(l->b, lift_mode_change(l));
         return;
     }
     system_load(l, seg, HELPER_pop_seg, lift_const(l, seg), lift_const(l, l->in->opsize), IR_NONE);

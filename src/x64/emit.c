@@ -753,8 +753,10 @@ static void op_rmw_copy(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     op_rmw_encode(e, op, b, rm);
 }
 
-// Flags that may be observed: the value goes through r9 and, before (sums) or after (others), into flag_a.
-//     mov (%r8), %r9d ; mov %r9d, flag_a ; add %eax, %r9d ; mov %r9d, (%r8)
+// Flags that may be observed: the value before (sums) or after the operation (others) goes through r9 into flag_a.
+//     mov (%r8), %r9d ; mov %r9d, flag_a ; add %eax, (%r8)
+//     mov (%r8), %r9d ; inc %r9d ; mov %r9d, flag_a ; mov %r9d, (%r8)
+// With 8 or 16 bits the operation is done again on memory: a store and a load of so few are waited for longer.
 static bool fl_rmw_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
     unsigned size = size_log2(op->size);
     *f = (FlagsState){ .a = X64_AT_A, .b = X64_AT_ZERO, .c = X64_AT_ZERO };
@@ -780,10 +782,11 @@ static void op_rmw_copy_kept(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     Opd b = bref == IR_NONE ? (Opd){ 0 } : st_read(e, bref);
     if (op->size == 4) enc_rm(e->b, 0, 0x8b, R9, rm);
     else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, R9, rm);
-    if (sum) enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
-    op_rmw_encode(e, op, b, rm_reg(R9));
-    if (!sum) enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
-    op_rm(e, op->size, 0x89, R9, rm);
+    if (!sum) op_rmw_encode(e, op, b, rm_reg(R9));
+    enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
+    bool again = sum || (op->size != 4 && !b.rm.mem);
+    if (again) op_rmw_encode(e, op, b, rm);
+    else op_rm(e, op->size, 0x89, R9, rm);
 }
 
 static void op_rmw(Emit *e, const IrOp *load) {
@@ -1223,7 +1226,8 @@ static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
     u8 *shifted = NULL;
     if (!flat) {
         enc_rm(b, 0, 0x8b, R9, rm_state(e->t->seg_base[1]));
-        enc_alu_imm(b, 0, 0, rm_reg(R9), eip - (phys & 0xfff), 4);
+        u32 past = eip - (phys & 0xfff);
+        if (past) enc_alu_imm(b, 0, 0, rm_reg(R9), past, 4);
         enc_rm(b, 0, 0xf7, 0, rm_reg(R9));                         // test $0xfff: base moved inside the page?
         enc_u32(b, 0xfff);
         shifted = enc_jcc32(b, 5);

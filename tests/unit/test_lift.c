@@ -489,8 +489,8 @@ static void test_shape_control(void **state) {
     SHAPE("\xff\xd4", M_FLAT, "mov.4 t0,r4; ea.4 t1,r4 #fffffffc; store.4 2: _,t1,1002; "
                               "ea.4 r4,r4 #fffffffc; jmpi.4 _,t0");
     SHAPE("\xc2\x08\x00", M_FLAT, "load.4 2: t0,r4; ea.4 r4,r4 #c; jmpi.4 _,t0");
-    SHAPE("\xc3", M_REAL, "ea.2 t0,r4 #0; load.2 2w: t1,t0; add.2 r4,r4,2; "
-                          "zext.4 t2,t1 *2; jmpi.4 _,t2");
+    SHAPE("\xc3", M_REAL, "ea.2 t0,r4 #0; load.2 2w: t1,t0; zext.4 t2,t1 *2; "
+                          "add.2 r4,r4,2; jmpi.4 _,t2");
     SHAPE("\xe9\x00\xe0", M_REAL, "jmp.4 #f003");                    // wraps below 64 KiB
     SHAPE("\x66\xe9\x00\xe0\xff\xff", M_REAL, "jmp.4 #fffff006");
     SHAPE("\x74\x02", M_FLAT, "jcc.4 #1004; jmp.4 #1002");
