@@ -10,6 +10,7 @@
 #                                 under a Linux kernel, which is made from Debian packages (tests/guests/linux.sh), and
 #                                 system programs under it
 #   make bench SYS="user system"  only these (events, modes, user, system)
+#   make translator [FILE=PROGRAM]    where the instructions of a translation go (valgrind)
 #   make bench LINUX_IMAGE=Image LINUX_DISK=hd.img    also times Linux 0.11 to its prompt (bench/extra.sh)
 #
 # Both the native process and the guest are linked from the same program objects.
@@ -35,7 +36,7 @@ BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events modes user system,$(SYS
 BENCH_RUN = $(BENCH_OUT)/bench $(if $(P),-p $(P)) $(if $(N),-n $(N)) $(if $(T),-t $(T)) $(if $(C),-c $(C)) \
     -g $(GLASSBOX) -q $(QEMU)
 
-.PHONY: bench bench-build bench-programs bench-events bench-modes bench-user bench-system
+.PHONY: translator bench bench-build bench-programs bench-events bench-modes bench-user bench-system
 
 bench: $(BENCH_SUITES:%=bench-%)
 
@@ -110,6 +111,14 @@ $(BENCH_OUT)/%.img: bench/boot.S bench/layout.h
 	head -c 512 /dev/zero | cat $@.boot - $(filter %.bin,$^) > $@.new
 	truncate -s 1474560 $@.new
 	mv $@.new $@
+
+# The translator alone, on a program's code.
+FILE ?= $(BENCH_OUT)/native
+translator: $(BENCH_OUT)/translator $(if $(filter $(BENCH_OUT)/%,$(FILE)),$(FILE))
+	sh bench/translator.sh $< $(FILE)
+$(BENCH_OUT)/translator: bench/translator.c $(BUILD)/libglassbox.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
 
 # A RAM disk for Debian's kernel: the native process as bin/user; the system programs, static, with libc; busybox.
 BENCH_LINUX := $(BENCH_OUT)/linux
