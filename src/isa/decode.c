@@ -4,8 +4,8 @@
 // 1. No fetch checks a bound: fewer bytes than prefixes and fields can reach are copied into a buffer padded
 //    with zeros. Afterwards the length that came out is compared with what was available and with 15: a
 //    decision that looked at padding, or beyond 15 bytes, is never reported.
-// 2. Nothing is decided by opcode here except prefixes, the 0F escape and FCMOV's condition; what
-//    an instruction is made of stands in its row.
+// 2. Nothing is decided by opcode here except prefixes and the 0F escape; what an instruction is made of stands in
+//    its row.
 #include "isa/isa_int.h"
 
 enum {
@@ -14,13 +14,13 @@ enum {
     DEC_BX = 3, DEC_SP = 4, DEC_BP = 5, DEC_SI = 6, DEC_DI = 7,
 };
 
+// Fields that most instructions need stay in registers, others are kept in *in.
 typedef struct Decoder {
     const u8 *p;            // next byte
     Insn *in;
-    u8 size;                // 2 or 4: size of v and z operands
-    u8 segment;             // of the memory operand, unless overridden
-    u8 segment_override;    // 0-5 or ISA_NO_REG
-    bool bad;               // an operand that doesn't exist
+    unsigned size;          // 2 or 4: size of v and z operands
+    unsigned shape;         // IsaShape of the row; ISA_SHAPE_BAD: it, or an operand of it, doesn't exist
+    unsigned modrm;         // 0 when there is none
 } Decoder;
 
 // --- Prefixes ------------------------------------------------------------------------------------
@@ -32,13 +32,11 @@ static const u8 dec_prefix[256] = {
     [0x66] = DEC_66, [0x67] = DEC_67, [0xf0] = DEC_F0, [0xf2] = DEC_F2, [0xf3] = DEC_F3,
 };
 
-// Reads prefixes: at most ISA_MAX_BYTES, then no instruction can be short enough any more.
-static __attribute__((noinline)) void dec_prefixes(Decoder *d) {
-    Insn *in = d->in;
-    for (unsigned i = 0; i < ISA_MAX_BYTES; i++, d->p++) {
-        unsigned kind = dec_prefix[*d->p];
+// Reads prefixes: at most ISA_MAX_BYTES, then no instruction can be short enough any more. Gives the next byte.
+static __attribute__((noinline)) const u8 *dec_prefixes(const u8 *p, Insn *in) {
+    for (const u8 *end = p + ISA_MAX_BYTES; p < end && dec_prefix[*p]; p++) {
+        unsigned kind = dec_prefix[*p];
         switch (kind) {
-        case 0: return;
         case DEC_66: in->prefixes |= ISA_OPSIZE; break;
         case DEC_67: in->prefixes |= ISA_ADSIZE; break;
         case DEC_F0: in->prefixes |= ISA_LOCK; break;
@@ -46,31 +44,41 @@ static __attribute__((noinline)) void dec_prefixes(Decoder *d) {
         case DEC_F3: in->prefixes = (in->prefixes & ~ISA_REPNE) | ISA_REP; break;
         default:
             in->prefixes |= ISA_SEGOVR;
-            d->segment_override = kind - 1;
+            in->seg = kind - 1;
         }
     }
+    if (in->prefixes & ISA_ADSIZE) in->addrsize ^= 4 ^ 2;
+    return p;
 }
 
 // --- Row -----------------------------------------------------------------------------------------
 
-// Steps over the opcode at d->p and gives its entry of the index.
+// Steps over prefixes and opcode and gives its entry of the index. Prefixes and 0F have none among one-byte opcodes.
 static unsigned dec_opcode(Decoder *d) {
-    unsigned byte = *d->p++, key = byte;
-    if (byte == 0x0f) {
-        byte = *d->p++;
-        key = 256 + byte;
+    unsigned byte = *d->p, entry = isa_index[byte];
+    if (__builtin_expect(!entry, 0)) {
+        unsigned map = 0;
+        d->p = dec_prefixes(d->p, d->in);
+        if (d->in->prefixes & ISA_OPSIZE) d->size ^= 4 ^ 2;
+        if (*d->p == 0x0f) {
+            d->p++;
+            map = 256;
+        }
+        byte = *d->p;
+        entry = isa_index[map + byte];
     }
+    d->p++;
     d->in->opcode = byte;
-    return isa_index[key];
+    return entry;
 }
 
-// Finds the row of an opcode. ModRM, where one decides, is only looked at. Sets *has_modrm for rows in groups.
-static unsigned dec_find_row(const Decoder *d, unsigned entry, bool *has_modrm) {
+// Finds the row of an opcode. ModRM, where one decides, is only looked at: it has one then.
+static unsigned dec_find_row(Decoder *d, unsigned entry) {
     while (__builtin_expect(entry > ISA_INDEX_VALUE, 0)) {
         if (entry & ISA_IS_GROUP) {
             unsigned modrm = *d->p;
             unsigned form = modrm >= 0xc0 ? 1 + (modrm & 7) : 0;
-            *has_modrm = true;
+            d->shape = ISA_SHAPE_MODRM;
             entry = isa_index[ISA_GROUP_BASE + (entry & ISA_INDEX_VALUE) * ISA_GROUP_CELLS
                               + (modrm >> 3 & 7) * 9 + form];
         } else {
@@ -86,16 +94,28 @@ static unsigned dec_find_row(const Decoder *d, unsigned entry, bool *has_modrm) 
 
 // The first row of an opcode. What it is fetched with, ModRM and immediates, it has whether or not the prefix or the
 // digit at hand makes it an instruction: #UD comes after a page fault of those bytes.
-static unsigned dec_first_row(unsigned entry, bool *has_modrm) {
+static unsigned dec_first_row(Decoder *d, unsigned entry) {
     while (entry > ISA_INDEX_VALUE) {
         unsigned value = entry & ISA_INDEX_VALUE;
         bool group = entry & ISA_IS_GROUP;
         const u16 *cell = isa_index + (group ? ISA_GROUP_BASE + value * ISA_GROUP_CELLS : ISA_SPLIT_BASE + value * 4);
         while (!*cell) cell++;                                  // one is there, or there were no such opcode
-        *has_modrm |= group;
+        if (group) d->shape |= ISA_SHAPE_MODRM;
         entry = *cell;
     }
     return entry;
+}
+
+static const IsaRow *dec_row(Decoder *d) {
+    unsigned entry = dec_opcode(d), number = dec_find_row(d, entry);
+    d->in->row = number;
+    if (__builtin_expect(!number, 0)) {
+        d->shape = ISA_SHAPE_BAD;
+        number = dec_first_row(d, entry);
+    }
+    const IsaRow *row = &isa_rows[number];
+    d->shape |= row->shape;
+    return row;
 }
 
 // --- Memory operand ------------------------------------------------------------------------------
@@ -106,12 +126,16 @@ static u32 dec_32(Decoder *d) { u32 v = get_le32(d->p); d->p += 4; return v; }
 static u32 dec_z(Decoder *d) { return d->size == 4 ? dec_32(d) : dec_16(d); }
 static u32 dec_z_signed(Decoder *d) { return d->size == 4 ? dec_32(d) : (u32)(i32)(i16)dec_16(d); }
 
+static void dec_segment(Decoder *d, bool on_stack) {
+    if (on_stack && !(d->in->prefixes & ISA_SEGOVR)) d->in->seg = DEC_SEG_SS;
+}
+
 static void dec_memory_16(Decoder *d) {
     static const u8 bases[8] = { DEC_BX, DEC_BX, DEC_BP, DEC_BP, DEC_SI, DEC_DI, DEC_BP, DEC_BX };
     static const u8 indexes[8] = { DEC_SI, DEC_DI, DEC_SI, DEC_DI,
                                    ISA_NO_REG, ISA_NO_REG, ISA_NO_REG, ISA_NO_REG };
     Insn *in = d->in;
-    unsigned mod = in->modrm >> 6, rm = in->modrm & 7;
+    unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
     if (mod == 0 && rm == 6) {
         in->disp = (u32)(i32)(i16)dec_16(d);
         return;
@@ -120,12 +144,12 @@ static void dec_memory_16(Decoder *d) {
     in->index = indexes[rm];
     if (mod)
         in->disp = mod == 1 ? dec_disp8(d) : (u32)(i32)(i16)dec_16(d);
-    d->segment = in->base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS;
+    dec_segment(d, in->base == DEC_BP);
 }
 
 static void dec_memory_32(Decoder *d) {
     Insn *in = d->in;
-    unsigned mod = in->modrm >> 6, base = in->modrm & 7;
+    unsigned mod = d->modrm >> 6, base = d->modrm & 7;
     if (base == DEC_SP) {
         unsigned sib = *d->p++;
         base = sib & 7;
@@ -140,29 +164,29 @@ static void dec_memory_32(Decoder *d) {
     in->base = base;
     if (mod)
         in->disp = mod == 1 ? dec_disp8(d) : dec_32(d);
-    d->segment = base == DEC_SP || base == DEC_BP ? DEC_SEG_SS : DEC_SEG_DS;
+    dec_segment(d, base == DEC_SP || base == DEC_BP);
 }
 
-static void dec_modrm(Decoder *d, bool always_register) {
-    d->in->modrm = *d->p++;
-    if (d->in->modrm >= 0xc0 || always_register)
-        return;
-    if (d->in->addrsize == 4)
-        dec_memory_32(d);
-    else
-        dec_memory_16(d);
+static void dec_modrm(Decoder *d) {
+    d->modrm = d->in->modrm = *d->p++;
+    if (d->modrm >= 0xc0 || d->shape & ISA_SHAPE_NO_MEM) return;
+    if (d->in->addrsize == 4) dec_memory_32(d);
+    else dec_memory_16(d);
 }
 
 // --- Operands ------------------------------------------------------------------------------------
+
+static void dec_bad_if(Decoder *d, bool bad) {
+    if (bad) d->shape |= ISA_SHAPE_BAD;
+}
 
 static void dec_put_reg(IsaOperand *o, unsigned reg, unsigned size) {
     o->kind = ISA_REG;
     o->size = size;
     o->reg = reg;
-    if (size == 1 && reg >= 4) {
-        o->reg = reg - 4;
-        o->high = 1;
-    }
+    if (size > 1) return;
+    o->reg = reg & 3;
+    o->high = reg >> 2;
 }
 
 static void dec_put(IsaOperand *o, unsigned kind, unsigned reg, unsigned size) {
@@ -178,32 +202,32 @@ static void dec_put_imm(IsaOperand *o, u32 value, unsigned size) {
 }
 
 static void dec_put_rm(Decoder *d, IsaOperand *o, unsigned register_size, unsigned memory_size) {
-    if (d->in->modrm >= 0xc0)
-        dec_put_reg(o, d->in->modrm & 7, register_size);
+    if (d->modrm >= 0xc0)
+        dec_put_reg(o, d->modrm & 7, register_size);
     else
         dec_put(o, ISA_MEM, 0, memory_size);
 }
 
 static void dec_put_mem(Decoder *d, IsaOperand *o, unsigned size) {
-    d->bad |= d->in->modrm >= 0xc0;
+    dec_bad_if(d, d->modrm >= 0xc0);
     dec_put(o, ISA_MEM, 0, size);
 }
 
 static void dec_put_vector(Decoder *d, IsaOperand *o, IsaOperandKind kind, unsigned memory_size) {
-    if (d->in->modrm >= 0xc0)
-        dec_put(o, kind, d->in->modrm & 7, kind == ISA_MMX ? 8 : 16);
+    if (d->modrm >= 0xc0)
+        dec_put(o, kind, d->modrm & 7, kind == ISA_MMX ? 8 : 16);
     else
         dec_put(o, ISA_MEM, 0, memory_size);
 }
 
 // ModRM.rm as a vector register, memory not allowed.
 static void dec_put_vector_only(Decoder *d, IsaOperand *o, IsaOperandKind kind) {
-    d->bad |= d->in->modrm < 0xc0;
-    dec_put(o, kind, d->in->modrm & 7, kind == ISA_MMX ? 8 : 16);
+    dec_bad_if(d, d->modrm < 0xc0);
+    dec_put(o, kind, d->modrm & 7, kind == ISA_MMX ? 8 : 16);
 }
 
 static void dec_put_segment(Decoder *d, IsaOperand *o, unsigned seg, unsigned allowed) {
-    d->bad |= !(allowed >> seg & 1);
+    dec_bad_if(d, !(allowed >> seg & 1));
     dec_put(o, ISA_SEG, seg, 2);
 }
 
@@ -226,7 +250,7 @@ static void dec_put_rel(IsaOperand *o, u32 displacement, unsigned size) {
 // Fills one operand of the row's form. One line per operand code.
 static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
     Insn *in = d->in;
-    unsigned size = d->size, reg = in->modrm >> 3 & 7;
+    unsigned size = d->size, reg = d->modrm >> 3 & 7;
     switch ((IsaOperandCode)code) {
     case ISA_O_Eb: dec_put_rm(d, o, 1, 1); break;
     case ISA_O_Ew: dec_put_rm(d, o, 2, 2); break;
@@ -235,8 +259,8 @@ static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
     case ISA_O_Gb: dec_put_reg(o, reg, 1); break;
     case ISA_O_Gw: dec_put_reg(o, reg, 2); break;
     case ISA_O_Gv: dec_put_reg(o, reg, size); break;
-    case ISA_O_Rd: dec_put_reg(o, in->modrm & 7, 4); break;
-    case ISA_O_Cd: dec_put(o, ISA_CR, reg, 4); d->bad |= !(0x1d >> reg & 1); break;
+    case ISA_O_Rd: dec_put_reg(o, d->modrm & 7, 4); break;
+    case ISA_O_Cd: dec_put(o, ISA_CR, reg, 4); dec_bad_if(d, !(0x1d >> reg & 1)); break;
     case ISA_O_Dd: dec_put(o, ISA_DR, reg, 4); break;
     case ISA_O_Sw: dec_put_segment(d, o, reg, 0x3f); break;
     case ISA_O_SwLoad: dec_put_segment(d, o, reg, 0x3d); break;
@@ -263,7 +287,7 @@ static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
     case ISA_O_Wx: dec_put_vector(d, o, ISA_XMM, 16); break;
     case ISA_O_Wq: dec_put_vector(d, o, ISA_XMM, 8); break;
     case ISA_O_Wd: dec_put_vector(d, o, ISA_XMM, 4); break;
-    case ISA_O_STi: dec_put(o, ISA_ST, in->modrm & 7, 10); break;
+    case ISA_O_STi: dec_put(o, ISA_ST, d->modrm & 7, 10); break;
     case ISA_O_ST0: dec_put(o, ISA_ST, 0, 10); break;
     case ISA_O_Zb: dec_put_reg(o, in->opcode & 7, 1); break;
     case ISA_O_Zv: dec_put_reg(o, in->opcode & 7, size); break;
@@ -297,69 +321,45 @@ static void dec_operands(Decoder *d, const IsaRow *row) {
     IsaOperand *o = d->in->op;
     for (u32 form = get_le32(row->form); form; form >>= 8)
         dec_operand(d, o++, form & 0xff);
-    d->in->operand_count = o - d->in->op;
 }
 
 // --- The whole -----------------------------------------------------------------------------------
 
-// FCMOVcc's conditions are B E BE P (DA /0-3) and their opposites (DB).
-static unsigned dec_fcmov_condition(const Insn *in) {
-    static const u8 conditions[4] = { 2, 4, 6, 10 };
-    return conditions[in->modrm >> 3 & 3] | (in->opcode & 1);
-}
-
-// Operand and address size.
-static void dec_sizes(Decoder *d, bool code32) {
-    Insn *in = d->in;
-    d->size = code32 != ((in->prefixes & ISA_OPSIZE) != 0) ? 4 : 2;
-    in->addrsize = code32 != ((in->prefixes & ISA_ADSIZE) != 0) ? 4 : 2;
-}
-
-static IsaStatus dec_status(const Decoder *d, unsigned available, const u8 *buffer) {
-    Insn *in = d->in;
-    unsigned length = d->p - buffer;
-    if (length > available && available < ISA_MAX_BYTES)
-        return ISA_NEED_MORE;
-    in->length = length > ISA_MAX_BYTES ? ISA_MAX_BYTES : length;
-    if (length > ISA_MAX_BYTES)
-        return ISA_TOO_LONG;
-    bool lock_allowed = isa_rows[in->row].attr & ISA_A_LOCKABLE && in->op[0].kind == ISA_MEM;
-    if (in->row == 0 || d->bad || (in->prefixes & ISA_LOCK && !lock_allowed))
-        return ISA_UNDEFINED;
-    return ISA_OK;
+static bool dec_may_be_locked(const Insn *in) {
+    return isa_row(in)->attr & ISA_A_LOCKABLE && in->op[0].kind == ISA_MEM;
 }
 
 // Of bytes that no fetch leaves.
-static IsaStatus dec_insn(const u8 *bytes, unsigned available, bool code32, Insn *out) {
-    Decoder d = { .p = bytes, .in = out, .segment = DEC_SEG_DS, .segment_override = ISA_NO_REG };
-    *out = (Insn){ .base = ISA_NO_REG, .index = ISA_NO_REG };
+static IsaStatus dec_insn(const u8 *bytes, bool code32, Insn *out) {
+    unsigned size = 2u << code32, length;
+    Decoder d = { .p = bytes, .in = out, .size = size };
+    *out = (Insn){ .addrsize = size, .seg = DEC_SEG_DS, .base = ISA_NO_REG, .index = ISA_NO_REG };
     __builtin_memcpy(out->bytes, bytes, ISA_MAX_BYTES);
-    if (dec_prefix[*bytes]) dec_prefixes(&d);
-    dec_sizes(&d, code32);
-    bool has_modrm = false;
-    unsigned entry = dec_opcode(&d);
-    out->row = dec_find_row(&d, entry, &has_modrm);
-    const IsaRow *row = &isa_rows[out->row ? out->row : dec_first_row(entry, &has_modrm)];
-    out->opsize = row->shape & ISA_SHAPE_BYTE ? 1 : d.size;
+    const IsaRow *row = dec_row(&d);
+    out->opsize = d.shape & ISA_SHAPE_BYTE ? 1 : d.size;
     out->cc = out->opcode & 15;
-    if (has_modrm || row->shape & ISA_SHAPE_MODRM)
-        dec_modrm(&d, row->form[0] == ISA_O_Rd || row->form[1] == ISA_O_Rd);
+    out->operand_count = row->operands;
+    if (d.shape & ISA_SHAPE_MODRM) dec_modrm(&d);
     dec_operands(&d, row);
-    out->seg = d.segment_override != ISA_NO_REG ? d.segment_override : d.segment;
-    if (row->lifter == ISA_LIFT_ENTER)
-        out->imm2 = out->op[1].imm;
-    if (row->lifter == ISA_LIFT_FPU_CMOV)
-        out->cc = dec_fcmov_condition(out);
-    return dec_status(&d, available, bytes);
+    length = out->length = d.p - bytes;
+    if (length > ISA_MAX_BYTES) {
+        out->length = ISA_MAX_BYTES;
+        return ISA_TOO_LONG;
+    }
+    if (out->prefixes & ISA_LOCK) dec_bad_if(&d, !dec_may_be_locked(out));
+    return d.shape & ISA_SHAPE_BAD ? ISA_UNDEFINED : ISA_OK;
 }
 
 static __attribute__((noinline)) IsaStatus dec_padded(const u8 *bytes, unsigned available, bool code32, Insn *out) {
     u8 buffer[DEC_BUFFER_BYTES] = { 0 };
     for (unsigned i = 0; i < available && i < ISA_MAX_BYTES; i++) buffer[i] = bytes[i];
-    return dec_insn(buffer, available, code32, out);
+    IsaStatus status = dec_insn(buffer, code32, out);
+    if (available >= ISA_MAX_BYTES || out->length <= available) return status;
+    out->length = 0;
+    return ISA_NEED_MORE;
 }
 
 IsaStatus isa_decode(const u8 *bytes, unsigned available, bool code32, Insn *out) {
     if (available < DEC_BUFFER_BYTES) return dec_padded(bytes, available, code32, out);
-    return dec_insn(bytes, available, code32, out);
+    return dec_insn(bytes, code32, out);
 }

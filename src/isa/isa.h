@@ -58,7 +58,7 @@ typedef struct Insn {
     u8 base, index;     // registers of the memory operand or ISA_NO_REG (16-bit: BX=3, BP=5, ...)
     u8 scale;           // log2; as encoded when there is no index
     u32 disp;           // displacement, sign-extended (16-bit addressing: low 16 bits count)
-    u32 imm2;           // second immediate: ENTER's level, selector of far pointers
+    u32 imm2;           // selector of far pointers
     IsaOperand op[4];   // Intel order: destination first
     u8 opcode;          // last opcode byte; x87: D8-DF
     u8 modrm;           // 0 when there is none
@@ -101,6 +101,7 @@ typedef struct IsaRow {
     u8 sub;                 // ISA_SUB_*: which operation of the lifter's family
     u8 form[4];             // IsaOperandCode of each operand (isa_int.h), 0 after the last
     u8 shape;               // IsaShape (isa_int.h): what the decoder must know before operands
+    u8 operands;            // how many
 } IsaRow;
 extern const IsaRow isa_rows[];
 extern const unsigned isa_row_count;

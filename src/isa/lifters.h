@@ -50,7 +50,7 @@
     X(INT, int, "INT3 INT1 without, INT with op0 ISA_IMM: the vector") \
     X(INTO, into, "") \
     X(BOUND, bound, "op0 register, op1 memory of 2 * opsize") \
-    X(ENTER, enter, "op0 ISA_IMM: bytes; Insn.imm2 and op1: level, not yet masked") \
+    X(ENTER, enter, "op0 ISA_IMM: bytes; op1: level, not yet masked") \
     X(LEAVE, leave, "") \
     X(STRING, string, "MOVS CMPS STOS LODS SCAS: size in Insn.opsize, source segment in Insn.seg") \
     X(INSOUTS, insouts, "INS OUTS: likewise") \
@@ -75,7 +75,7 @@
     X(UD, ud, "UD0 UD1 UD2") \
     X(FPU, fpu, "x87 without memory: executed as Insn.opcode, Insn.modrm") \
     X(FPU_MEM, fpu_mem, "LOAD STORE: op0 memory of 2 4 8 10 bytes, Insn.opcode, Insn.modrm") \
-    X(FPU_CMOV, fpu_cmov, "FCMOVcc: Insn.cc") \
+    X(FPU_CMOV, fpu_cmov, "FCMOVcc: the row's flags say the condition") \
     X(FPU_COMI, fpu_comi, "FCOMI family: as FPU, writes the arithmetic flags") \
     X(FPU_CTL, fpu_ctl, "FNINIT FNCLEX FNOP8087; FLDCW FNSTCW FNSTSW: op0 memory of 2 or AX") \
     X(FPU_ENV, fpu_env, "FLDENV FNSTENV (14, 28 bytes) FRSTOR FNSAVE (94, 108 bytes)") \

@@ -42,9 +42,11 @@ enum {
 #define SHAPE(a, b, c, d) \
     ((NEEDS_MODRM(a) || NEEDS_MODRM(b) || NEEDS_MODRM(c) || NEEDS_MODRM(d) \
       ? ISA_SHAPE_MODRM : 0) | \
-     (IS_BYTE(a) || (b) == ISA_O_AL || (b) == ISA_O_Xb ? ISA_SHAPE_BYTE : 0))
+     (IS_BYTE(a) || (b) == ISA_O_AL || (b) == ISA_O_Xb ? ISA_SHAPE_BYTE : 0) | \
+     ((a) == ISA_O_Rd || (b) == ISA_O_Rd ? ISA_SHAPE_NO_MEM : 0))
 #define FORM_4(a, b, c, d, ...) \
     .form = { ISA_O_##a, ISA_O_##b, ISA_O_##c, ISA_O_##d }, \
+    .operands = (ISA_O_##a != ISA_O_) + (ISA_O_##b != ISA_O_) + (ISA_O_##c != ISA_O_) + (ISA_O_##d != ISA_O_), \
     .shape = SHAPE(ISA_O_##a, ISA_O_##b, ISA_O_##c, ISA_O_##d)
 #define FORM(...) FORM_4(__VA_ARGS__,,,,)
 

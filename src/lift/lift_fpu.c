@@ -28,7 +28,7 @@ void lift_insn_fpu_mem(Lift *l) {
 }
 
 void lift_insn_fpu_cmov(Lift *l) {
-    fpu_emit(l, l->in->opcode, l->in->modrm)->fuse = ir_cc_flags(l->in->cc);
+    fpu_emit(l, l->in->opcode, l->in->modrm)->fuse = l->row->flags_read;
 }
 
 void lift_insn_fpu_comi(Lift *l) {

@@ -112,7 +112,7 @@ void lift_insn_popf(Lift *l) {
 // ---- frames -------------------------------------------------------------------------------------
 
 void lift_insn_enter(Lift *l) {
-    lift_call(l, HELPER_enter, lift_const(l, l->in->op[0].imm), lift_const(l, l->in->imm2 & 31),
+    lift_call(l, HELPER_enter, lift_const(l, l->in->op[0].imm), lift_const(l, l->in->op[1].imm & 31),
               lift_const(l, l->in->opsize));
 }
 
