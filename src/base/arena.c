@@ -8,23 +8,15 @@
 
 #include <stdlib.h>
 
-enum { ARENA_ALIGN = 16 };
-
 typedef struct ArenaChunk {
     struct ArenaChunk *next;   // older (in use) or next spare chunk
-    size_t size_bytes;         // of data
-    size_t used_bytes;
+    size_t size_bytes;         // of data: a multiple of ARENA_ALIGN
     _Alignas(ARENA_ALIGN) u8 data[];
 } ArenaChunk;
 _Static_assert(ARENA_HUGE_CHUNK + sizeof(ArenaChunk) == MEM_HUGE_BYTES, "a chunk and its head");
 
-struct Arena {
-    ArenaChunk *chunk;         // being filled; its `next` are the full ones
-    ArenaChunk *spare;         // emptied by arena_reset
-    size_t chunk_bytes;        // size of an ordinary chunk
-};
-
 static ArenaChunk *arena_chunk_new(size_t size_bytes) {
+    size_bytes = (size_bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     size_t bytes = sizeof(ArenaChunk) + size_bytes;
     ArenaChunk *c = bytes >= MEM_HUGE_BYTES ? mem_new_huge(bytes) : mem_resize(NULL, bytes);
     *c = (ArenaChunk){ .size_bytes = size_bytes };
@@ -39,10 +31,17 @@ static void arena_chunks_free(ArenaChunk *c) {
     }
 }
 
+// Goes on in chunk c.
+static void arena_use(Arena *a, ArenaChunk *c) {
+    a->chunk = c;
+    a->next = c->data;
+    a->end = c->data + c->size_bytes;
+}
+
 Arena *arena_new(size_t chunk_bytes) {
     Arena *a = mem_new(sizeof(Arena));
     a->chunk_bytes = chunk_bytes < 256 ? 256 : chunk_bytes;
-    a->chunk = arena_chunk_new(a->chunk_bytes);
+    arena_use(a, arena_chunk_new(a->chunk_bytes));
     return a;
 }
 
@@ -62,7 +61,7 @@ void arena_reset(Arena *a) {
         older = next;
     }
     a->chunk->next = NULL;
-    a->chunk->used_bytes = 0;
+    arena_use(a, a->chunk);
 }
 
 // Takes the first spare chunk that is large enough, or makes one.
@@ -71,22 +70,15 @@ static ArenaChunk *arena_chunk_take(Arena *a, size_t bytes) {
         ArenaChunk *c = *at;
         if (c->size_bytes < bytes) continue;
         *at = c->next;
-        c->used_bytes = 0;
         return c;
     }
     return arena_chunk_new(bytes > a->chunk_bytes ? bytes : a->chunk_bytes);
 }
 
-void *arena_alloc(Arena *a, size_t bytes) {
+void *arena_alloc_chunk(Arena *a, size_t bytes) {
     require(bytes <= SIZE_MAX / 2);
-    bytes = (bytes + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-    ArenaChunk *c = a->chunk;
-    if (c->size_bytes - c->used_bytes < bytes) {
-        c = arena_chunk_take(a, bytes);
-        c->next = a->chunk;
-        a->chunk = c;
-    }
-    void *p = c->data + c->used_bytes;
-    c->used_bytes += bytes;
-    return p;
+    ArenaChunk *c = arena_chunk_take(a, bytes);
+    c->next = a->chunk;
+    arena_use(a, c);
+    return arena_alloc(a, bytes);
 }
