@@ -13,7 +13,7 @@ const IrInfo ir_info[IR_CODE_COUNT] = {
 IrBlock *ir_block_new(Arena *arena, const IrHelpers *helpers, u32 eip, u32 mode, bool code32) {
     IrBlock *b = arena_alloc(arena, sizeof *b);
     *b = (IrBlock){ .arena = arena, .helpers = helpers, .eip = eip, .end_eip = eip,
-                    .mode = mode, .features = 0xffffffff, .code32 = code32, .capacity = 128, .const_capacity = 32,
+                    .mode = mode, .features = 0xffffffff, .code32 = code32, .capacity = 256, .const_capacity = 32,
                     .code_limit = 0xffffffff };
     b->ops = arena_alloc(arena, b->capacity * sizeof *b->ops);
     b->consts = arena_alloc(arena, b->const_capacity * sizeof *b->consts);
@@ -56,7 +56,7 @@ static bool build_is_cl(IrRef r) { return ir_kind(r) == IR_KIND_REG; }
 
 // Flags by operand or size, of ops from SHL to SETF. Shifts and rotates by CL leave the flags alone when the count is
 // 0: they use what they define.
-static __attribute__((noinline)) void build_flags(IrOp *op) {
+static __attribute__((noinline)) IrOp *build_flags(IrOp *op) {
     switch (op->code) {
     case IR_SHL: case IR_SHR: case IR_SAR: case IR_ROL: case IR_ROR: case IR_RCL: case IR_RCR:
         if (build_is_cl(op->b)) op->fuse |= op->fdef;
@@ -72,6 +72,7 @@ static __attribute__((noinline)) void build_flags(IrOp *op) {
         break;
     default: break;
     }
+    return op;
 }
 _Static_assert(IR_SHRD > IR_SHL && IR_GETF > IR_SHRD && IR_SETF > IR_GETF, "ORDER: build_flags() has them all");
 
@@ -79,18 +80,40 @@ static __attribute__((noinline)) void build_grow_ops(IrBlock *b) {
     b->ops = build_grow(b->arena, b->ops, b->count, &b->capacity, sizeof *b->ops);
 }
 
+// Codes with which folding may begin: the copies, addresses and sums that ir_fold() looks at.
+static bool build_may_fold(IrCode code) {
+    bool moves = code >= IR_MOV && code <= IR_EA, computes = code >= IR_ADD && code <= IR_SAR;
+    return moves || computes || code == IR_IMUL || code == IR_BSWAP;
+}
+_Static_assert(IR_EA == IR_MOV + 3 && IR_SAR > IR_ADD, "ORDER: build_may_fold() has them all");
+
+IrOp *ir_alu(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c) {
+    IrOp *op = ir_put(b, code, size, d, a, x, c);
+    return code >= IR_SHL && code <= IR_SETF ? build_flags(op) : op;
+}
+
 IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c) {
     if (b->count == b->capacity) build_grow_ops(b);
-    IrOp *op = &b->ops[b->count++];
-    u32 flags = ir_info[code].flags;
-    *op = (IrOp){ .code = code, .size = size, .d = d, .a = a, .b = x, .c = c,
-                  .fdef = flags & 0xffff, .fuse = flags >> 16 };
-    if (code >= IR_SHL && code <= IR_SETF) build_flags(op);
+    IrOp *op = ir_alu(b, code, size, d, a, x, c);
+    u16 props = ir_info[code].props;
+    b->exits += (props & IRP_EXIT) != 0;
+    b->accesses += (props & (IRP_LOAD | IRP_STORE)) != 0;
+    b->steps += code == IR_EA;
+    b->folds |= build_may_fold(code);
     return op;
 }
 
+static __attribute__((noinline)) void build_insn_grown(IrBlock *b, u32 eip, unsigned length) {
+    build_grow_ops(b);
+    ir_insn(b, eip, length);
+}
+
 void ir_insn(IrBlock *b, u32 eip, unsigned length) {
-    IrOp *op = ir_emit(b, IR_INSN, 4, IR_NONE, IR_NONE, IR_NONE);
+    if (__builtin_expect(b->capacity - b->count <= IR_INSN_OPS, 0)) {
+        build_insn_grown(b, eip, length);
+        return;
+    }
+    IrOp *op = ir_put(b, IR_INSN, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     op->imm = eip;
     op->aux = length;
     b->insns++;
@@ -98,7 +121,18 @@ void ir_insn(IrBlock *b, u32 eip, unsigned length) {
 }
 
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a) {
-    if (d != a) ir_emit(b, IR_MOV, size, d, a, IR_NONE);
+    if (d == a) return;
+    if (ir_kind(d) == IR_KIND_TEMP) b->folds = true;
+    ir_put(b, IR_MOV, size, d, a, IR_NONE, IR_NONE);
+}
+
+void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
+    bool alone = index == IR_NONE ? !disp : base == IR_NONE && !scale_log2;
+    if (alone || ir_is_const(base) || ir_is_const(index)) b->folds = true;
+    b->steps += d == base && index == IR_NONE;
+    IrOp *op = ir_put(b, IR_EA, size, d, base, index, IR_NONE);
+    op->aux = scale_log2;
+    op->imm = disp;
 }
 
 IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
@@ -106,23 +140,23 @@ IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_l
         return ir_const(b, size == 2 ? disp & 0xffff : disp);
     if (size == 4 && index == IR_NONE && disp == 0) return base;
     IrRef d = ir_temp(b);
-    IrOp *op = ir_emit(b, IR_EA, size, d, base, index);
-    op->aux = scale_log2;
-    op->imm = disp;
+    ir_ea_to(b, size, d, base, index, scale_log2, disp);
     return d;
 }
 
 IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr) {
-    IrOp *op = ir_emit(b, IR_LOAD, size, d, addr, IR_NONE);
+    IrOp *op = ir_put(b, IR_LOAD, size, d, addr, IR_NONE, IR_NONE);
     op->seg = seg;
     op->seg_class = seg_class;
+    b->accesses++;
     return op;
 }
 
 IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value) {
-    IrOp *op = ir_emit(b, IR_STORE, size, IR_NONE, addr, value);
+    IrOp *op = ir_put(b, IR_STORE, size, IR_NONE, addr, value, IR_NONE);
     op->seg = seg;
     op->seg_class = seg_class;
+    b->accesses++;
     return op;
 }
 
@@ -144,8 +178,9 @@ IrOp *ir_call(IrBlock *b, unsigned helper, IrRef d, IrRef a, IrRef x, IrRef c) {
 }
 
 static IrOp *build_exit(IrBlock *b, IrCode code, IrRef a, u32 target) {
-    IrOp *op = ir_emit(b, code, 4, IR_NONE, a, IR_NONE);
+    IrOp *op = ir_put(b, code, 4, IR_NONE, a, IR_NONE, IR_NONE);
     op->imm = target;
+    b->exits++;
     return op;
 }
 

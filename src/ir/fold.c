@@ -265,6 +265,7 @@ static bool fold_begins(const IrOp *op) {
 }
 
 void ir_fold(IrBlock *b) {
+    if (!b->folds) return;
     const IrOp *op = b->ops, *end = op + b->count;
     while (op < end && !fold_begins(op)) op++;
     if (op == end) return;

@@ -97,10 +97,19 @@ typedef struct IrOp {
     };
     u32 imm;
     u16 group, group_offset; // with IR_GROUP_*: index into IrBlock.groups; bytes from its lowest address
-    u16 fdef, fuse;      // OSZAPC bits defined / used by this instance
-    u16 flive;           // after ir_flags(): bits that a later op of the block reads on the normal path
-    u16 fobs;            // after ir_flags(): bits that a later fault point or exit may observe
+    union {
+        struct { u16 fdef, fuse; };      // OSZAPC bits defined / used by this instance
+        u32 fown;                        // both
+    };
+    union {
+        struct {
+            u16 flive;   // after ir_flags(): bits that a later op of the block reads on the normal path
+            u16 fobs;    // after ir_flags(): bits that a later fault point or exit may observe
+        };
+        u32 flater;      // both: fobs in the upper half
+    };
 } IrOp;
+_Static_assert(sizeof(IrOp) == 32, "two to a cache line");
 
 // Is one of the op's operands a temporary? (Kind 2 of four in two bits: the high one is set, the low one is not.)
 static inline bool ir_has_temp(const IrOp *op) { return op->refs & ~(op->refs << 1) & 0x2000200020002000u; }
@@ -124,6 +133,9 @@ typedef struct IrBlock {
     u32 *consts;
     u32 const_count, const_capacity;
     u32 temp_count;
+    u32 exits;           // IRP_EXIT ops built
+    u32 accesses, steps; // for passes, at least as many as there are: accesses to memory; EAs into a register
+    bool folds;          // ir_fold() may find something to begin with
     IrGroup *groups;     // after ir_group(): IR_MAX_GROUPS, group_count used
     u32 group_count;
     u32 eip;             // of the first guest instruction
@@ -152,17 +164,39 @@ u16 ir_cc_flags(unsigned cc);
 
 // ---- builder ------------------------------------------------------------------------------------------
 // Each appends one op and returns it; fdef/fuse are set from ops.def (and cc, CL counts). Builders fold
-// what is known while building: EA of constants, moves to itself.
+// what is known while building: EA of constants, moves to itself. They count what passes look for (IrBlock).
 IrRef ir_const(IrBlock *b, u32 value);
 static inline bool ir_is_const(IrRef r) { return ir_kind(r) == IR_KIND_CONST; }
 static inline u32 ir_value(const IrBlock *b, IrRef r) { return b->consts[r & 0xfff]; }
 IrRef ir_temp(IrBlock *b);
+// An op without more ado, where most are made: there is room for IR_INSN_OPS behind an ir_insn(). Flags of ops that
+// build_flags() knows, and counts, are the caller's. A constant code's row of ops.def costs nothing.
+enum { IR_INSN_OPS = 64 };
+static inline u32 ir_row_flags(IrCode code) {
+    if (!__builtin_constant_p(code)) return ir_info[code].flags;
+    switch (code) {
+#define IR(id, name, operands, flags, props, text) case IR_##id: return flags;
+#include "ir/ops.def"
+    default: return 0;
+    }
+}
+static inline __attribute__((always_inline)) IrOp *ir_put(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a,
+                                                          IrRef x, IrRef c) {
+    IrOp *op = &b->ops[b->count++];
+    u32 flags = ir_row_flags(code);
+    *op = (IrOp){ .code = (u8)code, .size = (u8)size, .d = d, .a = a, .b = x, .c = c, .fdef = (u16)flags,
+                  .fuse = (u16)(flags >> 16) };
+    return op;
+}
 IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);    // x: operand b
 static inline IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x) {
     return ir_emit3(b, code, size, d, a, x, IR_NONE);
 }
+// Arithmetic, shifts, NOT, whose a is no constant: they begin no folding.
+IrOp *ir_alu(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);
 void ir_insn(IrBlock *b, u32 eip, unsigned length);
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
+void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
 // Gives a new temporary, the base itself, or a constant.
 IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
 IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr);

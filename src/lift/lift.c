@@ -132,14 +132,14 @@ static bool lift_check_simd(Lift *l) {
     return false;
 }
 
-// What asks for more than the features of its family and operation: attributes, and FXSAVE, FXRSTOR.
-#define LIFT_CHECKED (ISA_A_PE | ISA_A_PRIV | ISA_A_FPU | ISA_A_MMX | ISA_A_SSE | ISA_A_NEEDS_SSE | ISA_A_NEEDS_SSE2 | \
-                      ISA_A_NEEDS_SSE3)
-static bool lift_is_plain(const Lift *l) {
-    u32 needs = lift_family_needs[l->row->lifter] | lift_operation_needs[l->row->sub];
-    return !(l->row->attr & LIFT_CHECKED) && !needs && l->row->lifter != ISA_LIFT_NOP;
-}
-#undef LIFT_CHECKED
+// What there is to check, if anything: these attributes; features, and what FXSAVE and FXRSTOR want, in these families.
+enum { LIFT_CHECKED = ISA_A_PE | ISA_A_PRIV | ISA_A_FPU | ISA_A_MMX | ISA_A_SSE | ISA_A_NEEDS_SSE | ISA_A_NEEDS_SSE2 |
+                      ISA_A_NEEDS_SSE3 };
+static const bool lift_family_checked[ISA_LIFTER_COUNT] = {
+    [ISA_LIFT_BSWAP] = true, [ISA_LIFT_XADD] = true, [ISA_LIFT_CMPXCHG] = true, [ISA_LIFT_CMPXCHG8B] = true,
+    [ISA_LIFT_CMOV] = true, [ISA_LIFT_FPU_CMOV] = true, [ISA_LIFT_FPU_COMI] = true, [ISA_LIFT_NOP] = true,
+    [ISA_LIFT_DESC] = true, [ISA_LIFT_SYSTEM] = true, [ISA_LIFT_SIMD_CTL] = true,
+};
 
 // The checks before any operand is looked at. False: an exception has been emitted.
 static bool lift_check(Lift *l) {
@@ -181,7 +181,8 @@ static Lift lift_begin(IrBlock *b, const Insn *in, u32 eip, unsigned length) {
 
 bool lift_insn(IrBlock *b, const Insn *in, u32 eip) {
     Lift l = lift_begin(b, in, eip, in->length);
-    if (lift_is_plain(&l) || lift_check(&l)) lift_families[l.row->lifter](&l);
+    bool checked = l.row->attr & LIFT_CHECKED || lift_family_checked[l.row->lifter];
+    if (!checked || lift_check(&l)) lift_families[l.row->lifter](&l);
     return l.ended;
 }
 

@@ -10,7 +10,7 @@ static IrRef alu_source(Lift *l) { return lift_read(l, &l->in->op[1]); }
 static void alu_compare(Lift *l, IrCode code) {
     const IsaOperand *o = l->in->op;
     IrRef a = lift_read(l, &o[0]), x = alu_source(l);
-    ir_emit(l->b, code, o[0].size, IR_NONE, a, x);
+    ir_put(l->b, code, o[0].size, IR_NONE, a, x, IR_NONE);
 }
 
 void lift_insn_alu(Lift *l) {

@@ -54,10 +54,13 @@ ISA_LIFTERS(X)
 static inline IrRef lift_const(Lift *l, u32 value) { return ir_const(l->b, value); }
 static inline unsigned lift_log2(unsigned size_bytes) { return size_bytes >> 1; }   // of 1, 2, 4
 static inline IrRef lift_reg(const IsaOperand *o) {
-    return o->high ? IR_REG_HIGH(o->reg) : IR_REG(o->reg);
+    return (IrRef)(IR_REG(o->reg) | (unsigned)o->high * IR_HIGH);
 }
 // The value of a register, immediate or memory operand at its size; memory is loaded.
-IrRef lift_read(Lift *l, const IsaOperand *o);
+IrRef lift_read_other(Lift *l, const IsaOperand *o);       // no register
+static inline IrRef lift_read(Lift *l, const IsaOperand *o) {
+    return o->kind == ISA_REG ? lift_reg(o) : lift_read_other(l, o);
+}
 // The same zero-extended, sign-extended to 32 bits.
 IrRef lift_read_zext(Lift *l, const IsaOperand *o);
 IrRef lift_read_sext(Lift *l, const IsaOperand *o);

@@ -18,7 +18,7 @@ void lift_insn_movx(Lift *l) {
         return;
     }
     IrCode code = l->row->sub == ISA_SUB_ZX ? IR_ZEXT : IR_SEXT;
-    ir_emit(l->b, code, o[0].size, lift_reg(&o[0]), source, IR_NONE)->aux = o[1].size;
+    ir_put(l->b, code, o[0].size, lift_reg(&o[0]), source, IR_NONE, IR_NONE)->aux = o[1].size;
 }
 
 // With 32 bits the address goes straight into the register; 16-bit addresses are zero-extended.
@@ -31,9 +31,7 @@ void lift_insn_lea(Lift *l) {
         ir_mov(l->b, in->opsize, d, lift_mem(l, 0).addr);
         return;
     }
-    IrOp *op = ir_emit(l->b, IR_EA, in->addrsize, d, base, index);
-    op->aux = index == IR_NONE ? 0 : in->scale;
-    op->imm = in->disp;
+    ir_ea_to(l->b, in->addrsize, d, base, index, index == IR_NONE ? 0 : in->scale, in->disp);
 }
 
 void lift_insn_setcc(Lift *l) {

@@ -9,9 +9,7 @@ void lift_ea_to(Lift *l, IrRef d, IrRef base, IrRef index, unsigned scale, u32 d
         ir_mov(l->b, 4, d, base);
         return;
     }
-    IrOp *op = ir_emit(l->b, IR_EA, 4, d, base, index);
-    op->aux = scale;
-    op->imm = disp;
+    ir_ea_to(l->b, 4, d, base, index, scale, disp);
 }
 
 LiftMem lift_mem(Lift *l, u32 extra) {
@@ -122,9 +120,8 @@ static IrRef lift_soft(Lift *l, const IsaOperand *o) {
     return bytes < o->size ? lift_sext(l, bytes, t) : t;
 }
 
-IrRef lift_read(Lift *l, const IsaOperand *o) {
+IrRef lift_read_other(Lift *l, const IsaOperand *o) {
     switch (o->kind) {
-    case ISA_REG: return lift_reg(o);
     case ISA_IMM:
         if (l->b->soft_imm) return lift_soft(l, o);
         return lift_const(l, trunc_size(o->imm, o->size));
@@ -150,12 +147,12 @@ void lift_write(Lift *l, const IsaOperand *o, IrRef value) {
 
 void lift_modify(Lift *l, const IsaOperand *o, IrCode code, IrRef x, IrRef c) {
     if (o->kind == ISA_REG) {
-        ir_emit3(l->b, code, o->size, lift_reg(o), lift_reg(o), x, c);
+        ir_alu(l->b, code, o->size, lift_reg(o), lift_reg(o), x, c);
         return;
     }
     LiftMem m = lift_mem(l, 0);
     IrRef old = lift_load_rmw(l, o->size, m), new = ir_temp(l->b);
-    ir_emit3(l->b, code, o->size, new, old, x, c);
+    ir_alu(l->b, code, o->size, new, old, x, c);
     lift_store_rmw(l, o->size, m, new);
 }
 
