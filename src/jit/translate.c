@@ -20,46 +20,12 @@
 #define LIFT_SIDE_EXITS 4              // forward Jcc's that a block may go beyond
 #define LIFT_LEAVES 8                  // conditional leaves likewise
 
-// ---- lifting -------------------------------------------------------------------------------------------------
-static bool lift_one(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
-    if (st == ISA_OK && (u64)eip + in->length - 1 > src->limit) {
-        ir_insn(ir, eip, in->length);
-        ir_raise(ir, VEC_GP, true, 0);
-        return true;
-    }
-    if (st == ISA_OK) return lift_insn(ir, in, eip);
-    lift_undefined(ir, in, eip, st);
-    return true;
-}
-
-// The instruction at the page's end, put together from both pages.
-static bool lift_crossing(Lifted *l, const Source *src) {
-    u8 bytes[2 * ISA_MAX_BYTES] = { 0 };
-    if (!src->second) return false;
-    memcpy(bytes, src->bytes, src->count);
-    memcpy(bytes + src->count, src->second, ISA_MAX_BYTES);
-    Insn in;
-    IsaStatus st = isa_decode(bytes, ISA_MAX_BYTES, src->mode & MODE_CODE32, &in);
-    if (!lift_one(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
-    l->bytes = in.length;
-    l->second = in.length > src->count;
-    l->insn_offset[0] = 0;
-    l->part[0] = (BlockPart){ (u16)(PAGE_BYTES - src->count), (u16)min_u32(in.length, src->count) };
-    l->parts = 1;
-    return true;
-}
-
-static void poll_insert(IrBlock *ir, u32 at, IrCode code, u32 insns) {
-    IrOp *op = ir_emit(ir, code, 4, IR_NONE, IR_NONE, IR_NONE);
-    op->imm = insns;
-    IrOp copy = *op;
-    memmove(&ir->ops[at + 1], &ir->ops[at], (ir->count - 1 - at) * sizeof copy);
-    ir->ops[at] = copy;
-}
-
+// ---- polls ---------------------------------------------------------------------------------------------------
 // A block falls into segments, each ending with an exit; a segment's instructions are charged in it, so
-// that an exit has charged exactly what was executed.
+// that an exit has charged exactly what was executed. What charges them is put in front of the segment and moved
+// to its place, behind an INSN mark, when the block is complete.
 typedef struct Segment { u32 first, end, insns; bool polls; } Segment;   // ops [first, end)
+#define SEGMENTS_MAX (LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + LIFT_LEAVES + 2)
 
 static bool poll_is_exit(const IrOp *op) { return ir_info[op->code].props & IRP_EXIT; }
 
@@ -69,6 +35,17 @@ static bool poll_is_exit(const IrOp *op) { return ir_info[op->code].props & IRP_
 static bool poll_needed(const IrOp *op, u32 eip) {
     bool direct = op->code == IR_JMP || op->code == IR_JCC || op->code == IR_JZ || op->code == IR_JNZ;
     return op->code == IR_JMPI || (direct && op->imm <= eip);
+}
+
+// The ops from `first` on, of the instruction at eip, have exits. The segment may end here: is the last op one?
+static bool segment_leaves(Segment *s, const IrBlock *ir, u32 first, u32 eip) {
+    bool exit = false;
+    for (u32 i = first; i < ir->count; i++) {
+        exit = poll_is_exit(&ir->ops[i]);
+        s->polls |= exit && poll_needed(&ir->ops[i], eip);
+    }
+    s->end = ir->count;
+    return exit;
 }
 
 // Are the flags before op i, which the poll there shows to the outside, a plain sum's or logic result's of this
@@ -106,48 +83,36 @@ static bool poll_faults(const IrBlock *ir, u32 i) {
 // can fault anyway (then nothing new can be observed), the first of them, so that those behind it can be put
 // together; then one before which flags are cheap; then the first. Index of its INSN mark.
 static u32 poll_place(const IrBlock *ir, const Segment *s) {
-    u32 last = s->first, places = 0, place[JIT_MAX_INSNS];
-    for (u32 i = s->first; i < s->end; i++) {
+    u32 first = 0, last = s->first + 1;
+    for (u32 i = last; i < s->end; i++)
+        if (ir->ops[i].code == IR_INSN && poll_faults(ir, i) && !poll_flags_are_read(ir, s, i)) return i;
+    for (u32 i = last; i < s->end; i++) {
         if (ir->ops[i].code != IR_INSN) continue;
         last = i;
         if (poll_flags_are_read(ir, s, i)) continue;
-        if (poll_faults(ir, i)) return i;
-        place[places++] = i;
+        if (poll_flags_are_cheap(ir, i)) return i;
+        if (!first) first = i;
     }
-    for (u32 n = 0; n < places; n++)
-        if (poll_flags_are_cheap(ir, place[n])) return place[n];
-    return places ? place[0] : last;
+    return first ? first : last;
 }
 
-static u32 poll_segments(const IrBlock *ir, bool always, Segment *s) {
-    const IrOp *ops = ir->ops, *end = ops + ir->count;
-    Segment *at = s;
-    u32 eip = 0;
-    *at = (Segment){ .polls = always, .end = ir->count };
-    for (const IrOp *op = ops; op < end; op++) {
-        if (op->code == IR_INSN) {
-            at->insns++;
-            if (op->imm <= eip && op > ops) at->polls = true;
-            eip = op->imm;
-        } else if (poll_is_exit(op)) {
-            at->polls |= poll_needed(op, eip);
-            if (op + 1 == end || op[1].code != IR_INSN) continue;
-            at->end = (u32)(op + 1 - ops);
-            at++;
-            *at = (Segment){ .first = at[-1].end, .polls = always, .end = ir->count };
-        }
-    }
-    return (u32)(at + 1 - s);
+// Moves what charges the segment behind the mark at op i.
+static void poll_settle(IrBlock *ir, const Segment *s, u32 i, IrCode code) {
+    IrOp *op = &ir->ops[s->first], charge = *op;
+    memmove(op, op + 1, (i - s->first) * sizeof *op);
+    charge.code = (u8)code;
+    charge.imm = s->insns;
+    ir->ops[i] = charge;
 }
 
 // One poll in a block is enough (but in counted time): it is before those of the segments that would come after it.
-static void poll_add(IrBlock *ir, bool always) {
-    Segment s[LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + LIFT_LEAVES + 2];
-    u32 n = poll_segments(ir, always, s), first = 0;
-    while (first < n && !s[first].polls) first++;
-    while (n-- > 0) {                                      // from the end: indices stay true
-        if (n == first || always) poll_insert(ir, poll_place(ir, &s[n]) + 1, IR_POLL, s[n].insns);
-        else poll_insert(ir, s[n].first + 1, IR_COUNT, s[n].insns);
+static void poll_settle_all(IrBlock *ir, bool always, const Segment *s, u32 n) {
+    const Segment *end = s + n;
+    for (bool polled = false; s < end; s++) {
+        bool poll = always || (s->polls && !polled);
+        polled |= poll;
+        if (poll) poll_settle(ir, s, poll_place(ir, s), IR_POLL);
+        else poll_settle(ir, s, s->first + 1, IR_COUNT);
     }
 }
 
@@ -157,13 +122,27 @@ typedef struct Walk {
     Lifted *l;
     bool softens;              // immediates may be soft
     i32 at;                    // offset from eip of the next instruction
-    u32 insns, max_insns;
+    u32 insns, max_insns, stop;     // stop: after as many
     u32 side_exits, follows, leaves;
     u32 returns[JIT_MAX_FOLLOWS], calls;     // where the calls followed return to
+    i32 part;                  // likewise of the piece of the page that the block goes through
+    i64 before;                // eip of the instruction before; -1: there is none
+    Segment *segment;          // room for SEGMENTS_MAX
+    u32 segments;
+    bool open;                 // the last of them goes on
 } Walk;
 
 static bool walk_is_inside(const Walk *w, i32 at) {
     return at >= -(i32)w->src->before && at < (i32)w->src->count;
+}
+
+// The piece of the page up to w->at is in the block. An empty one is none.
+static void walk_close_part(Walk *w) {
+    Lifted *l = w->l;
+    u32 bytes = (u32)(w->at - w->part);
+    if (!bytes) return;
+    l->part[l->parts++] = (BlockPart){ (u16)(PAGE_BYTES - w->src->count + (u32)w->part), (u16)bytes };
+    l->bytes += bytes;
 }
 
 // May the block go on at this eip? Inside the page, with an instruction that is not in it yet.
@@ -176,6 +155,10 @@ static bool walk_follow(Walk *w, u32 eip) {
     for (u32 i = 0; i < w->insns; i++)
         if (w->l->insn_offset[i] == at) return false;
     w->follows++;
+    if (w->at != at) {
+        walk_close_part(w);
+        w->part = at;
+    }
     w->at = at;
     return true;
 }
@@ -213,22 +196,8 @@ static bool walk_goes_on(Walk *w, const Insn *in) {
     return true;
 }
 
-// The instruction at w->at is in the block.
-static void walk_note(Walk *w, u32 length) {
-    Lifted *l = w->l;
-    u16 offset = (u16)(PAGE_BYTES - w->src->count + (u32)w->at);
-    BlockPart *part = l->parts ? &l->part[l->parts - 1] : NULL;
-    if (!part || part->offset + part->bytes != offset) {
-        part = &l->part[l->parts++];
-        *part = (BlockPart){ .offset = offset };
-    }
-    part->bytes += (u16)length;
-    l->insn_offset[w->insns++] = (i16)w->at;
-    l->bytes += length;
-}
-
 static bool walk_may_break(const Walk *w) {
-    return w->src->stops && cache_may_break(w->src->stops, PAGE_BYTES - w->src->count + (u32)w->at);
+    return cache_may_break(w->src->stops, PAGE_BYTES - w->src->count + (u32)w->at);
 }
 
 static bool walk_softens(const Source *src) {
@@ -250,39 +219,110 @@ static void walk_soften(Walk *w, const Insn *in) {
     l->ir->soft_imm = (u8)bytes;
 }
 
+// The segment that the next instruction belongs to.
+static Segment *walk_segment(Walk *w) {
+    if (w->open) return &w->segment[w->segments - 1];
+    Segment *s = &w->segment[w->segments++];
+    *s = (Segment){ .first = w->l->ir->count };
+    w->open = true;
+    ir_emit(w->l->ir, IR_COUNT, 4, IR_NONE, IR_NONE, IR_NONE);
+    return s;
+}
+
+static inline bool walk_lift(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
+    if (st != ISA_OK) {
+        lift_undefined(ir, in, eip, st);
+        return true;
+    }
+    if (eip <= src->limit && in->length - 1u <= src->limit - eip) return lift_insn(ir, in, eip);
+    ir_insn(ir, eip, in->length);
+    ir_raise(ir, VEC_GP, true, 0);
+    return true;
+}
+
+// One instruction, lifted as w->at is. False: nothing follows it.
+static bool walk_insn(Walk *w, const Insn *in, IsaStatus st) {
+    IrBlock *ir = w->l->ir;
+    u32 eip = w->src->eip + (u32)w->at, exits = ir->exits;
+    Segment *s = walk_segment(w);
+    u32 first = ir->count;
+    s->insns++;
+    s->polls |= eip <= w->before;
+    w->before = eip;
+    w->l->insn_offset[w->insns++] = (i16)w->at;
+    bool ended = walk_lift(ir, w->src, in, st, eip);
+    w->at += in->length;
+    bool goes_on = !ended || (st == ISA_OK && walk_goes_on(w, in));
+    if (ir->exits == exits) return goes_on;
+    w->open = !segment_leaves(s, ir, first, eip);
+    if (ir->ops[ir->count - 1].code == IR_LEAVENZ && ++w->leaves == LIFT_LEAVES) w->stop = w->insns;
+    return goes_on;
+}
+
+// The block ends before w->at.
+static void walk_end(Walk *w) {
+    IrBlock *ir = w->l->ir;
+    ir_jmp(ir, w->src->eip + (u32)w->at);
+    segment_leaves(&w->segment[w->segments - 1], ir, ir->count - 1, (u32)w->before);
+}
+
+// The instruction at the page's end, put together from both pages.
+static bool walk_crossing(Walk *w) {
+    const Source *src = w->src;
+    Lifted *l = w->l;
+    u8 bytes[2 * ISA_MAX_BYTES] = { 0 };
+    if (!src->second) return false;
+    memcpy(bytes, src->bytes, src->count);
+    memcpy(bytes + src->count, src->second, ISA_MAX_BYTES);
+    Insn in;
+    IsaStatus st = isa_decode(bytes, ISA_MAX_BYTES, src->mode & MODE_CODE32, &in);
+    Segment *s = walk_segment(w);
+    s->insns = 1;
+    if (!walk_lift(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
+    segment_leaves(s, l->ir, 0, src->eip);
+    l->bytes = in.length;
+    l->second = in.length > src->count;
+    l->insn_offset[0] = 0;
+    l->part[0] = (BlockPart){ (u16)(PAGE_BYTES - src->count), (u16)min_u32(in.length, src->count) };
+    l->parts = 1;
+    return true;
+}
+
 // False: the first instruction goes on to a page that is not known.
 static bool walk(Walk *w) {
     const Source *src = w->src;
-    IrBlock *ir = w->l->ir;
-    u32 stop = src->like ? min_u32(src->like->insns, w->max_insns) : w->max_insns;
+    bool goes_on = true, code32 = src->mode & MODE_CODE32;
+    w->stop = src->like ? min_u32(src->like->insns, w->max_insns) : w->max_insns;
     // It comes from a place inside the page and goes up: only the end is in its way.
-    while (w->at < (i32)src->count && w->insns < stop && !(w->insns && walk_may_break(w))) {
+    while (goes_on && w->at < (i32)src->count && w->insns < w->stop && !(src->stops && w->insns && walk_may_break(w))) {
         Insn in;
-        u32 left = src->count - (u32)w->at, eip = src->eip + (u32)w->at;
-        IsaStatus st = isa_decode(src->bytes + w->at, left, src->mode & MODE_CODE32, &in);
-        if (st == ISA_NEED_MORE && !w->insns) return lift_crossing(w->l, src);
+        IsaStatus st = isa_decode(src->bytes + w->at, src->count - (u32)w->at, code32, &in);
+        if (st == ISA_NEED_MORE && !w->insns) return walk_crossing(w);
         if (st == ISA_NEED_MORE) break;
         if (w->softens && st == ISA_OK) walk_soften(w, &in);
-        walk_note(w, in.length);
-        bool ended = lift_one(ir, src, &in, st, eip);
-        w->at += in.length;
-        if (ended && !(st == ISA_OK && walk_goes_on(w, &in))) return true;
-        if (ir->ops[ir->count - 1].code == IR_LEAVENZ && ++w->leaves == LIFT_LEAVES) break;
+        goes_on = walk_insn(w, &in, st);
     }
-    ir_jmp(ir, src->eip + (u32)w->at);
+    walk_close_part(w);
+    if (goes_on) walk_end(w);
     return true;
 }
 
 bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l) {
     IrBlock *ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32);
-    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .max_insns = max_insns };
+    Segment segment[SEGMENTS_MAX];
+    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .max_insns = max_insns, .before = -1,
+               .segment = segment };
     ir->code_limit = src->limit;
     ir->features = src->features;
     l->ir = ir;
     l->parts = l->bytes = l->soft_count = 0;           // the arrays are as long as these say
     l->second = false;
-    if (walk(&w)) poll_add(ir, src->counted);
-    else l->ir = NULL;
+    if (walk(&w)) {
+        segment[w.segments - 1].end = ir->count;
+        poll_settle_all(ir, src->counted, segment, w.segments);
+    } else {
+        l->ir = NULL;
+    }
     return l->ir != NULL;
 }
 
