@@ -102,6 +102,9 @@ u32 bus_logged_stores(const Bus *bus, const u32 **ppns);
 // For who lets stores go the direct way: `storing`, one is about to happen. False: it must not yet.
 bool bus_may_store_directly(Bus *bus, u32 ppn, bool storing);
 
+// The guest begins to use the page: the host is about to see accesses to it.
+void bus_begin_page(Bus *bus, u32 ppn);
+
 // How often the machine around processor and memory was looked at or told something: ports, MMIO, time,
 // interrupts. Between two equal counts nothing but registers and memory took part.
 u64 bus_touches(const Bus *bus);

@@ -48,6 +48,7 @@ struct Bus {
     u64 ram_bytes;                      // multiple of a page
     u64 reserve_used_bytes;
     int memory_fd;
+    u8 *begun;                          // per AHEAD_BYTES of the file: bus_begin_page() has seen to it
     BusHooks hooks;
     Log *log;
     u32 *stored;                        // BUS_PAGES, sparse: store_epoch of the last logged store

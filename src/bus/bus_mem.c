@@ -14,11 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(BusPage) == 32, "a descriptor stays within half a cache line");
 
 #define HUGE_PAGE_BYTES (2ull << 20)
+#define AHEAD_BYTES (64u << 10)            // what Linux maps around a page that is read first
 
 // ---- life ---------------------------------------------------------------------------------------
 static u32 mem_read_nobody(void *self, u32 offset, unsigned size_bytes) {
@@ -65,6 +67,7 @@ bool bus_mem_open(Bus *bus, u64 ram_bytes) {
     bus->ram_bytes = (ram_bytes + PAGE_BYTES - 1) & ~(u64)(PAGE_BYTES - 1);
     bus->memory_fd = memfd_create("glassbox-ram", MFD_CLOEXEC);
     if (bus->memory_fd < 0 || ftruncate(bus->memory_fd, (off_t)mem_file_bytes(bus))) return false;
+    bus->begun = mem_new(mem_file_bytes(bus) / AHEAD_BYTES + 1);
     bus->ram = mem_map_file(bus->memory_fd, mem_file_bytes(bus));
     bus->shown.pages = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->shown.pages));
     bus->mmio_offset = mem_map_sparse((u64)BUS_PAGES * sizeof(*bus->mmio_offset));
@@ -81,6 +84,7 @@ void bus_mem_close(Bus *bus) {
     if (bus->stored) munmap(bus->stored, (u64)BUS_PAGES * sizeof(*bus->stored));
     if (bus->mmio_offset) munmap(bus->mmio_offset, (u64)BUS_PAGES * sizeof(*bus->mmio_offset));
     if (bus->memory_fd >= 0) close(bus->memory_fd);
+    free(bus->begun);
     free(bus->mmio);
 }
 
@@ -165,6 +169,32 @@ void bus_map_mmio(Bus *bus, u32 ppn, u32 pages, unsigned region, u32 offset_of_f
     require(region < bus->mmio_count);
     mem_map(bus, ppn, pages, &(MemTarget){
         .kind = BUS_PAGE_MMIO, .mmio = (u16)region, .offset = offset_of_first_page });
+}
+
+// ---- pages of the file --------------------------------------------------------------------------
+// The host makes and clears a page where it is stored to first, a fault for each, and there is another fault for each
+// further mapping. Half of that is saved by writing zeros to the file, several pages at once, and most of the rest by
+// reading: a load that faults maps all pages around that are there, a store that faults maps one.
+static void mem_begin_ahead(Bus *bus, u64 number) {
+    static const u8 zeros[PAGE_BYTES];
+    struct iovec part[AHEAD_BYTES / PAGE_BYTES];
+    u64 at = number * AHEAD_BYTES, bytes = min_u64(AHEAD_BYTES, mem_file_bytes(bus) - at);
+    off_t data = lseek(bus->memory_fd, (off_t)at, SEEK_DATA);
+    bus->begun[number] = true;
+    if (data >= 0 && (u64)data < at + bytes) return;       // firmware, a kernel, what came by DMA
+    if (data < 0 && errno != ENXIO) return;
+    for (u32 i = 0; i < ARRAY_LEN(part); i++) part[i] = (struct iovec){ (void *)(uintptr_t)zeros, PAGE_BYTES };
+    (void)!pwritev(bus->memory_fd, part, (int)(bytes / PAGE_BYTES), (off_t)at);
+}
+
+static inline void mem_begin(Bus *bus, const u8 *host) {
+    u64 number = (u64)(host - bus->ram) / AHEAD_BYTES;
+    if (__builtin_expect(!bus->begun[number], 0)) mem_begin_ahead(bus, number);
+}
+
+void bus_begin_page(Bus *bus, u32 ppn) {
+    const u8 *host = bus_page(bus, ppn)->host;
+    if (host) mem_begin(bus, host);
 }
 
 // ---- dirty log ----------------------------------------------------------------------------------
@@ -333,6 +363,7 @@ static void mem_dma_write_page(Bus *bus, u32 addr, const u8 *from, u32 bytes) {
     u32 ppn = addr >> PAGE_SHIFT, offset = addr & ~PAGE_MASK;
     BusPage *page = &bus->shown.pages[ppn];
     if (page->kind == BUS_PAGE_RAM) {
+        mem_begin(bus, page->host);
         mem_copy(page->host + offset, from, bytes);
         mem_note_store(bus, page, ppn, offset, bytes);
         return;

@@ -122,10 +122,13 @@ static void window_consider(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn) {
 }
 
 void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number) {
-    u8 *region = mmap(NULL, CONTEXT_BYTES, PROT_NONE,
+    u8 *region = mmap(NULL, CONTEXT_BYTES + MEM_HUGE_BYTES, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region == MAP_FAILED) panic("the host has no address space left for the soft MMU");
-    c->base = region - MMU_READ;
+    u64 skip = -(uintptr_t)region & (MEM_HUGE_BYTES - 1);          // neighbours in the file are so in the window
+    munmap(region + skip + CONTEXT_BYTES, MEM_HUGE_BYTES - skip);
+    if (skip) munmap(region, skip);
+    c->base = region + skip - MMU_READ;
     c->number = number;
     mmu_lay_pattern(mmu, c);
     c->filled = mmu_map_sparse(FILLED_MAX * sizeof(u32));
@@ -329,6 +332,13 @@ static void mmu_prepare(Cpu *cpu, u32 addr, const MmuMapping *m) {
     }
 }
 
+// Before the first access through an entry, which may be a store: the host maps a page that is read together with its
+// neighbours (bus_begin_page).
+static void mmu_touch(Cpu *cpu, i64 entry, u32 addr, u32 ppn) {
+    bus_begin_page(cpu->bus, ppn);
+    (void)*(const volatile u8 *)(entry + addr);
+}
+
 static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess access, bool user) {
     MmuContext *c = &cpu->mmu->context[user];
     u32 page = addr >> PAGE_SHIFT, ppn = m->phys >> PAGE_SHIFT;
@@ -338,7 +348,9 @@ static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess acces
         return;
     }
     const BusPage *target = bus_page(cpu->bus, ppn);
-    mmu_reads(c->base)[page] = target->host ? entry_direct(cpu, c, target, page, ppn) : MMU_KNOWN(ppn);
+    i64 entry = target->host ? entry_direct(cpu, c, target, page, ppn) : MMU_KNOWN(ppn);
+    mmu_reads(c->base)[page] = entry;
+    if (entry >= 0) mmu_touch(cpu, entry, addr, ppn);
     if (m->writable && m->dirty) entry_put_write(cpu, c, page, ppn, access == MMU_STORE);
 }
 

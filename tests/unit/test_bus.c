@@ -74,6 +74,44 @@ static void test_too_large(void **state) {
     assert_int_equal(errno, EINVAL);
 }
 
+// Is [from, to) of the file memory, or a hole?
+static void assert_begun(Bus *bus, off_t from, off_t to, bool begun) {
+    assert_int_equal(lseek(bus_memory_fd(bus), from, begun ? SEEK_DATA : SEEK_HOLE), from);
+    assert_true(lseek(bus_memory_fd(bus), from, begun ? SEEK_HOLE : SEEK_DATA) >= to || !begun);
+}
+
+// The host's memory for a page comes with its neighbours', and what is there stays.
+static void test_begin(void **state) {
+    Bus *bus = ((World *)*state)->bus;
+    bus_write(bus, phy(0x23000), 1, 0x5a);
+    bus_begin_page(bus, 0x20);
+    assert_int_equal(bus_read(bus, phy(0x23000), 1), 0x5a);
+    bus_begin_page(bus, 0x31);
+    assert_begun(bus, 0x30000, 0x40000, true);
+    assert_begun(bus, 0x40000, 0x50000, false);
+    bus_write(bus, phy(0x35000), 1, 0x77);
+    bus_begin_page(bus, 0x35);
+    assert_int_equal(bus_read(bus, phy(0x35000), 1), 0x77);
+    u32 word = 0x12345678;
+    bus_dma_write(bus, phy(0x52ffe), &word, 4);
+    assert_begun(bus, 0x50000, 0x60000, true);
+    assert_int_equal(bus_read(bus, phy(0x52ffe), 4), word);
+    bus_begin_page(bus, BUS_PAGES - 1);                             // nobody
+}
+
+// The file's last pages need not fill what is begun at once: it does not grow.
+static void test_begin_at_end(void **state) {
+    (void)state;
+    Bus *bus = bus_new(0x13000, NULL);
+    u8 *last = bus_alloc(bus, 64u << 20) + (64u << 20) - 4096;
+    off_t end = lseek(bus_memory_fd(bus), 0, SEEK_END);
+    bus_map_ram(bus, 0x1000, 1, last);
+    bus_begin_page(bus, 0x1000);
+    assert_begun(bus, end - 0x3000, end, true);
+    assert_int_equal(lseek(bus_memory_fd(bus), 0, SEEK_END), end);
+    bus_free(bus);
+}
+
 static void test_ram(void **state) {
     World *w = *state;
     bus_write(w->bus, phy(0x1000), 4, 0x11223344);
@@ -847,8 +885,8 @@ static void test_host_time(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_too_large), T(test_ram), T(test_nothing_there),
-        T(test_rom_and_alloc), T(test_map_changed), T(test_mmio), T(test_dma),
+        cmocka_unit_test(test_too_large), T(test_begin), cmocka_unit_test(test_begin_at_end), T(test_ram),
+        T(test_nothing_there), T(test_rom_and_alloc), T(test_map_changed), T(test_mmio), T(test_dma),
         T(test_code_granules), T(test_dirty), T(test_ports), T(test_port_remapping),
         T(test_port_log), T(test_pins), T(test_requests), T(test_clock), T(test_timers),
         T(test_timer_heap), T(test_events), T(test_event_reused), T(test_bus_call), T(test_wait),
