@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
 // String instructions with REP, and INS/OUTS.
 //
-// A REP works piece by piece: a piece is what lies within one page of each operand, within the
-// segment's fast bound and before the offset wraps; it is done by the host's own string
-// instruction, so overlap behaves exactly. What has no direct entry in the soft MMU's tables (first
-// touch, MMIO, code, page crossings, breakpoints) is done element by element through the slow path.
+// A REP works piece by piece: a piece is what lies, of each operand, in pages that the soft MMU's entries lead to and
+// that follow each other in the host's memory, too, within the segment's fast bound and before the offset wraps; it
+// is done by the host's own string instruction, so overlap behaves exactly. What has no direct entry (first touch,
+// MMIO, code, page crossings, breakpoints) is done element by element through the slow path.
 //
 // Rules
-//  1. (E)CX, (E)SI, (E)DI are committed after each piece, before anything can fault again.
+//  1. (E)CX, (E)SI, (E)DI are committed after each row of pieces, before anything can fault again: a store to
+//     where an entry leads has no consequences.
 //  2. An element counts as one instruction. A call makes progress by at least one and leaves when the
-//     budget is used up or the bus wants attention: result 0, eip set back to the instruction itself.
+//     budget is used up or, which is asked after each row of pieces, the bus wants attention: result 0, eip set back
+//     to the instruction itself.
 //  3. REPE/REPNE CMPS and SCAS set the flags only when they are through, or trapped or interrupted on the way:
 //     a fault shows those from before (SDM 2B, REP). A pause sets none; Cpu.rep_flags has them for an interrupt.
 //  General registers only, no libc.
 #include "cpu/cpu_int.h"
+
+#define PAGE_LAST (0xffffffffu >> PAGE_SHIFT)
 
 typedef struct Str {
     Cpu *cpu;
@@ -76,28 +80,36 @@ static u32 str_pause(const Str *s) {
 }
 
 // ---- pieces -------------------------------------------------------------------------------------
-// How many elements from offset on (in DF's direction) can be accessed at *host directly; 0: none.
-static inline u32 str_piece(const Str *s, unsigned seg, u32 offset, bool write, u8 **host) {
+// How many elements from offset on (in DF's direction) the segment's fast bound, the offset's width, the count and
+// the budget allow at once; 0: none, C looks at each.
+static inline u32 str_span(const Str *s, unsigned seg, u32 offset, bool write) {
     const Cpu *cpu = s->cpu;
     const CpuSeg *g = &cpu->seg[seg];
     u32 end = write ? g->write_end[s->size_log2] : g->read_end[s->size_log2];
-    u32 addr = g->base + offset, in_page = addr & ~PAGE_MASK;
-    if (offset >= end || in_page + s->size > PAGE_BYTES) return 0;
-    if (cpu->mode & (MODE_AC | MODE_DEBUG)) return 0;
-    const i64 *table = write ? mmu_writes(cpu->mmu_base) : mmu_reads(cpu->mmu_base);
-    i64 entry = table[addr >> PAGE_SHIFT];
-    if (entry < 0) return 0;
-    *host = (u8 *)(entry + addr);
-    u32 more;                                             // elements after the first
-    if (cpu->df > 0) {
-        more = (PAGE_BYTES - s->size - in_page) >> s->size_log2;
-        more = min_u32(more, (end - 1 - offset) >> s->size_log2);
-        more = min_u32(more, (s->mask - offset) >> s->size_log2);
-    } else {
-        more = min_u32(in_page, offset) >> s->size_log2;
-    }
+    if (offset >= end || cpu->mode & (MODE_AC | MODE_DEBUG)) return 0;
+    u32 more = (cpu->df > 0 ? min_u32(end - 1 - offset, s->mask - offset) : offset) >> s->size_log2;
     u32 most = s->step || cpu->budget <= 0 ? 1 : (u32)cpu->budget;
-    return min_u32(min_u32(more + 1, s->count), most);
+    return min_u32(more < most ? more + 1 : most, s->count);
+}
+
+// How many of n elements from a linear address on can be accessed at *host directly; 0: none. Pages that follow each
+// other in the host's memory as well are one piece.
+static inline u32 str_run(const Str *s, u32 addr, bool write, u32 n, u8 **host) {
+    const Cpu *cpu = s->cpu;
+    const i64 *entry = &(write ? mmu_writes(cpu->mmu_base) : mmu_reads(cpu->mmu_base))[addr >> PAGE_SHIFT];
+    u32 in_page = addr & ~PAGE_MASK, page = addr >> PAGE_SHIFT;
+    if (*entry < 0) return 0;
+    *host = (u8 *)(*entry + addr);
+    if (cpu->df < 0) return in_page + s->size > PAGE_BYTES ? 0 : min_u32(n, (in_page >> s->size_log2) + 1);
+    u64 bytes = PAGE_BYTES - in_page, wanted = (u64)n << s->size_log2;
+    for (; bytes < wanted && page != PAGE_LAST && entry[1] == entry[0]; entry++, page++) bytes += PAGE_BYTES;
+    return bytes < wanted ? (u32)(bytes >> s->size_log2) : n;
+}
+
+// Both: how many elements from offset on can be accessed at *host directly.
+static u32 str_piece(const Str *s, unsigned seg, u32 offset, bool write, u8 **host) {
+    u32 n = str_span(s, seg, offset, write);
+    return n ? str_run(s, s->cpu->seg[seg].base + offset, write, n, host) : 0;
 }
 
 static bool str_slow_load(const Str *s, unsigned seg, u32 offset, u64 *v) {
@@ -163,16 +175,32 @@ static inline void host_stos(const Str *s, u8 *to, u32 v, u64 n) {
 }
 
 // ---- MOVS ---------------------------------------------------------------------------------------
+// The elements that need no look at anything but the soft MMU's entries, piece after piece.
+static u32 str_movs_directly(const Str *s, u32 source, u32 target) {
+    const Cpu *cpu = s->cpu;
+    u32 done = 0, n = min_u32(str_span(s, s->seg, source, false), str_span(s, CPU_ES, target, true));
+    source += cpu->seg[s->seg].base;
+    target += cpu->seg[CPU_ES].base;
+    while (done < n) {
+        u8 *from, *to;
+        u32 piece = str_run(s, source, false, n - done, &from);
+        if (piece) piece = str_run(s, target, true, piece, &to);
+        if (!piece) break;
+        host_movs(s, to, from, piece);
+        u32 by = (u32)cpu->df * (piece << s->size_log2);
+        source += by;
+        target += by;
+        done += piece;
+    }
+    return done;
+}
+
 u32 cpu_h_rep_movs(Cpu *cpu, u32 info) {
     Str str = str_start(cpu, info), *s = &str;
     while (s->count) {
         u32 source = str_offset(s, CPU_ESI), target = str_offset(s, CPU_EDI);
-        u8 *from, *to;
-        u32 n = str_piece(s, s->seg, source, false, &from);
-        if (n) n = min_u32(n, str_piece(s, CPU_ES, target, true, &to));
-        if (n) {
-            host_movs(s, to, from, n);
-        } else {
+        u32 n = str_movs_directly(s, source, target);
+        if (!n) {
             u64 v;
             if (!str_slow_load(s, s->seg, source, &v) || !str_slow_store(s, target, v)) return 0;
             n = 1;
@@ -186,14 +214,27 @@ u32 cpu_h_rep_movs(Cpu *cpu, u32 info) {
 }
 
 // ---- STOS ---------------------------------------------------------------------------------------
+static u32 str_stos_directly(const Str *s, u32 target, u32 v) {
+    const Cpu *cpu = s->cpu;
+    u32 done = 0, n = str_span(s, CPU_ES, target, true);
+    target += cpu->seg[CPU_ES].base;
+    while (done < n) {
+        u8 *to;
+        u32 piece = str_run(s, target, true, n - done, &to);
+        if (!piece) break;
+        host_stos(s, to, v, piece);
+        target += (u32)cpu->df * (piece << s->size_log2);
+        done += piece;
+    }
+    return done;
+}
+
 u32 cpu_h_rep_stos(Cpu *cpu, u32 info) {
     Str str = str_start(cpu, info), *s = &str;
     while (s->count) {
         u32 target = str_offset(s, CPU_EDI), v = cpu->regs[CPU_EAX];
-        u8 *to;
-        u32 n = str_piece(s, CPU_ES, target, true, &to);
-        if (n) host_stos(s, to, v, n);
-        else if (!str_slow_store(s, target, trunc_size(v, s->size))) return 0;
+        u32 n = str_stos_directly(s, target, v);
+        if (!n && !str_slow_store(s, target, trunc_size(v, s->size))) return 0;
         n = max_u32(n, 1);
         str_move(s, CPU_EDI, n);
         str_count(s, n);

@@ -206,10 +206,123 @@ static void test_bounded(void **state) {
     cpu_set_eflags(cpu, FLAG_TF, FLAG_TF);                  // single step: one element per call
     assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 2, LENGTH) | CPU_STR_A32), 5);
     cpu_set_eflags(cpu, 0, FLAG_TF);
-    bus_set_intr(c->bus, true);                             // attention: after every piece
+    bus_set_intr(c->bus, true);                             // attention: where C must look, the first touch of a page
+    mmu_flush(cpu);
     cpu->regs[CPU_EDI] = AT_DATA + 0x800;
     cpu->regs[CPU_ECX] = 0x2000;
-    assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32), 3);
+    assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32), 6);
+    cpu->regs[CPU_EDI] = AT_DATA + 0x800;                   // now it is one row
+    cpu->regs[CPU_ECX] = 0x2000;
+    assert_int_equal(run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32), 1);
+}
+
+// ---- rows of pages ------------------------------------------------------------------------------
+// Sixteen linear pages show some of 32 physical ones: rows of them, the same one twice, one that holds code, one
+// that is not there.
+enum { VIEW = 0x200000, VIEW_PAGES = 16, SHOWN = 0x100000, SHOWN_PAGES = 32, ABSENT = 0xff };
+
+typedef struct View {
+    u8 ram[SHOWN_PAGES * PAGE_BYTES];           // what the physical pages should hold
+    u8 shows[VIEW_PAGES];
+} View;
+
+static u8 *view_at(View *v, u32 addr) {
+    u32 page = v->shows[(addr - VIEW) >> PAGE_SHIFT];
+    return page == ABSENT ? NULL : v->ram + page * PAGE_BYTES + (addr & ~PAGE_MASK);
+}
+
+// False: a page is not there.
+static bool view_one(View *v, char kind, const Model *m) {
+    u8 value[4], *to[4];
+    for (u32 i = 0; i < m->size; i++) {
+        const u8 *from = kind == 'm' ? view_at(v, m->esi + i) : (const u8 *)&m->eax + i;
+        to[i] = view_at(v, m->edi + i);
+        if (!from || !to[i]) return false;
+        value[i] = *from;
+    }
+    for (u32 i = 0; i < m->size; i++) *to[i] = value[i];
+    return true;
+}
+
+static bool view_run(View *v, char kind, Model *m) {
+    for (; m->ecx; m->ecx--) {
+        if (!view_one(v, kind, m)) return false;
+        m->edi += (u32)m->step;
+        if (kind == 'm') m->esi += (u32)m->step;
+    }
+    return true;
+}
+
+static void view_make(TestCpu *c, View *v, u32 *seed) {
+    u32 page = 0;
+    for (u32 i = 0; i < VIEW_PAGES; i++) {
+        page = rnd(seed) & 3 ? (page + 1) % SHOWN_PAGES : rnd(seed) % SHOWN_PAGES;
+        v->shows[i] = (u8)page;
+    }
+    if (!(rnd(seed) & 3)) v->shows[rnd(seed) % VIEW_PAGES] = ABSENT;
+    for (u32 i = 0; i < VIEW_PAGES; i++)
+        poke32(c, AT_PT + 4 * ((VIEW >> PAGE_SHIFT) + i),
+               v->shows[i] == ABSENT ? 0 : SHOWN | (u32)v->shows[i] << PAGE_SHIFT | 7);
+    for (u32 i = 0; i < sizeof v->ram; i += 4) put_le32(v->ram + i, rnd(seed));
+    memcpy(at(c, SHOWN), v->ram, sizeof v->ram);
+    mmu_flush(c->cpu);
+}
+
+static void view_compare(TestCpu *c, View *v, char kind, bool wide, u32 *seed) {
+    Cpu *cpu = c->cpu;
+    u32 log2 = rnd(seed) % 3, bytes = rnd(seed) % (6 * PAGE_BYTES) + 1, count = bytes >> log2;
+    u32 lowest = VIEW + (rnd(seed) & 1 ? 0 : 1 + rnd(seed) % 9), room = VIEW_PAGES * PAGE_BYTES - bytes - 32;
+    Model m = { .eax = rnd(seed), .ecx = count, .esi = lowest + rnd(seed) % room, .edi = lowest + rnd(seed) % room,
+                .size = 1u << log2, .step = rnd(seed) & 1 ? 1 << log2 : -(1 << log2) };
+    if (!(rnd(seed) & 3)) m.edi = m.esi + rnd(seed) % 9;                        // they overlap
+    if (m.step < 0) m.esi += bytes, m.edi += bytes;
+    cpu->regs[CPU_EAX] = m.eax;
+    cpu->regs[CPU_ECX] = m.ecx;
+    cpu->regs[CPU_ESI] = m.esi;
+    cpu->regs[CPU_EDI] = m.edi;
+    set_df(c, m.step < 0);
+    bool through = view_run(v, kind, &m), finished = false;
+    while (!finished && !cpu->fault.pending)
+        finished = call(c, kind == 'm' ? cpu_h_rep_movs : cpu_h_rep_stos,
+                        CPU_STR(wide ? CPU_DS : CPU_ES, log2, LENGTH) | CPU_STR_A32);
+    assert_int_equal(through, finished);
+    cpu->fault = (CpuFault){ 0 };
+    assert_int_equal(cpu->regs[CPU_ECX], m.ecx);
+    assert_int_equal(cpu->regs[CPU_EDI], m.edi);
+    if (kind == 'm') assert_int_equal(cpu->regs[CPU_ESI], m.esi);
+    assert_memory_equal(v->ram, at(c, SHOWN), sizeof v->ram);
+}
+
+static void test_rows(void **state) {
+    TestCpu *c = *state;
+    u32 seed = (u32)fuzz_state(777) | 1;
+    static View v;
+    testcpu_page(c, 7);
+    for (u64 round = 0, count = fuzz_count(400); round < count; round++) {
+        BusPage *watched = bus_page(c->bus, (SHOWN >> PAGE_SHIFT) + rnd(&seed) % SHOWN_PAGES);
+        if (rnd(&seed) & 1) watched->flags |= BUS_PAGE_CODE;
+        view_make(c, &v, &seed);
+        for (u32 i = 0; i < 8; i++) view_compare(c, &v, "ms"[rnd(&seed) & 1], rnd(&seed) & 1, &seed);
+        watched->flags &= (u8)~BUS_PAGE_CODE;
+    }
+}
+
+// A row ends before the page that is watched; every store to that one is seen.
+static void test_row_over_code(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    BusPage *page = bus_page(c->bus, 0x102);
+    page->flags |= BUS_PAGE_CODE;
+    page->code_granules = 1ull << 63;
+    for (u32 i = 0; i < 2; i++) {                           // without, with entries
+        cpu->regs[CPU_EAX] = 0x40 + i;
+        cpu->regs[CPU_EDI] = AT_DATA;
+        cpu->regs[CPU_ECX] = 0x3f00;
+        run(c, cpu_h_rep_stos, CPU_STR(CPU_DS, 0, LENGTH) | CPU_STR_A32);
+        assert_int_equal(c->written, 64 * (i + 1));
+        assert_int_equal(*at(c, AT_DATA + 0x3eff), 0x40 + i);
+        assert_int_equal(*at(c, AT_DATA + 0x3f00), 0);
+    }
 }
 
 // A store into translated code of the running block: what came before is done and committed.
@@ -283,7 +396,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST_PROTECTED(test_random), TEST_PROTECTED(test_wrap), TEST_PROTECTED(test_zero_count),
         TEST_PROTECTED(test_fault_in_the_middle), TEST_PROTECTED(test_limits),
-        TEST_PROTECTED(test_bounded), TEST_PROTECTED(test_restart), TEST_PROTECTED(test_ports),
+        TEST_PROTECTED(test_bounded), TEST_PROTECTED(test_rows),
+        TEST_PROTECTED(test_row_over_code), TEST_PROTECTED(test_restart), TEST_PROTECTED(test_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
