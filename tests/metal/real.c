@@ -58,6 +58,50 @@ static void run_limits(void) {
     }
 }
 
+// ---- several accesses through one register -----------------------------------------------------------
+ICODE16(r_over_limit, "movb $1, 0x100(%bx); mov (%bx), %ax", "mov 1(%bx), %cx");
+C(over_64k, "movb $0, 0x100; movb %fs:(%bx), %al; movb %fs:1(%bx), %ah; movb %fs:2(%bx), %cl; movb $0x77, %fs:3(%bx)");
+C(other_base, "mov %es:(%di), %ax; mov %es:2(%di), %cx; mov %dx, %es; mov %es:(%di), %bx; mov %es:2(%di), %si");
+static void run_groups(void) {
+    *(u16 *)(DATA + 0xfffe) = 0xbeef;
+    test("real/group/the one beyond the limit faults, those before are done");
+    State s = real_state(r_over_limit);
+    s.ebx = 0x5670fffe;
+    DATA[0xfe] = 0;
+    State o = run_real(&s), want = s;
+    want.eax = (want.eax & 0xffff0000) | 0xbeef;
+    expect_real(&o, &want, V_GP, r_over_limit_at);
+    expect("stored", DATA[0xfe], 1);
+
+    test("real/group/addresses wrap one by one");
+    s = real_state(r_over_64k);
+    s.ebx = 0xfffe;
+    s.fs = 0x8001;                           // ends in DS's first page, which has been written to
+    u8 *base = (u8 *)0x80010;
+    *(u32 *)(base + 0xfffe) = 0x5555beef;
+    *(u16 *)base = 0x3412;
+    o = run_real(&s);
+    expect_exit(&o);
+    expect("below 64 KiB", o.eax & 0xffff, 0xbeef);
+    expect("above", o.ecx & 0xff, 0x12);
+    expect("stored", base[1], 0x77);
+    expect("beyond", *(u32 *)(base + 0xfffe), 0x5555beef);
+
+    test("real/group/a segment register loaded between them");
+    s = real_state(r_other_base);
+    s.edi = 0x210;
+    s.edx = s.es + 1;
+    static const u16 words[] = { 0x1000, 0x1002 }, others[] = { 0x2000, 0x2002 };
+    memcpy(DATA + 0x210, words, sizeof words);
+    memcpy(DATA + 0x220, others, sizeof others);
+    o = run_real(&s);
+    expect_exit(&o);
+    expect("ax", o.eax & 0xffff, 0x1000);
+    expect("cx", o.ecx & 0xffff, 0x1002);
+    expect("bx", o.ebx & 0xffff, 0x2000);
+    expect("si", o.esi & 0xffff, 0x2002);
+}
+
 // ---- stack --------------------------------------------------------------------------------------
 // SP 1 for the instruction; a stack for the interrupt is there again at once: #SS would need it. So
 // the exception must find SP as the instruction left it, and pushes at 1 fail too: real processors
@@ -65,6 +109,8 @@ static void run_limits(void) {
 C(push_wrap, "xor %sp, %sp; push %ax; mov %sp, %bx; mov $0xf00, %sp");
 C(pushl_wrap, "mov $0, %sp; pushl %eax; mov %sp, %bx; mov $0xf00, %sp");
 C(pop_wrap, "mov $0xfffe, %sp; pop %ax; mov %sp, %bx; mov $0xf00, %sp");
+C(pushes_wrap, "mov $2, %sp; push %ax; push %cx; mov %sp, %bx; pop %dx; pop %si; mov $0xf00, %sp");
+C(frame, "push %ax; push %cx; mov %sp, %bp; mov 2(%bp), %bx; pop %dx; push %bx; pop %cx; mov %sp, %si; pop %di");
 C(push_sp, "push %sp; pop %ax");
 C(enter, "enter $4, $0; mov %sp, %bx; leave");
 C(pusha, "pusha; mov %sp, %bx; popa; mov %sp, %cx");
@@ -80,8 +126,26 @@ static void run_stack(void) {
         expect_exit(&o);
         expect("sp", o.ebx & 0xffff, rows[i].bx);
     }
+    test("real/stack/pushes and pops over 64 KiB");
+    State s = real_state(r_pushes_wrap), o = run_real(&s);
+    expect_exit(&o);
+    expect("sp", o.ebx & 0xffff, 0xfffe);
+    expect("dx", o.edx & 0xffff, s.ecx & 0xffff);
+    expect("si", o.esi & 0xffff, s.eax & 0xffff);
+    test("real/stack/SP and copies of it between pushes and pops");
+    s = real_state(r_frame);
+    s.esp |= 0x43210000;
+    o = run_real(&s);
+    expect_exit(&o);
+    expect("esp", o.esp, s.esp);
+    expect("ebp", o.ebp, (s.ebp & 0xffff0000) | ((s.esp - 4) & 0xffff));
+    expect("esi", o.esi, (s.esi & 0xffff0000) | ((s.esp - 2) & 0xffff));
+    expect("bx", o.ebx & 0xffff, s.eax & 0xffff);
+    expect("cx", o.ecx & 0xffff, s.eax & 0xffff);
+    expect("dx", o.edx & 0xffff, s.ecx & 0xffff);
+    expect("di", o.edi & 0xffff, s.eax & 0xffff);
     test("real/stack/push sp pushes the old value");
-    State s = real_state(r_push_sp), o = run_real(&s);
+    s = real_state(r_push_sp), o = run_real(&s);
     expect_exit(&o);
     expect("ax", o.eax & 0xffff, s.esp);
     test("real/stack/ESP's upper half is not used and stays");
@@ -311,6 +375,7 @@ static void run_flags(void) {
 void test_main(void) {
     rt_reset();
     run_limits();
+    run_groups();
     run_stack();
     run_faults();
     run_interrupts();
