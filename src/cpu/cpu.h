@@ -44,6 +44,10 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 #define MODE_SSE BIT(24)
 #define MODE_TSD BIT(25)
 
+#define CPU_CR0_MP BIT(1)
+#define CPU_CR0_EM BIT(2)
+#define CPU_CR0_TS BIT(3)
+
 #define CPU_MXCSR_RESET 0x1f80u
 #define CPU_MXCSR_BITS 0xffffu       // that can be set; others are #GP(0)
 

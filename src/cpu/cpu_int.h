@@ -9,9 +9,9 @@
 #include "cpu/mmu.h"
 
 #define CR0_PE BIT(0)
-#define CR0_MP BIT(1)
-#define CR0_EM BIT(2)
-#define CR0_TS BIT(3)
+#define CR0_MP CPU_CR0_MP
+#define CR0_EM CPU_CR0_EM
+#define CR0_TS CPU_CR0_TS
 #define CR0_ET BIT(4)
 #define CR0_NE BIT(5)
 #define CR0_WP BIT(16)
@@ -343,6 +343,8 @@ typedef struct QuickEntry {
 } QuickEntry;
 bool quick_enter(Cpu *cpu, const QuickEntry *e);
 bool quick_iret(Cpu *cpu);                                  // with 32-bit operands
+bool quick_call_far(Cpu *cpu, u32 selector, u32 offset);    // with 32-bit operands, to the same privilege
+bool quick_ret_far(Cpu *cpu, u32 bytes);                    // likewise
 bool quick_load(Cpu *cpu, unsigned s, u32 selector);        // ES DS FS GS
 bool quick_pop(Cpu *cpu, unsigned s);                       // the same from a 32-bit stack
 bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl);        // CS and SS of SYSENTER, SYSEXIT, with CPL and mode

@@ -200,6 +200,7 @@ void cpu_h_call_far(Cpu *cpu, u32 selector, u32 offset, u32 opsize) {
     Frame f;
     Desc d;
     selector &= 0xffff;
+    if (opsize == 4 && !log_on(cpu->log, LOG(PCALL)) && quick_call_far(cpu, selector, offset)) return;
     frame_init(cpu, &f, opsize);
     frame_push(&f, cpu->seg[CPU_CS].selector);
     frame_push(&f, cpu->eip);
@@ -295,6 +296,7 @@ void cpu_h_ret_far(Cpu *cpu, u32 bytes, u32 opsize) {
     cpu_fpu_keep_pointers(cpu);
     Frame f;
     u32 eip, selector;
+    if (opsize == 4 && !log_on(cpu->log, LOG(PCALL)) && quick_ret_far(cpu, bytes)) return;
     frame_init_pop(cpu, &f, opsize);
     if (cpu_is_protected(cpu)) {
         return_log(cpu, &f, bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The usual case of interrupts, exceptions, IRET and segment loads, in one go: protected mode, 32 bits, code and
-// stack of 4 GiB from 0, a page at a time that the soft MMU's tables lead to.
+// The usual case of interrupts, exceptions, IRET, far calls and segment loads, in one go: protected mode, 32 bits, code
+// and stack of 4 GiB from 0, a page at a time that the soft MMU's tables lead to.
 //
 // Rules
 //  1. Whatever is not usual is left to exc.c, far.c and seg.c: then false, and nothing has been changed.
@@ -167,6 +167,43 @@ bool quick_iret(Cpu *cpu) {
     return true;
 }
 
+// ---- far CALL and RET ---------------------------------------------------------------------------------
+// The host address of 8 bytes of a flat stack; NULL: not usual.
+static u8 *quick_far_stack(const Cpu *cpu, u32 sp, bool write) {
+    bool flat = MODE_SEG_CLASS(cpu->mode, CPU_SS) == SEG_FLAT && cpu->mode & MODE_STACK32;
+    i64 entry = (write ? mmu_writes(cpu->mmu_base) : mmu_reads(cpu->mmu_base))[sp >> PAGE_SHIFT];
+    if (!flat || (cpu->mode & (MODE_PE | MODE_VM | MODE_AC | MODE_DEBUG)) != MODE_PE) return NULL;
+    return entry >= 0 && (sp & ~PAGE_MASK) <= PAGE_BYTES - 8 ? (u8 *)(entry + sp) : NULL;
+}
+
+// To 32-bit code of our privilege, which `code` describes.
+static void quick_far_enter(Cpu *cpu, u32 selector, u32 code, u32 eip) {
+    quick_fill(cpu, CPU_CS, (selector & 0xfffc) | cpu->cpl, code);
+    cpu->mode = quick_mode(cpu, cpu->cpl) | (cpu->mode & MODE_TF);
+    cpu->eip = eip;
+}
+
+bool quick_call_far(Cpu *cpu, u32 selector, u32 offset) {
+    u32 sp = cpu->regs[CPU_ESP] - 8, code = quick_flat(cpu, selector);
+    u8 *at = sp < 0u - 8 ? quick_far_stack(cpu, sp, true) : NULL;
+    if (!at || !quick_is(code, DESC_CODE) || DESC_DPL(code) != cpu->cpl || (selector & 3) > cpu->cpl) return false;
+    put_le32(at, cpu->eip);
+    put_le32(at + 4, cpu->seg[CPU_CS].selector);
+    cpu->regs[CPU_ESP] = sp;
+    quick_far_enter(cpu, selector, code, offset);
+    return true;
+}
+
+bool quick_ret_far(Cpu *cpu, u32 bytes) {
+    u32 sp = cpu->regs[CPU_ESP];
+    const u8 *at = quick_far_stack(cpu, sp, false);
+    u32 selector = at ? get_le16(at + 4) : 0, code = quick_flat(cpu, selector);
+    if (!at || !quick_is(code, DESC_CODE) || DESC_DPL(code) != cpu->cpl || (selector & 3) != cpu->cpl) return false;
+    cpu->regs[CPU_ESP] = sp + 8 + bytes;
+    quick_far_enter(cpu, selector, code, get_le32(at));
+    return true;
+}
+
 // ---- SYSENTER, SYSEXIT ---------------------------------------------------------------------------------
 bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl) {
     if (cpu->mode & (MODE_VM | MODE_AC) || quick_checks_alignment(cpu, cpl)) return false;
@@ -174,7 +211,7 @@ bool quick_fast_segments(Cpu *cpu, u32 cs, u32 cpl) {
     quick_fill(cpu, CPU_SS, ((cs + 8) & 0xfffc) | cpl, DESC_DATA | cpl << 13);
     quick_set_cpl(cpu, cpl);
     cpu->mode = quick_mode(cpu, cpl) | (cpu->eflags & FLAG_TF ? MODE_TF : 0);
-    cpu->mmu_base = cpu->mmu->context[cpl == 3].base;
+    cpu->mmu_base = cpu->context_base[cpl == 3];
     return true;
 }
 

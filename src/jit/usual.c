@@ -12,6 +12,7 @@
 
 #include "cpu/helpers.h"
 #include "cpu/mmu.h"
+#include "cpu/model.h"
 #include "x64/enc.h"
 
 enum { USUAL_EXITS = 48, CC_B = 2, CC_AE = 3, CC_E = 4, CC_NE = 5, CC_BE, CC_A, CC_S = 8, CC_LE = 14 };
@@ -467,6 +468,49 @@ static void usual_load_real(Usual *u) {
     usual_return(u);
 }
 
+// ---- CR0.TS -----------------------------------------------------------------------------------------------
+// At CPL 0, with an x87 and CR0.EM clear, so that TS and MP alone decide what WAIT and x87 instructions do.
+static void usual_ts_only(Usual *u) {
+    usual_mode(u, MODE_CPL, 0);
+    usual_test(u, STATE(cpuid_features), CPU_HAS_FPU);
+    usual_out(u, CC_E);
+    usual_load(u, R10, STATE(cr0));
+    usual_test(u, rm_reg(R10), CPU_CR0_EM);
+    usual_out(u, CC_NE);
+}
+
+static void usual_clts(Usual *u) {
+    usual_ts_only(u);
+    usual_alu(u, ALU_AND, STATE(cr0), ~CPU_CR0_TS);
+    usual_alu(u, ALU_AND, STATE(mode), ~(MODE_FPU_NM | MODE_WAIT_NM));
+    usual_return(u);
+}
+
+// (r8d number, r9d value): CR0, of which nothing but TS changes.
+static void usual_write_cr(Usual *u) {
+    Buf *b = u->b;
+    usual_alu(u, ALU_CMP, rm_reg(R8), 0);
+    usual_out(u, CC_NE);
+    usual_ts_only(u);
+    usual_fpu_unused(u);
+    usual_alu_rr(u, ALU_XOR, R10, R9);
+    usual_test(u, rm_reg(R10), ~CPU_CR0_TS);
+    usual_out(u, CC_NE);
+    usual_store(u, R9, STATE(cr0));
+    usual_load(u, R10, STATE(mode));
+    usual_alu(u, ALU_AND, rm_reg(R10), ~(MODE_FPU_NM | MODE_WAIT_NM));
+    usual_test(u, rm_reg(R9), CPU_CR0_TS);
+    u8 *off = enc_jcc32(b, CC_E);
+    usual_alu(u, ALU_OR, rm_reg(R10), MODE_FPU_NM);
+    usual_test(u, rm_reg(R9), CPU_CR0_MP);
+    u8 *no_wait = enc_jcc32(b, CC_E);
+    usual_alu(u, ALU_OR, rm_reg(R10), MODE_WAIT_NM);
+    enc_patch32(off, b->p);
+    enc_patch32(no_wait, b->p);
+    usual_store(u, R10, STATE(mode));
+    usual_return(u);
+}
+
 // ---- SYSENTER, SYSEXIT ----------------------------------------------------------------------------------------
 #define USUAL_ACCESS_CODE(cpl) (0xc09bu | (cpl) << SEG_ACC_DPL_SHIFT)
 #define USUAL_ACCESS_DATA(cpl) (0xc093u | (cpl) << SEG_ACC_DPL_SHIFT)
@@ -545,6 +589,8 @@ void usual_emit(const Jit *jit, Buf *b, u32 helper) {
     case HELPER_load_seg: usual_segments(&u, false); break;
     case HELPER_load_seg_real: usual_load_real(&u); break;
     case HELPER_pop_seg: usual_segments(&u, true); break;
+    case HELPER_clts: usual_clts(&u); break;
+    case HELPER_write_cr: usual_write_cr(&u); break;
     case HELPER_sysenter: usual_sysenter(&u); break;
     case HELPER_sysexit: usual_sysexit(&u); break;
     default: break;

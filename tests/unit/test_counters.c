@@ -195,7 +195,7 @@ static void test_counted(void **state) {
 static void test_exits_and_helpers(void **state) {
     Rig *g = *state;
     flat(g, 0);
-    RUN(g, "\x0f\x06" "\x0f\x06" "\xe4\x80");  // clts ; clts ; in $0x80, %al
+    RUN(g, "\x0f\x01\xf0" "\x0f\x01\xf0" "\xe4\x80");  // lmsw %ax ; lmsw %ax ; in $0x80, %al
     assert_int_equal(g->jit->stats.exits[EXIT_POLL], 1);
     assert_true(g->jit->stats.exits[EXIT_LINK] >= 1);
     char *text;
@@ -203,7 +203,7 @@ static void test_exits_and_helpers(void **state) {
     FILE *out = open_memstream(&text, &bytes);
     jit_info(g->jit, out);
     fclose(out);
-    assert_non_null(strstr(text, "\nhelpers called\n  clts 2  in 1\n"));
+    assert_non_null(strstr(text, "\nhelpers called\n  lmsw 2  in 1\n"));
     assert_non_null(strstr(text, "\n  budget used up                       1\n"));
     free(text);
     RUN(g, "\xb8\x07\x90\x00\x00" "\xff\xe0" "\xf4");     // mov $., %eax ; jmp *%eax ; hlt

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "cpu/cpu_int.h"
+#include "cpu/model.h"
 #include "jit/jit_int.h"
 #include "testcpu.h"
 #include "x64/enc.h"
@@ -209,12 +211,33 @@ static void act_fast(Cpu *cpu, Jit *jit, u64 *r) {
     cpu->eflags |= FLAG_IF;                            // no interrupt is held off then
 }
 
+// To the code that the stack or a selector names; RET's number of bytes is a word.
+static void act_far(Cpu *cpu, Jit *jit, u64 *r) {
+    u32 selector = pick(r, 0x10) * 8 | (one_in(r, 3) ? pick(r, 4) : cpu->cpl), size = one_in(r, 8) ? 2 : 4;
+    if (one_in(r, 2)) call3(cpu, jit, HELPER_call_far, selector, (u32)next(r), size);
+    else call(cpu, jit, HELPER_ret_far, one_in(r, 2) ? 0 : (u32)next(r) & 0xffff, size);
+}
+
+static void act_cr0(Cpu *cpu, Jit *jit, u64 *r) {
+    u32 features = cpu->cpuid_features;
+    if (one_in(r, 4)) cpu->cr0 |= CR0_EM;
+    if (one_in(r, 8)) cpu->cpuid_features &= ~CPU_HAS_FPU;
+    if (one_in(r, 2)) cpu->cr0 |= CR0_MP;
+    if (one_in(r, 2)) cpu->cr0 |= CR0_TS;
+    cpu_update_mode(cpu);
+    u32 value = one_in(r, 2) ? cpu->cr0 ^ CR0_TS : one_in(r, 2) ? cpu->cr0 : cpu->cr0 ^ 1u << pick(r, 6);
+    if (one_in(r, 2)) call(cpu, jit, HELPER_clts, 0, 0);
+    else call(cpu, jit, HELPER_write_cr, one_in(r, 8) ? 2 : 0, value);
+    cpu->jit_word[WORD_SLOW_INFO] = cpu->cr0;
+    cpu->cpuid_features = features;
+}
+
 static void act(Cpu *cpu, Jit *jit, u64 seed) {
     u64 r = seed * 31 + 7;
     u32 s = pick(&r, 5);
     cpu->inhibit_irq = false;
     cpu->budget = (i32)(one_in(&r, 8) ? pick(&r, 40) : 16384);
-    switch (pick(&r, 9)) {
+    switch (pick(&r, 11)) {
     case 0: cpu_h_int_n(cpu, pick(&r, 256)); break;
     case 1: case 2: cpu_h_iret(cpu, 4); break;
     case 3: act_segment(cpu, jit, s < 1 ? CPU_ES : s + 1, (u32)next(&r)); break;
@@ -222,6 +245,8 @@ static void act(Cpu *cpu, Jit *jit, u64 seed) {
     case 5: act_repeat(cpu, jit, &r); break;
     case 6: act_flags(cpu, jit, &r); break;
     case 7: act_fast(cpu, jit, &r); break;
+    case 8: act_far(cpu, jit, &r); break;
+    case 9: act_cr0(cpu, jit, &r); break;
     default:
         if (one_in(&r, 2)) cpu_raise_error(cpu, VEC_PF, pick(&r, 8));
         else cpu_raise(cpu, VEC_UD);
@@ -241,7 +266,7 @@ static void compare(u64 seed, TestCpu *a, TestCpu *b) {
     same(seed, "eip", &x->eip, &y->eip, 4);
     same(seed, "eflags", &flags[0], &flags[1], 4);
     same(seed, "budget", &x->budget, &y->budget, 4);
-    same(seed, "result of REP", &x->jit_word[WORD_SLOW_INFO], &y->jit_word[WORD_SLOW_INFO], 4);
+    same(seed, "result of REP, CR0", &x->jit_word[WORD_SLOW_INFO], &y->jit_word[WORD_SLOW_INFO], 4);
     same(seed, "df", &x->df, &y->df, sizeof x->df);
     same(seed, "cpl", &x->cpl, &y->cpl, 1);
     same(seed, "fault", &x->fault, &y->fault, sizeof x->fault);
