@@ -14,8 +14,6 @@
 // At most two groups are open at a time: each holds a host register from its first to its last access.
 #include "ir/ir.h"
 
-#include <string.h>
-
 #define GROUP_SPAN 256
 #define GROUP_OPEN 8
 
@@ -23,12 +21,18 @@
 //     key    0-27 version of the base (0: none) | 28-55 of the index, << scale | 56-57 scale
 //            63 all of it in 16 bits
 // A candidate's key says besides:  58-59 segment class | 60-62 segment, where it is not flat
-typedef struct GroupAddr { u64 key; u32 offset; u32 ea; bool known; } GroupAddr;     // ea: the op that computes it
+typedef struct GroupAddr { u64 key; u32 offset; } GroupAddr;
 #define GROUP_KEY_BASE(version) ((u64)(version))
 #define GROUP_KEY_INDEX(version, scale) ((u64)(version) << 28 | (u64)(scale) << 56)
 #define GROUP_KEY_HALF ((u64)1 << 63)
 #define GROUP_KEY_SEGMENT(cls, seg) ((u64)(cls) << 58 | (cls == GROUP_FLAT ? 0 : (u64)(seg) << 60))
 enum { GROUP_FLAT = 1 };       // the class whose segments have one base
+
+// Value of a register: version in the lower half, what was added to it since in the upper.
+typedef u64 GroupValue;
+static u32 group_version(GroupValue v) { return (u32)v; }
+static u32 group_delta(GroupValue v) { return (u32)(v >> 32); }
+static GroupValue group_plus(GroupValue v, u32 add) { return v + ((u64)add << 32); }
 
 typedef struct Candidate {
     u64 key;
@@ -37,18 +41,19 @@ typedef struct Candidate {
     bool write, aligned;       // aligned: some want multiples of 16, whose offsets are `phase` modulo 16
     u8 phase;
     u32 count, first, last;    // members; indices of ops
+    u32 group;                 // its number + 1; 0: it is none
 } Candidate;
 
 typedef struct Access { u32 op; i32 rel; u32 candidate; } Access;     // rel: to its candidate's offset; candidate + 1
 
 typedef struct Grouper {
     IrBlock *b;
-    u32 version[2][8], delta[2][8];    // of the guest registers, and of their lower halves
+    GroupValue value[2][8];    // of the guest registers, and of their lower halves
     u32 next_version;
     u32 changed;               // index + 1 of the last op that changed one of them
-    GroupAddr *temp;
     Candidate *candidate;
-    u32 candidates;
+    u32 candidates, open;      // those before `open` take no more members
+    u32 classes;               // of segments whose accesses may be in groups
     Access *access;            // in order
     u32 accesses;
 } Grouper;
@@ -59,20 +64,25 @@ static unsigned group_bytes(const IrOp *op) {
 
 static bool group_writes(const IrOp *op) { return ir_info[op->code].props & IRP_STORE || op->attr & IR_RMW; }
 
-static GroupAddr group_ea(const Grouper *g, const IrOp *op, u32 index) {
+// What an EA computes, or would now. False: not of registers and constants alone.
+static bool group_ea(const Grouper *g, const IrOp *op, GroupAddr *at) {
     bool half = op->size == 2;
-    GroupAddr at = { .key = half ? GROUP_KEY_HALF : 0, .offset = op->imm, .known = true, .ea = index };
+    u64 key = half ? GROUP_KEY_HALF : 0;
+    u32 offset = op->imm;
     if (op->a != IR_NONE) {
-        if (ir_kind(op->a) != IR_KIND_REG) return (GroupAddr){ 0 };
-        at.key |= GROUP_KEY_BASE(g->version[half][ir_reg(op->a)]);
-        at.offset += g->delta[half][ir_reg(op->a)];
+        if (ir_kind(op->a) != IR_KIND_REG) return false;
+        GroupValue base = g->value[half][ir_reg(op->a)];
+        key |= GROUP_KEY_BASE(group_version(base));
+        offset += group_delta(base);
     }
     if (op->b != IR_NONE) {
-        if (ir_kind(op->b) != IR_KIND_REG) return (GroupAddr){ 0 };
-        at.key |= GROUP_KEY_INDEX(g->version[half][ir_reg(op->b)], op->aux);
-        at.offset += g->delta[half][ir_reg(op->b)] << op->aux;
+        if (ir_kind(op->b) != IR_KIND_REG) return false;
+        GroupValue index = g->value[half][ir_reg(op->b)];
+        key |= GROUP_KEY_INDEX(group_version(index), op->aux);
+        offset += group_delta(index) << op->aux;
     }
-    return at;
+    *at = (GroupAddr){ key, offset };
+    return true;
 }
 
 // From one offset to another, of addresses with this key.
@@ -80,25 +90,40 @@ static i32 group_distance(u64 key, u32 from, u32 to) {
     return key & GROUP_KEY_HALF ? (i16)(to - from) : (i32)(to - from);
 }
 
-// The EA is computed at the access: its registers must not have changed since.
-static bool group_still_holds(const Grouper *g, const GroupAddr *at) {
-    if (g->changed <= at->ea) return true;
-    GroupAddr now = group_ea(g, &g->b->ops[at->ea], at->ea);
-    return now.known && now.key == at->key && !group_distance(at->key, now.offset, at->offset);
+// Has an op between `from` and `to` changed a register that the EA at `from` reads?
+static bool group_has_changed(const IrBlock *b, u32 from, u32 to) {
+    const IrOp *ea = &b->ops[from];
+    for (const IrOp *op = ea + 1; op < &b->ops[to]; op++) {
+        if (op->code == IR_FPU || ir_info[op->code].props & (IRP_WIDE | IRP_CALL)) return true;
+        if (ir_kind(op->d) != IR_KIND_REG) continue;
+        if (ea->a != IR_NONE && ir_reg(op->d) == ir_reg(ea->a)) return true;
+        if (ea->b != IR_NONE && ir_reg(op->d) == ir_reg(ea->b)) return true;
+    }
+    return false;
 }
 
-// False: the address is not known, or not any more.
-static bool group_resolve(const Grouper *g, const IrOp *op, GroupAddr *at) {
-    IrRef r = op->a;
+// Value of a temporary that op i reads: an EA not far before it has computed it, from registers that are as they were.
+static bool group_temp(const Grouper *g, IrRef temp, u32 i, GroupAddr *at) {
+    for (u32 k = i; k-- > 0;) {
+        const IrOp *op = &g->b->ops[k];
+        if (op->d != temp) continue;
+        if (op->code != IR_EA || !group_ea(g, op, at)) return false;
+        return g->changed <= k || !group_has_changed(g->b, k, i);
+    }
+    return false;
+}
+
+// False: the address is not known.
+static bool group_resolve(const Grouper *g, const IrOp *op, u32 i, GroupAddr *at) {
     u64 half = op->addr16 ? GROUP_KEY_HALF : 0;
-    switch (ir_kind(r)) {
+    GroupValue v;
+    switch (ir_kind(op->a)) {
     case IR_KIND_REG:
-        *at = (GroupAddr){ .key = GROUP_KEY_BASE(g->version[0][ir_reg(r)]), .offset = g->delta[0][ir_reg(r)] };
+        v = g->value[0][ir_reg(op->a)];
+        *at = (GroupAddr){ GROUP_KEY_BASE(group_version(v)), group_delta(v) };
         return !half;
-    case IR_KIND_CONST: *at = (GroupAddr){ .key = half, .offset = ir_value(g->b, r) }; return true;
-    case IR_KIND_TEMP:
-        *at = g->temp[ir_index(r)];
-        return at->known && (at->key & GROUP_KEY_HALF) == half && group_still_holds(g, at);
+    case IR_KIND_CONST: *at = (GroupAddr){ half, ir_value(g->b, op->a) }; return true;
+    case IR_KIND_TEMP: return group_temp(g, op->a, i, at) && (at->key & GROUP_KEY_HALF) == half;
     default: return false;
     }
 }
@@ -121,17 +146,18 @@ static bool group_join(Candidate *c, const IrOp *op, u32 i, i32 rel) {
 }
 
 // A candidate for the access: one that it joins, or a new one.
-static void group_add_access(Grouper *g, const IrOp *op, u32 i, u32 classes, u32 open) {
+static void group_add_access(Grouper *g, const IrOp *op, u32 i) {
     GroupAddr at;
     Access *access = &g->access[g->accesses++];
     *access = (Access){ .op = i };
-    if (!(classes >> op->seg_class & 1) || !group_resolve(g, op, &at)) return;
+    if (!(g->classes >> op->seg_class & 1) || !group_resolve(g, op, i, &at)) return;
     u64 key = at.key | GROUP_KEY_SEGMENT(op->seg_class, op->seg);
-    u32 from = g->candidates > open + GROUP_OPEN ? g->candidates - GROUP_OPEN : open;
+    u32 from = g->candidates > g->open + GROUP_OPEN ? g->candidates - GROUP_OPEN : g->open;
     for (u32 n = g->candidates; n-- > from;) {
         Candidate *c = &g->candidate[n];
+        if (c->key != key) continue;
         i32 rel = group_distance(key, c->offset, at.offset);
-        if (c->key != key || !group_join(c, op, i, rel)) continue;
+        if (!group_join(c, op, i, rel)) continue;
         *access = (Access){ .op = i, .rel = rel, .candidate = n + 1 };
         return;
     }
@@ -140,55 +166,37 @@ static void group_add_access(Grouper *g, const IrOp *op, u32 i, u32 classes, u32
     access->candidate = g->candidates;
 }
 
-static void group_new_version(Grouper *g, unsigned r) {
-    for (unsigned half = 0; half < 2; half++) {
-        g->version[half][r] = g->next_version++;
-        g->delta[half][r] = 0;
-    }
-}
+static void group_new_version(Grouper *g, unsigned r) { g->value[0][r] = g->value[1][r] = g->next_version++; }
 
 // Is what op computes a register (*from) plus a constant?
 static bool group_is_sum(const Grouper *g, const IrOp *op, unsigned *from, u32 *add) {
-    *add = 0;
+    if (ir_kind(op->a) != IR_KIND_REG || op->size < 2) return false;
     *from = ir_reg(op->a);
-    if (ir_kind(op->a) != IR_KIND_REG) return false;
-    if (op->code == IR_MOV) return true;
-    if (op->code == IR_EA) {
-        *add = op->imm;
-        return op->b == IR_NONE;
+    *add = 0;
+    switch (op->code) {
+    case IR_MOV: return true;
+    case IR_EA: *add = op->imm; return op->b == IR_NONE;
+    case IR_ADD: case IR_SUB:
+        if (!ir_is_const(op->b)) return false;
+        *add = ir_value(g->b, op->b);
+        if (op->code == IR_SUB) *add = -*add;
+        return true;
+    default: return false;
     }
-    if ((op->code != IR_ADD && op->code != IR_SUB) || !ir_is_const(op->b)) return false;
-    *add = ir_value(g->b, op->b);
-    if (op->code == IR_SUB) *add = -*add;
-    return true;
 }
 
-// r = other register + constant keeps the version.
+// r = other register + constant keeps the version: of both halves with 32 bits, of the lower with 16.
 static void group_define(Grouper *g, const IrOp *op, u32 i) {
     unsigned r = ir_reg(op->d), from;
-    u32 add, version[2], delta[2];
-    bool sum = op->size >= 2 && group_is_sum(g, op, &from, &add);
-    for (unsigned half = 0; sum && half < 2; half++) {
-        version[half] = g->version[half][from];
-        delta[half] = g->delta[half][from] + add;
+    u32 add;
+    GroupValue whole = g->next_version++, half = whole;
+    if (group_is_sum(g, op, &from, &add)) {
+        half = group_plus(g->value[1][from], add);
+        if (op->size == 4) whole = group_plus(g->value[0][from], add);
     }
+    g->value[0][r] = whole;
+    g->value[1][r] = half;
     g->changed = i + 1;
-    group_new_version(g, r);
-    for (unsigned half = op->size == 4 ? 0 : 1; sum && half < 2; half++) {
-        g->version[half][r] = version[half];
-        g->delta[half][r] = delta[half];
-    }
-}
-
-static void group_effects(Grouper *g, const IrOp *op, u32 i) {
-    unsigned kind = ir_kind(op->d);
-    if (kind == IR_KIND_REG) {
-        group_define(g, op, i);
-    } else if (kind == IR_KIND_TEMP) {
-        GroupAddr *temp = &g->temp[ir_index(op->d)];
-        if (op->code == IR_EA) *temp = group_ea(g, op, i);
-        else temp->known = false;
-    }
 }
 
 // Ops that change registers without naming them.
@@ -197,98 +205,98 @@ static void group_forget(Grouper *g, const IrOp *op, u32 i) {
     group_new_version(g, 0);
     if (op->code != IR_FPU) group_new_version(g, 2);
     if (op->code != IR_CALL) return;
+    g->open = g->candidates;
     for (unsigned r = 0; r < 8; r++) group_new_version(g, r);
 }
 
 // May a group's check stand at the n-th access? Where it fails the guest instruction begins anew, so that nothing
 // of it may have been done that shows: an access before it must be in a group (RAM) as well, one of the
 // `decided` first candidates.
-static bool group_may_begin(const Grouper *g, u32 n, const u16 *chosen, u32 decided) {
+static bool group_may_begin(const Grouper *g, u32 n, u32 decided) {
     for (u32 i = g->access[n].op; i-- > 0 && g->b->ops[i].code != IR_INSN;) {
         if (g->b->ops[i].code == IR_CALL) return false;
         if (!n || g->access[n - 1].op != i) continue;
         u32 of = g->access[--n].candidate;
-        if (!(of && of <= decided && chosen[of - 1])) return false;
+        if (!(of && of <= decided && g->candidate[of - 1].group)) return false;
     }
     return true;
 }
 
 // Drops the candidate's first members until one is left where the check may stand.
-static void group_find_first(Grouper *g, u32 n, const u16 *chosen) {
+static void group_find_first(Grouper *g, u32 n) {
     Candidate *c = &g->candidate[n];
     for (u32 k = 0; k < g->accesses && c->count > 1; k++) {
         if (g->access[k].candidate != n + 1) continue;
         c->first = g->access[k].op;
-        if (group_may_begin(g, k, chosen, n)) return;
+        if (group_may_begin(g, k, n)) return;
         g->access[k].candidate = 0;
         c->count--;
     }
 }
 
 // Gives the candidates with two or more members registers, in order; the rest stay single accesses.
-static void group_choose(Grouper *g, u16 *chosen) {
+static void group_choose(Grouper *g) {
     IrBlock *b = g->b;
-    u32 busy_until[2] = { 0, 0 };
-    bool busy[2] = { false, false };
-    for (u32 n = 0; n < g->candidates; n++) {
+    u32 free_from[2] = { 0, 0 };         // op before which the register is busy
+    for (u32 n = 0; n < g->candidates && b->group_count < IR_MAX_GROUPS; n++) {
         Candidate *c = &g->candidate[n];
-        chosen[n] = 0;
-        if (c->count > 1) group_find_first(g, n, chosen);
-        if (c->count < 2 || b->group_count == IR_MAX_GROUPS) continue;
-        unsigned reg = !busy[0] || busy_until[0] < c->first ? 0 : 1;
-        if (reg == 1 && busy[1] && busy_until[1] >= c->first) continue;
-        busy[reg] = true;
-        busy_until[reg] = c->last;
+        if (c->count > 1) group_find_first(g, n);
+        if (c->count < 2) continue;
+        unsigned reg = free_from[0] <= c->first ? 0 : 1;
+        if (free_from[reg] > c->first) continue;
+        free_from[reg] = c->last + 1;
         b->groups[b->group_count] = (IrGroup){ .span = (u16)(c->high - c->low), .write = c->write,
             .reg = (u8)reg, .aligned = c->aligned, .phase = (u8)((c->phase - c->low) & 15),
             .first = c->first, .last = c->last };
-        chosen[n] = (u16)++b->group_count;
+        c->group = ++b->group_count;
     }
 }
 
-static void group_mark(Grouper *g, const u16 *chosen) {
+static void group_mark(Grouper *g) {
     for (const Access *access = g->access; access < g->access + g->accesses; access++) {
-        u16 group = access->candidate ? chosen[access->candidate - 1] : 0;
-        if (!group) continue;
+        if (!access->candidate) continue;
         const Candidate *c = &g->candidate[access->candidate - 1];
+        if (!c->group) continue;
         IrOp *op = &g->b->ops[access->op];
-        op->group = group - 1;
+        op->group = (u16)(c->group - 1);
         op->group_offset = (u16)(access->rel - c->low);
         op->attr |= access->op == c->first ? IR_GROUP_FIRST : IR_GROUPED;
     }
 }
 
-static Grouper group_begin(IrBlock *b) {
-    Grouper g = { .b = b, .next_version = 1 };
-    for (unsigned r = 0; r < 8; r++) group_new_version(&g, r);
-    g.temp = arena_alloc(b->arena, (b->temp_count + 1) * sizeof *g.temp);
-    memset(g.temp, 0, (b->temp_count + 1) * sizeof *g.temp);
-    g.candidate = arena_alloc(b->arena, b->count * sizeof *g.candidate);
-    g.access = arena_alloc(b->arena, b->count * sizeof *g.access);
-    return g;
+// What is to be done at an op besides looking at what it defines.
+enum { GROUP_ACCESS = 1, GROUP_FORGET = 2 };
+static const u8 group_looks[IR_CODE_COUNT] = {
+#define IR(id, name, operands, flags, props, text) \
+    [IR_##id] = ((props) & (IRP_LOAD | IRP_STORE) ? GROUP_ACCESS : 0) | \
+                ((props) & (IRP_WIDE | IRP_CALL) || IR_##id == IR_FPU ? GROUP_FORGET : 0),
+#include "ir/ops.def"
+};
+
+static __attribute__((noinline)) void group_look(Grouper *g, const IrOp *op, unsigned looks) {
+    u32 i = (u32)(op - g->b->ops);
+    if (looks & GROUP_ACCESS) group_add_access(g, op, i);
+    if (looks & GROUP_FORGET) group_forget(g, op, i);
 }
 
-static void group_collect(Grouper *g, u32 classes) {
-    u32 open = 0;                        // candidates before this one are closed
-    const IrOp *ops = g->b->ops, *end = ops + g->b->count;
-    for (const IrOp *op = ops; op < end; op++) {
-        if (op->code == IR_INSN) continue;
-        u32 i = (u32)(op - ops), props = ir_info[op->code].props;
-        if (props & (IRP_LOAD | IRP_STORE)) group_add_access(g, op, i, classes, open);
-        if (op->code == IR_CALL) open = g->candidates;
-        if (props & (IRP_WIDE | IRP_CALL) || op->code == IR_FPU) group_forget(g, op, i);
-        group_effects(g, op, i);
+static void group_collect(Grouper *g) {
+    for (const IrOp *op = g->b->ops, *end = op + g->b->count; op < end; op++) {
+        unsigned looks = group_looks[op->code];
+        if (looks) group_look(g, op, looks);
+        if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, (u32)(op - g->b->ops));
     }
 }
 
 void ir_group(IrBlock *b, u32 classes) {
     b->group_count = 0;
-    if (!b->count) return;
-    Grouper g = group_begin(b);
-    group_collect(&g, classes);
+    if (b->accesses < 2) return;
+    Grouper g = { .b = b, .classes = classes, .next_version = 1 };
+    for (unsigned r = 0; r < 8; r++) group_new_version(&g, r);
+    g.candidate = arena_alloc(b->arena, b->accesses * sizeof *g.candidate);
+    g.access = arena_alloc(b->arena, b->accesses * sizeof *g.access);
+    group_collect(&g);
     if (g.candidates == g.accesses) return;          // nobody has joined another: no groups
-    u16 *chosen = arena_alloc(b->arena, (g.candidates + 1) * sizeof *chosen);
     b->groups = arena_alloc(b->arena, IR_MAX_GROUPS * sizeof *b->groups);
-    group_choose(&g, chosen);
-    group_mark(&g, chosen);
+    group_choose(&g);
+    group_mark(&g);
 }
