@@ -98,7 +98,7 @@ IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x
     u16 props = ir_info[code].props;
     b->exits += (props & IRP_EXIT) != 0;
     b->accesses += (props & (IRP_LOAD | IRP_STORE)) != 0;
-    b->steps += code == IR_EA;
+    b->steps += code == IR_EA || (code == IR_ADD && size == 2);
     b->folds |= build_may_fold(code);
     return op;
 }

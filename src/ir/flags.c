@@ -8,23 +8,35 @@
 // A definition that nobody reads and nobody can observe disappears, and with it an op without result.
 #include "ir/ir.h"
 
-typedef struct FlagState { u32 live, obs; } FlagState;
+// Who looks at all flags through a fault, an exit or a helper that leaves: none, all ops of this code, some.
+enum { FLAGS_UNSEEN, FLAGS_SEEN, FLAGS_MAY_BE_SEEN };
+static const u8 flags_seen[IR_CODE_COUNT] = {
+#define IR(id, name, operands, flags, props, text) \
+    [IR_##id] = !((props) & (IRP_FAULT | IRP_EXIT)) ? FLAGS_UNSEEN \
+              : (props) & (IRP_LOAD | IRP_STORE | IRP_CALL) || IR_##id == IR_SIMD ? FLAGS_MAY_BE_SEEN : FLAGS_SEEN,
+#include "ir/ops.def"
+};
 
-// Does the op look at all flags through a fault, an exit or a helper that leaves?
-static bool flags_is_observer(const IrBlock *b, const IrOp *op) {
-    if (!(ir_info[op->code].props & (IRP_FAULT | IRP_EXIT))) return false;
-    if (op->code == IR_STORE && (op->attr & IR_RMW)) return false;   // its load has checked
-    if ((op->code == IR_LOAD || op->code == IR_STORE) && (op->attr & IR_GROUPED)) return false;
-    bool simd_access = op->code == IR_SIMDLD || op->code == IR_SIMDST;
-    if ((op->code == IR_SIMD || (simd_access && op->attr & IR_GROUPED)) && !ir_simd_may_fault(op->imm)) return false;
-    if (op->code == IR_CALL)
-        return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
-    return true;
+static bool flags_may_be_seen(const IrBlock *b, const IrOp *op) {
+    bool checked = op->attr & IR_GROUPED;
+    switch (op->code) {
+    case IR_LOAD: return !checked;
+    case IR_STORE: return !checked && !(op->attr & IR_RMW);          // its load has checked
+    case IR_SIMD: return ir_simd_may_fault(op->imm);
+    case IR_SIMDLD: case IR_SIMDST: return !checked || ir_simd_may_fault(op->imm);
+    case IR_CALL: return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
+    default: return true;
+    }
 }
 
-static bool flags_is_dead(const IrOp *op) {
-    if (op->d != IR_NONE || op->fdef) return false;
-    return !(ir_info[op->code].props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE));
+static bool flags_are_seen(const IrBlock *b, const IrOp *op) {
+    unsigned seen = flags_seen[op->code];
+    return seen == FLAGS_MAY_BE_SEEN ? flags_may_be_seen(b, op) : seen;
+}
+
+// Of ops without result.
+static bool flags_is_needed(const IrOp *op) {
+    return ir_info[op->code].props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE);
 }
 
 // Shift or rotate by CL: count 0 passes the old flags through.
@@ -33,27 +45,21 @@ static bool flags_is_variable_shift(const IrOp *op) {
     return ir_kind(op->code >= IR_SHLD ? op->c : op->b) == IR_KIND_REG;
 }
 
-// What an op defines and uses, of what is wanted after it. True: the op is dead.
-static bool flags_define(IrOp *op, FlagState *s) {
-    u32 def = op->fdef & (s->live | s->obs);
+// What an op defines and uses, of what is wanted after it (as IrOp.flater); gives what is wanted before it.
+static u32 flags_define(IrOp *op, u32 later) {
+    u32 def = op->fdef & (later | later >> 16);
     op->fdef = (u16)def;
-    if (flags_is_dead(op)) {
-        op->code = IR_INSN;              // marked for removal: aux 0
-        op->aux = 0;
-        op->fuse = 0;
-        return true;
-    }
     if (flags_is_variable_shift(op)) op->fuse = (u16)(ir_info[op->code].flags >> 16 | def);
-    s->live = (s->live & ~def) | op->fuse;
-    s->obs &= ~def;
-    return false;
+    return later & ~(def | def << 16);
 }
 
-static bool flags_step(const IrBlock *b, IrOp *op, FlagState *s) {
-    bool plain = !op->fdef && !op->fuse && op->d != IR_NONE;         // moves, addresses, most loads
-    if (!plain && flags_define(op, s)) return true;
-    if (flags_is_observer(b, op)) s->obs = FLAG_OSZAPC;
-    return false;
+// Without a result and flags that somebody wants. Marked for removal.
+static bool flags_bury(IrOp *op) {
+    if (op->fdef || op->d != IR_NONE || flags_is_needed(op)) return false;
+    op->code = IR_INSN;
+    op->aux = 0;
+    op->fuse = 0;
+    return true;
 }
 
 // Removes dead ops; `first` is the first of them. Groups name their first and last op by its index.
@@ -73,14 +79,22 @@ static void flags_remove(IrBlock *b, u32 first) {
 }
 
 void ir_flags(IrBlock *b) {
-    FlagState s = { 0, 0 };
-    IrOp *dead = NULL;
-    for (IrOp *op = b->ops + b->count; op-- > b->ops;) {
-        op->flive = (u16)s.live;
-        op->fobs = (u16)s.obs;
-        // Dead already, marked by an earlier pass, or now.
-        if (op->code == IR_INSN ? op->aux == 0 : flags_step(b, op, &s)) dead = op;
+    u32 later = 0;
+    IrOp *dead = NULL, *first = b->ops;
+    for (IrOp *op = first + b->count; op-- > first;) {
+        op->flater = later;
+        if (op->code == IR_INSN) {
+            if (!op->aux) dead = op;                     // marked by an earlier pass
+            continue;
+        }
+        if (op->fdef) later = flags_define(op, later);
+        if (op->d == IR_NONE && flags_bury(op)) {
+            dead = op;
+            continue;
+        }
+        later |= op->fuse;
+        if (flags_are_seen(b, op)) later |= (u32)FLAG_OSZAPC << 16;
     }
-    if (dead) flags_remove(b, (u32)(dead - b->ops));
-    b->flags_in = (u16)(s.live | s.obs);
+    if (dead) flags_remove(b, (u32)(dead - first));
+    b->flags_in = (u16)(later | later >> 16);
 }

@@ -12,7 +12,8 @@
 // constant over.
 #include "ir/ir.h"
 
-static bool steps_names(IrRef ref, unsigned r) { return ir_kind(ref) == IR_KIND_REG && ir_reg(ref) == r; }
+// Is ref the register, or a part of it?
+static bool steps_names(IrRef ref, IrRef reg) { return (ref & ~IR_HIGH) == reg; }
 
 // d = a + constant, without flags: all of the register, or 16 bits of it.
 static bool steps_is_sum(const IrOp *op) {
@@ -37,23 +38,22 @@ static bool steps_shows(const IrOp *op) {
 
 // What an op wants of a register that lags behind: nothing, its constant, its value.
 typedef enum StepsUse { STEPS_NONE, STEPS_CONSTANT, STEPS_VALUE } StepsUse;
-static StepsUse steps_use(const IrOp *op, unsigned r, unsigned size) {
-    if (op->code == IR_INSN) return STEPS_NONE;
-    bool implied = ir_info[op->code].props & IRP_WIDE || op->code == IR_FPU;
-    bool a = steps_names(op->a, r) && !steps_is_grouped(op);            // grouped: the address is the group's
-    if (implied || steps_names(op->d, r) || steps_names(op->b, r) || steps_names(op->c, r)) return STEPS_VALUE;
-    if (!a) return STEPS_NONE;
+static StepsUse steps_use(const IrOp *op, IrRef reg, unsigned size) {
+    if (steps_names(op->d, reg) || steps_names(op->b, reg) || steps_names(op->c, reg)) return STEPS_VALUE;
+    if (ir_info[op->code].props & IRP_WIDE || op->code == IR_FPU) return STEPS_VALUE;
+    if (!steps_names(op->a, reg) || steps_is_grouped(op)) return STEPS_NONE;     // grouped: the address is the group's
     bool takes = op->code == IR_EA || op->code == IR_MOV || (op->code == IR_ADD && steps_is_sum(op));
     return takes && op->size == size ? STEPS_CONSTANT : STEPS_VALUE;
 }
 
 // The next step of the same register, with nobody looking in between; 0: none.
 static u32 steps_next(const IrBlock *b, u32 i) {
-    unsigned r = ir_reg(b->ops[i].d), size = b->ops[i].size;
+    IrRef reg = b->ops[i].d;
+    unsigned size = b->ops[i].size;
     for (u32 k = i + 1; k < b->count; k++) {
         const IrOp *op = &b->ops[k];
-        if (op->size == size && steps_is_step(op) && ir_reg(op->d) == r) return k;
-        if (steps_shows(op) || steps_use(op, r, size) == STEPS_VALUE) return 0;
+        if (op->size == size && steps_is_step(op) && op->d == reg) return k;
+        if (steps_shows(op) || steps_use(op, reg, size) == STEPS_VALUE) return 0;
     }
     return 0;
 }
@@ -75,10 +75,11 @@ static void steps_add(IrBlock *b, IrOp *op, u32 by) {
 // Moves the step at op i into the one at op `to`, through what reads the register between them.
 static void steps_move(IrBlock *b, u32 i, u32 to) {
     const IrOp *step = &b->ops[i];
-    unsigned r = ir_reg(step->d), size = step->size;
+    IrRef reg = step->d;
+    unsigned size = step->size;
     u32 by = step->code == IR_ADD ? ir_value(b, step->b) : step->imm;
     for (u32 k = i + 1; k < to; k++)
-        if (steps_use(&b->ops[k], r, size) == STEPS_CONSTANT) steps_add(b, &b->ops[k], by);
+        if (steps_use(&b->ops[k], reg, size) == STEPS_CONSTANT) steps_add(b, &b->ops[k], by);
     steps_add(b, &b->ops[to], by);
     bool back = b->ops[to].code == IR_ADD && !ir_value(b, b->ops[to].b);
     b->ops[i] = (IrOp){ .code = IR_INSN };               // marked for removal
@@ -87,8 +88,10 @@ static void steps_move(IrBlock *b, u32 i, u32 to) {
 
 void ir_steps(IrBlock *b) {
     const IrOp *ops = b->ops, *end = ops + b->count;
-    for (const IrOp *op = ops; op < end; op++) {
+    u32 left = b->steps;
+    for (const IrOp *op = ops; op < end && left > 1; op++) {
         if (!steps_is_step(op)) continue;
+        left--;
         u32 to = steps_next(b, (u32)(op - ops));
         if (to) steps_move(b, (u32)(op - ops), to);
     }
