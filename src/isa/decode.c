@@ -108,12 +108,11 @@ static unsigned dec_first_row(Decoder *d, unsigned entry) {
 
 static const IsaRow *dec_row(Decoder *d) {
     unsigned entry = dec_opcode(d), number = dec_find_row(d, entry);
-    d->in->row = number;
-    if (__builtin_expect(!number, 0)) {
-        d->shape = ISA_SHAPE_BAD;
-        number = dec_first_row(d, entry);
-    }
     const IsaRow *row = &isa_rows[number];
+    d->in->row = number;
+    d->shape |= row->shape;
+    if (__builtin_expect(!(d->shape & ISA_SHAPE_BAD), 1)) return row;
+    row = &isa_rows[dec_first_row(d, entry)];
     d->shape |= row->shape;
     return row;
 }
@@ -313,7 +312,7 @@ static void dec_operand(Decoder *d, IsaOperand *o, unsigned code) {
     case ISA_O_Xv: dec_put(o, ISA_STR_SRC, 0, size); break;
     case ISA_O_Yb: dec_put(o, ISA_STR_DST, 0, 1); break;
     case ISA_O_Yv: dec_put(o, ISA_STR_DST, 0, size); break;
-    case ISA_O_: case ISA_O_COUNT: break;
+    default: __builtin_unreachable();
     }
 }
 
@@ -337,7 +336,6 @@ static IsaStatus dec_insn(const u8 *bytes, bool code32, Insn *out) {
     __builtin_memcpy(out->bytes, bytes, ISA_MAX_BYTES);
     const IsaRow *row = dec_row(&d);
     out->opsize = d.shape & ISA_SHAPE_BYTE ? 1 : d.size;
-    out->cc = out->opcode & 15;
     out->operand_count = row->operands;
     if (d.shape & ISA_SHAPE_MODRM) dec_modrm(&d);
     dec_operands(&d, row);

@@ -52,7 +52,6 @@ typedef struct Insn {
     u8 opsize;          // operand size of the instruction, 2 or 4 (1 for byte forms)
     u8 addrsize;        // 2 or 4
     u8 prefixes;        // IsaPrefix
-    u8 cc;              // condition code 0-15 of Jcc, SETcc, CMOVcc
     u8 operand_count;
     u8 seg;             // segment of the memory or string-source operand: override or default
     u8 base, index;     // registers of the memory operand or ISA_NO_REG (16-bit: BX=3, BP=5, ...)
@@ -106,6 +105,8 @@ typedef struct IsaRow {
 extern const IsaRow isa_rows[];
 extern const unsigned isa_row_count;
 static inline const IsaRow *isa_row(const Insn *in) { return &isa_rows[in->row]; }
+// Condition code of Jcc, SETcc, CMOVcc.
+static inline unsigned isa_cc(const Insn *in) { return in->opcode & 15; }
 
 // ISA_LIFT_* is an enum generated from the lifter column: see isa/lifters.h (X-list ISA_LIFTERS).
 #include "isa/lifters.h"

@@ -147,7 +147,7 @@ enum IsaShape {
     ISA_SHAPE_MODRM = 1,    // a ModRM byte follows the opcode (rows in groups: always)
     ISA_SHAPE_BYTE = 2,     // Insn.opsize is 1
     ISA_SHAPE_NO_MEM = 4,   // ModRM.mod is ignored: rm is a register
-    ISA_SHAPE_BAD = 8,      // in no row: the decoder found that the bytes are no instruction
+    ISA_SHAPE_BAD = 8,      // row 0; and the decoder's word for bytes that are no instruction
 };
 
 #endif

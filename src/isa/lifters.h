@@ -33,9 +33,9 @@
     X(BT, bt, "BT BTS BTR BTC: op1 is a register or an immediate, not yet masked") \
     X(BITSCAN, bitscan, "BSF BSR") \
     X(BSWAP, bswap, "") \
-    X(SETCC, setcc, "Insn.cc") \
-    X(CMOV, cmov, "Insn.cc; a memory op1 is read in any case") \
-    X(JCC, jcc, "Insn.cc; op0 ISA_REL") \
+    X(SETCC, setcc, "isa_cc()") \
+    X(CMOV, cmov, "isa_cc(); a memory op1 is read in any case") \
+    X(JCC, jcc, "isa_cc(); op0 ISA_REL") \
     X(JMP, jmp, "op0 ISA_REL") \
     X(JMP_IND, jmp_ind, "op0 register or memory") \
     X(CALL, call, "op0 ISA_REL") \

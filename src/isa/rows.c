@@ -51,7 +51,7 @@ enum {
 #define FORM(...) FORM_4(__VA_ARGS__,,,,)
 
 const IsaRow isa_rows[] = {
-    { .id = "none", .mnemonic = "(bad)", .lifter = ISA_LIFT_NONE },
+    { .id = "none", .mnemonic = "(bad)", .lifter = ISA_LIFT_NONE, .shape = ISA_SHAPE_BAD },
 #define I(id_, enc, mnemonic_, operands, r, w, u, attributes, lifter_, sub_) \
     { .id = #id_, .mnemonic = mnemonic_, \
       .flags_read = ROW_FLAGS_##r, .flags_written = ROW_FLAGS_##w, \

@@ -28,11 +28,11 @@ static void control_check(Lift *l, unsigned size, IrRef target) {
 void lift_insn_jcc(Lift *l) {
     u32 target = lift_target(l);
     if (control_is_beyond(l, target)) {
-        ir_jcc(l->b, l->in->cc ^ 1, l->next);
+        ir_jcc(l->b, isa_cc(l->in) ^ 1, l->next);
         lift_raise_gp0(l);
         return;
     }
-    ir_jcc(l->b, l->in->cc, target);
+    ir_jcc(l->b, isa_cc(l->in), target);
     lift_jmp(l, l->next);
 }
 

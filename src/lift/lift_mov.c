@@ -37,19 +37,19 @@ void lift_insn_lea(Lift *l) {
 void lift_insn_setcc(Lift *l) {
     const IsaOperand *o = &l->in->op[0];
     if (o->kind == ISA_REG) {
-        lift_emit_cc(l, IR_SETCC, 1, l->in->cc, lift_reg(o), IR_NONE, IR_NONE);
+        lift_emit_cc(l, IR_SETCC, 1, isa_cc(l->in), lift_reg(o), IR_NONE, IR_NONE);
         return;
     }
     LiftMem m = lift_mem(l, 0);
     IrRef t = ir_temp(l->b);
-    lift_emit_cc(l, IR_SETCC, 1, l->in->cc, t, IR_NONE, IR_NONE);
+    lift_emit_cc(l, IR_SETCC, 1, isa_cc(l->in), t, IR_NONE, IR_NONE);
     lift_store(l, 1, m, t);
 }
 
 void lift_insn_cmov(Lift *l) {
     const IsaOperand *o = l->in->op;
     IrRef d = lift_reg(&o[0]), source = lift_read(l, &o[1]);
-    lift_emit_cc(l, IR_SEL, o[0].size, l->in->cc, d, source, d);
+    lift_emit_cc(l, IR_SEL, o[0].size, isa_cc(l->in), d, source, d);
 }
 
 void lift_insn_xlat(Lift *l) {

@@ -224,7 +224,7 @@ static u32 flags_read(const Insn *in) {
     static const u16 of_pair[8] = { FLAG_OF, FLAG_CF, FLAG_ZF, FLAG_CF | FLAG_ZF, FLAG_SF, FLAG_PF, FLAG_SF | FLAG_OF,
                                     FLAG_ZF | FLAG_SF | FLAG_OF };
     bool cc = row->lifter == ISA_LIFT_SETCC || row->lifter == ISA_LIFT_CMOV || row->lifter == ISA_LIFT_JCC;
-    return row->flags_read | (cc ? of_pair[in->cc >> 1] : 0);
+    return row->flags_read | (cc ? of_pair[isa_cc(in) >> 1] : 0);
 }
 
 static void note_flags(Case *c, const Insn *in) {

@@ -364,7 +364,7 @@ static bool is_simd(const Insn *in) {
 static u32 flags_read(const Insn *in) {
     const IsaRow *row = isa_row(in);
     bool cc = row->lifter == ISA_LIFT_SETCC || row->lifter == ISA_LIFT_CMOV;
-    return row->flags_read | (cc ? ir_cc_flags(in->cc) : 0);
+    return row->flags_read | (cc ? ir_cc_flags(isa_cc(in)) : 0);
 }
 
 static void note_flags(Test *t, const Insn *in) {

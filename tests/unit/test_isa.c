@@ -340,10 +340,14 @@ static void test_operands(void **unused) {
 
 static void test_conditions(void **unused) {
     (void)unused;
-    assert_int_equal(good("7500", 32).cc, 5);
-    assert_int_equal(good("0f8f00000000", 32).cc, 15);
-    assert_int_equal(good("0f92c0", 32).cc, 2);
-    assert_int_equal(good("0f4dc0", 32).cc, 13);
+    Insn in = good("7500", 32);
+    assert_int_equal(isa_cc(&in), 5);
+    in = good("0f8f00000000", 32);
+    assert_int_equal(isa_cc(&in), 15);
+    in = good("0f92c0", 32);
+    assert_int_equal(isa_cc(&in), 2);
+    in = good("0f4dc0", 32);
+    assert_int_equal(isa_cc(&in), 13);
 }
 
 static void check_lifter(const char *hex, IsaLifter lifter, IsaSub sub) {
