@@ -44,8 +44,8 @@ typedef struct Candidate {
     u32 group;                 // its number + 1; 0: it is none
 } Candidate;
 
-typedef struct Access { u32 op; i32 rel; u32 candidate; } Access;     // rel: to its candidate's offset; candidate + 1
-
+// Before it is marked, an access's IrOp.group is its candidate's number + 1 (0: it has none) and its group_offset is
+// what it is from the candidate's offset.
 typedef struct Grouper {
     IrBlock *b;
     GroupValue value[2][8];    // of the guest registers, and of their lower halves
@@ -54,9 +54,21 @@ typedef struct Grouper {
     Candidate *candidate;
     u32 candidates, open;      // those before `open` take no more members
     u32 classes;               // of segments whose accesses may be in groups
-    Access *access;            // in order
-    u32 accesses;
+    bool found;                // a candidate has two members
+    u32 *member, members;      // ops that have candidates, by index
 } Grouper;
+
+// What is to be done at an op.
+enum { GROUP_ACCESS = 1, GROUP_FORGET = 2, GROUP_SUM = 4 };
+static const u8 group_looks[IR_CODE_COUNT] = {
+#define GROUP_IS_SUM(code) ((code) == IR_MOV || (code) == IR_EA || (code) == IR_ADD || (code) == IR_SUB)
+#define IR(id, name, operands, flags, props, text) \
+    [IR_##id] = ((props) & (IRP_LOAD | IRP_STORE) ? GROUP_ACCESS : 0) | \
+                ((props) & (IRP_WIDE | IRP_CALL) || IR_##id == IR_FPU ? GROUP_FORGET : 0) | \
+                (GROUP_IS_SUM(IR_##id) ? GROUP_SUM : 0),
+#include "ir/ops.def"
+#undef GROUP_IS_SUM
+};
 
 static unsigned group_bytes(const IrOp *op) {
     return op->code == IR_LOAD || op->code == IR_STORE ? op->size : op->aux;
@@ -146,11 +158,10 @@ static bool group_join(Candidate *c, const IrOp *op, u32 i, i32 rel) {
 }
 
 // A candidate for the access: one that it joins, or a new one.
-static void group_add_access(Grouper *g, const IrOp *op, u32 i) {
+static __attribute__((noinline)) void group_add_access(Grouper *g, IrOp *op, u32 i) {
     GroupAddr at;
-    Access *access = &g->access[g->accesses++];
-    *access = (Access){ .op = i };
     if (!(g->classes >> op->seg_class & 1) || !group_resolve(g, op, i, &at)) return;
+    g->member[g->members++] = i;
     u64 key = at.key | GROUP_KEY_SEGMENT(op->seg_class, op->seg);
     u32 from = g->candidates > g->open + GROUP_OPEN ? g->candidates - GROUP_OPEN : g->open;
     for (u32 n = g->candidates; n-- > from;) {
@@ -158,31 +169,30 @@ static void group_add_access(Grouper *g, const IrOp *op, u32 i) {
         if (c->key != key) continue;
         i32 rel = group_distance(key, c->offset, at.offset);
         if (!group_join(c, op, i, rel)) continue;
-        *access = (Access){ .op = i, .rel = rel, .candidate = n + 1 };
+        op->group = (u16)(n + 1);
+        op->group_offset = (u16)rel;
+        g->found = true;
         return;
     }
     g->candidate[g->candidates++] = (Candidate){ .key = key, .offset = at.offset, .high = (i32)group_bytes(op),
         .write = group_writes(op), .aligned = op->attr & IR_ALIGN16, .count = 1, .first = i, .last = i };
-    access->candidate = g->candidates;
+    op->group = (u16)g->candidates;
 }
 
 static void group_new_version(Grouper *g, unsigned r) { g->value[0][r] = g->value[1][r] = g->next_version++; }
 
-// Is what op computes a register (*from) plus a constant?
+// Is what op (of GROUP_SUM) computes a register (*from) plus a constant?
 static bool group_is_sum(const Grouper *g, const IrOp *op, unsigned *from, u32 *add) {
     if (ir_kind(op->a) != IR_KIND_REG || op->size < 2) return false;
     *from = ir_reg(op->a);
-    *add = 0;
-    switch (op->code) {
-    case IR_MOV: return true;
-    case IR_EA: *add = op->imm; return op->b == IR_NONE;
-    case IR_ADD: case IR_SUB:
-        if (!ir_is_const(op->b)) return false;
-        *add = ir_value(g->b, op->b);
-        if (op->code == IR_SUB) *add = -*add;
-        return true;
-    default: return false;
+    if (op->code == IR_MOV || op->code == IR_EA) {
+        *add = op->code == IR_EA ? op->imm : 0;
+        return op->b == IR_NONE;
     }
+    if (!ir_is_const(op->b)) return false;
+    *add = ir_value(g->b, op->b);
+    if (op->code == IR_SUB) *add = -*add;
+    return true;
 }
 
 // r = other register + constant keeps the version: of both halves with 32 bits, of the lower with 16.
@@ -190,7 +200,7 @@ static void group_define(Grouper *g, const IrOp *op, u32 i) {
     unsigned r = ir_reg(op->d), from;
     u32 add;
     GroupValue whole = g->next_version++, half = whole;
-    if (group_is_sum(g, op, &from, &add)) {
+    if (group_looks[op->code] & GROUP_SUM && group_is_sum(g, op, &from, &add)) {
         half = group_plus(g->value[1][from], add);
         if (op->size == 4) whole = group_plus(g->value[0][from], add);
     }
@@ -209,15 +219,14 @@ static void group_forget(Grouper *g, const IrOp *op, u32 i) {
     for (unsigned r = 0; r < 8; r++) group_new_version(g, r);
 }
 
-// May a group's check stand at the n-th access? Where it fails the guest instruction begins anew, so that nothing
-// of it may have been done that shows: an access before it must be in a group (RAM) as well, one of the
-// `decided` first candidates.
-static bool group_may_begin(const Grouper *g, u32 n, u32 decided) {
-    for (u32 i = g->access[n].op; i-- > 0 && g->b->ops[i].code != IR_INSN;) {
-        if (g->b->ops[i].code == IR_CALL) return false;
-        if (!n || g->access[n - 1].op != i) continue;
-        u32 of = g->access[--n].candidate;
-        if (!(of && of <= decided && g->candidate[of - 1].group)) return false;
+// May a group's check stand at op i? Where it fails the guest instruction begins anew, so that nothing of it may
+// have been done that shows: an access before it must be in a group (RAM) as well, one of the `decided` first candidates.
+static bool group_may_begin(const Grouper *g, u32 i, u32 decided) {
+    while (i-- > 0 && g->b->ops[i].code != IR_INSN) {
+        const IrOp *op = &g->b->ops[i];
+        if (op->code == IR_CALL) return false;
+        if (!(group_looks[op->code] & GROUP_ACCESS)) continue;
+        if (!(op->group && op->group <= decided && g->candidate[op->group - 1].group)) return false;
     }
     return true;
 }
@@ -225,11 +234,12 @@ static bool group_may_begin(const Grouper *g, u32 n, u32 decided) {
 // Drops the candidate's first members until one is left where the check may stand.
 static void group_find_first(Grouper *g, u32 n) {
     Candidate *c = &g->candidate[n];
-    for (u32 k = 0; k < g->accesses && c->count > 1; k++) {
-        if (g->access[k].candidate != n + 1) continue;
-        c->first = g->access[k].op;
-        if (group_may_begin(g, k, n)) return;
-        g->access[k].candidate = 0;
+    for (u32 i = c->first; c->count > 1; i++) {
+        IrOp *op = &g->b->ops[i];
+        if (op->group != n + 1) continue;
+        c->first = i;
+        if (group_may_begin(g, i, n)) return;
+        op->group = 0;
         c->count--;
     }
 }
@@ -253,37 +263,22 @@ static void group_choose(Grouper *g) {
 }
 
 static void group_mark(Grouper *g) {
-    for (const Access *access = g->access; access < g->access + g->accesses; access++) {
-        if (!access->candidate) continue;
-        const Candidate *c = &g->candidate[access->candidate - 1];
-        if (!c->group) continue;
-        IrOp *op = &g->b->ops[access->op];
+    for (const u32 *i = g->member; i < g->member + g->members; i++) {
+        IrOp *op = &g->b->ops[*i];
+        const Candidate *c = op->group ? &g->candidate[op->group - 1] : NULL;
+        if (!c || !c->group) continue;
         op->group = (u16)(c->group - 1);
-        op->group_offset = (u16)(access->rel - c->low);
-        op->attr |= access->op == c->first ? IR_GROUP_FIRST : IR_GROUPED;
+        op->group_offset = (u16)(op->group_offset - c->low);
+        op->attr |= *i == c->first ? IR_GROUP_FIRST : IR_GROUPED;
     }
 }
 
-// What is to be done at an op besides looking at what it defines.
-enum { GROUP_ACCESS = 1, GROUP_FORGET = 2 };
-static const u8 group_looks[IR_CODE_COUNT] = {
-#define IR(id, name, operands, flags, props, text) \
-    [IR_##id] = ((props) & (IRP_LOAD | IRP_STORE) ? GROUP_ACCESS : 0) | \
-                ((props) & (IRP_WIDE | IRP_CALL) || IR_##id == IR_FPU ? GROUP_FORGET : 0),
-#include "ir/ops.def"
-};
-
-static __attribute__((noinline)) void group_look(Grouper *g, const IrOp *op, unsigned looks) {
-    u32 i = (u32)(op - g->b->ops);
-    if (looks & GROUP_ACCESS) group_add_access(g, op, i);
-    if (looks & GROUP_FORGET) group_forget(g, op, i);
-}
-
 static void group_collect(Grouper *g) {
-    for (const IrOp *op = g->b->ops, *end = op + g->b->count; op < end; op++) {
+    for (IrOp *ops = g->b->ops, *op = ops, *end = ops + g->b->count; op < end; op++) {
         unsigned looks = group_looks[op->code];
-        if (looks) group_look(g, op, looks);
-        if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, (u32)(op - g->b->ops));
+        if (looks & GROUP_ACCESS) group_add_access(g, op, (u32)(op - ops));
+        if (looks & GROUP_FORGET) group_forget(g, op, (u32)(op - ops));
+        if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, (u32)(op - ops));
     }
 }
 
@@ -293,9 +288,9 @@ void ir_group(IrBlock *b, u32 classes) {
     Grouper g = { .b = b, .classes = classes, .next_version = 1 };
     for (unsigned r = 0; r < 8; r++) group_new_version(&g, r);
     g.candidate = arena_alloc(b->arena, b->accesses * sizeof *g.candidate);
-    g.access = arena_alloc(b->arena, b->accesses * sizeof *g.access);
+    g.member = arena_alloc(b->arena, b->accesses * sizeof *g.member);
     group_collect(&g);
-    if (g.candidates == g.accesses) return;          // nobody has joined another: no groups
+    if (!g.found) return;
     b->groups = arena_alloc(b->arena, IR_MAX_GROUPS * sizeof *b->groups);
     group_choose(&g);
     group_mark(&g);
