@@ -126,38 +126,26 @@ void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a) {
     ir_put(b, IR_MOV, size, d, a, IR_NONE, IR_NONE);
 }
 
-void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
-    bool alone = index == IR_NONE ? !disp : base == IR_NONE && !scale_log2;
-    if (alone || ir_is_const(base) || ir_is_const(index)) b->folds = true;
-    b->steps += d == base && index == IR_NONE;
+static void build_ea(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
+    if (base == IR_NONE && !scale_log2) b->folds = true;
     IrOp *op = ir_put(b, IR_EA, size, d, base, index, IR_NONE);
     op->aux = scale_log2;
     op->imm = disp;
 }
 
+void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
+    b->steps += d == base && index == IR_NONE;
+    build_ea(b, size, d, base, index, scale_log2, disp);
+}
+
 IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp) {
-    if (base == IR_NONE && index == IR_NONE)
-        return ir_const(b, size == 2 ? disp & 0xffff : disp);
-    if (size == 4 && index == IR_NONE && disp == 0) return base;
+    if (index == IR_NONE) {
+        if (base == IR_NONE) return ir_const(b, size == 2 ? disp & 0xffff : disp);
+        if (size == 4 && !disp) return base;
+    }
     IrRef d = ir_temp(b);
-    ir_ea_to(b, size, d, base, index, scale_log2, disp);
+    build_ea(b, size, d, base, index, scale_log2, disp);
     return d;
-}
-
-IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr) {
-    IrOp *op = ir_put(b, IR_LOAD, size, d, addr, IR_NONE, IR_NONE);
-    op->seg = seg;
-    op->seg_class = seg_class;
-    b->accesses++;
-    return op;
-}
-
-IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value) {
-    IrOp *op = ir_put(b, IR_STORE, size, IR_NONE, addr, value, IR_NONE);
-    op->seg = seg;
-    op->seg_class = seg_class;
-    b->accesses++;
-    return op;
 }
 
 void ir_ldenv(IrBlock *b, unsigned size, IrRef d, u32 offset) {

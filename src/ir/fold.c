@@ -259,7 +259,7 @@ static bool fold_begins(const IrOp *op) {
     case MOVES: return ir_kind(op->d) == IR_KIND_TEMP || op->a == op->d || op->size == 2;
     case ADDS:
         if (op->b != IR_NONE) return ir_is_const(op->b) || ir_is_const(op->a) || (op->a == IR_NONE && !op->aux);
-        return ir_is_const(op->a) || op->a == IR_NONE || !op->imm;
+        return ir_is_const(op->a) || op->a == IR_NONE || (!op->imm && op->size == 4);
     default: return ir_is_const(op->a) && !op->fdef && op->d != IR_NONE;
     }
 }

@@ -220,7 +220,7 @@ static void group_forget(Grouper *g, const IrOp *op, u32 i) {
 }
 
 // May a group's check stand at op i? Where it fails the guest instruction begins anew, so that nothing of it may
-// have been done that shows: an access before it must be in a group (RAM) as well, one of the `decided` first candidates.
+// have been done that shows: an access before it must be in a group (RAM) too, one of the `decided` first candidates.
 static bool group_may_begin(const Grouper *g, u32 i, u32 decided) {
     while (i-- > 0 && g->b->ops[i].code != IR_INSN) {
         const IrOp *op = &g->b->ops[i];

@@ -196,11 +196,24 @@ static inline IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrR
 IrOp *ir_alu(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);
 void ir_insn(IrBlock *b, u32 eip, unsigned length);
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
+// d = base + (index << scale) + disp: a sum, not base alone. In both, base and index are no constants.
 void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
 // Gives a new temporary, the base itself, or a constant.
 IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
-IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr);
-IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value);
+static inline IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr) {
+    IrOp *op = ir_put(b, IR_LOAD, size, d, addr, IR_NONE, IR_NONE);
+    op->seg = (u8)seg;
+    op->seg_class = (u8)seg_class;
+    b->accesses++;
+    return op;
+}
+static inline IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value) {
+    IrOp *op = ir_put(b, IR_STORE, size, IR_NONE, addr, value, IR_NONE);
+    op->seg = (u8)seg;
+    op->seg_class = (u8)seg_class;
+    b->accesses++;
+    return op;
+}
 void ir_ldenv(IrBlock *b, unsigned size, IrRef d, u32 offset);
 void ir_stenv(IrBlock *b, unsigned size, IrRef a, u32 offset);
 IrOp *ir_call(IrBlock *b, unsigned helper, IrRef d, IrRef a, IrRef x, IrRef c);

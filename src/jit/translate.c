@@ -225,7 +225,7 @@ static Segment *walk_segment(Walk *w) {
     Segment *s = &w->segment[w->segments++];
     *s = (Segment){ .first = w->l->ir->count };
     w->open = true;
-    ir_emit(w->l->ir, IR_COUNT, 4, IR_NONE, IR_NONE, IR_NONE);
+    ir_put(w->l->ir, IR_COUNT, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     return s;
 }
 

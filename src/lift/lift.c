@@ -180,9 +180,10 @@ static Lift lift_begin(IrBlock *b, const Insn *in, u32 eip, unsigned length) {
 }
 
 bool lift_insn(IrBlock *b, const Insn *in, u32 eip) {
+    const IsaRow *row = isa_row(in);
     Lift l = lift_begin(b, in, eip, in->length);
-    bool checked = l.row->attr & LIFT_CHECKED || lift_family_checked[l.row->lifter];
-    if (!checked || lift_check(&l)) lift_families[l.row->lifter](&l);
+    bool checked = row->attr & LIFT_CHECKED || lift_family_checked[row->lifter];
+    if (!checked || lift_check(&l)) lift_families[row->lifter](&l);
     return l.ended;
 }
 
