@@ -10,7 +10,7 @@ const char *const law_texts[LAW_COUNT] = {
 #undef X
 };
 
-enum { INT3 = 3 };
+enum { INT3 = 3, GP = 13, MXCSR_MM = 1 << 17 };
 
 static IsaStatus law_decode(const Case *c, const State *s, Insn *in) {
     u32 at = s->eip, bytes = 0;
@@ -94,8 +94,16 @@ static Law law_of_fault(const Case *c, const State *s, const char *what) {
     return !law && law_wraps(&in, s) ? LAW_WRAP : law;
 }
 
+// Eval refuses at an LDMXCSR what the host has loaded.
+static bool law_is_misalignment_mask(const Case *c, const State *eval, const State *host) {
+    Insn in;
+    return get_le32(host->fx.byte + FX_MXCSR) & MXCSR_MM && eval->vector == GP && law_decode(c, eval, &in) == ISA_OK &&
+           isa_row(&in)->sub == ISA_SUB_LDMXCSR;
+}
+
 Law law_of(const Case *c, const State *eval, const State *host, const char *what) {
     Law law = law_of_fault(c, eval, what);
+    if (!law && law_is_misalignment_mask(c, eval, host)) law = LAW_MXCSR;
     return law ? law : law_of_fault(c, host, what);
 }
 

@@ -22,7 +22,8 @@
     X(LOCK, "LOCK VERR, LOCK VERW: the operand's fault comes before #UD on the host") \
     X(STRING, "CMPS with two operands that fault: which comes first; flags of REPE, REPNE when one faults") \
     X(CALL, "calls to beyond the code segment's limit: a push that faults comes first on the host") \
-    X(FXSAVE, "x87 pointers in FXSAVE's image without a pending exception: zero on AMD's processors")
+    X(FXSAVE, "x87 pointers in FXSAVE's image without a pending exception: zero on AMD's processors") \
+    X(MXCSR, "LDMXCSR of bit 17 (misaligned SSE operands): AMD's processors have it, Intel's raise #GP")
 
 typedef enum Law {
     LAW_NONE,
