@@ -38,7 +38,7 @@ void *mmu_map_sparse(size_t bytes) {
 }
 
 bool mmu_has_room(void) {
-    size_t bytes = 2 * CONTEXT_BYTES + LISTS_BYTES;
+    size_t bytes = 2 * (CONTEXT_BYTES + MEM_HUGE_BYTES) + LISTS_BYTES;
     void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p != MAP_FAILED) munmap(p, bytes);
     return p != MAP_FAILED;
