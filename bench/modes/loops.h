@@ -12,5 +12,5 @@
 #define LOOPS_SELECTORS 8
 #define LOOPS_BACK_VECTOR 0x40          // INT: from CPL 3 back to the caller
 #define LOOPS_SI 0x1000                 // offsets of the loops' data
-#define LOOPS_DI 0x2000
+#define LOOPS_DI 0x2440
 #define LOOPS_SP 0xfff0

@@ -94,9 +94,36 @@ static unsigned ac_class(const IrOp *op) {
 // `limit`, `crosses`: the cold path computes the address again.
 typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; unsigned reg; bool constant; } AcJumps;
 
+// Will this segment's base be added again before a helper may change it?
+static bool ac_base_again(const Emit *e, unsigned seg) {
+    for (const IrOp *op = &e->ir->ops[e->i + 1], *end = e->ir->ops + e->ir->count; op < end; op++) {
+        if (op->code == IR_CALL) return false;
+        bool access = ir_info[op->code].props & (IRP_LOAD | IRP_STORE) && op->seg == seg && ac_class(op) != X64_FLAT;
+        if (access && !(op->attr & IR_GROUPED) && !(op->code == IR_STORE && op->attr & IR_RMW)) return true;
+    }
+    return false;
+}
+
+// A base that is wanted again goes to r10 and stays there as long as nobody else takes that. This comes before any
+// jump of the check, whose cold path comes back behind the check.
+//     mov base, %r10d
+static void ac_want_base(Emit *e, const IrOp *op) {
+    if (ac_class(op) == X64_FLAT || e->base_of == op->seg) return;
+    if (!(e->reg_free & BIT(R10)) || !ac_base_again(e, op->seg)) return;
+    enc_rm(e->b, 0, 0x8b, R10, rm_state(e->t->seg_base[op->seg]));
+    e->base_of = op->seg;
+}
+
+//     add %r10d, %r8d      or      add base, %r8d
+static void ac_add_base(Emit *e, const IrOp *op, unsigned reg) {
+    if (ac_class(op) == X64_FLAT) return;
+    if (e->base_of == op->seg) enc_rr(e->b, 0, 0x01, R10, reg);
+    else enc_rm(e->b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
+}
+
 static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
-    unsigned cls = ac_class(op);
-    if (cls == X64_CHECKED) {
+    ac_want_base(e, op);
+    if (ac_class(op) == X64_CHECKED) {
         i32 end = (write ? e->t->seg_write_end : e->t->seg_read_end)[op->seg];
         if (bytes > 8 || (bytes & (bytes - 1))) {            // no such column: the slow path decides
             j->limit = enc_jmp32(e->b);
@@ -105,7 +132,7 @@ static void ac_segment(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJu
             j->limit = enc_jcc32(e->b, 3);   // jae
         }
     }
-    if (cls != X64_FLAT) enc_rm(e->b, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
+    ac_add_base(e, op, R8);
 }
 
 static unsigned ac_align_mask(unsigned bytes) {
@@ -336,10 +363,11 @@ static void gr_check(Emit *e, const IrOp *op) {
     ac_prepare(e);
     gr_claim(e, op);
     unsigned reg = e->group_reg[op->group];
+    ac_want_base(e, op);
     u8 *start = b->p;
     gr_address(e, b, op, reg);
     u8 *wraps = gr_wraps(e, op, reg), *limit = gr_limit(e, op, reg);
-    if (ac_class(op) != X64_FLAT) enc_rm(b, 0, 0x03, reg, rm_state(e->t->seg_base[op->seg]));
+    ac_add_base(e, op, reg);
     ac_page_index(e, b, reg);
     Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
     enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);

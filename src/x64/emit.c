@@ -699,6 +699,7 @@ static void op_call(Emit *e, const IrOp *op) {
     }
     st_spill_live(e);
     e->fpu_told = 0;
+    e->base_of = ST_NO_BASE;
     enc_patch32(enc_call32(e->b), e->t->helper[op->imm]);
     st_record(e, e->b, e->b->p - 1);
     fl_reset_host(e);
@@ -1312,6 +1313,7 @@ bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
     Emit e = { .ir = ir, .t = target, .out = out,
                .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end },
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
+               .base_of = ST_NO_BASE,
                .f = fl_at_entry(&entry->flags), .linear = entry->linear, .edge_capacity = 8, .restore_capacity = 32 };
     e.b = &e.hot;
     e.temp = arena_alloc(arena, (ir->temp_count + 1) * sizeof *e.temp);

@@ -44,6 +44,7 @@ typedef struct Emit {
     u32 lazy_count;        // temporaries that are TEMP_LAZY
     u8 lazy_regs;          // guest registers that one of them may be made of
     u8 group_reg[IR_MAX_GROUPS];             // host register with the group's address
+    u8 base_of;            // r10, which is free, holds the base of this segment; 0xff: of none
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
@@ -74,6 +75,7 @@ void st_settle(Emit *e, IrRef r);                        // computes r now if it
 unsigned st_define(Emit *e, IrRef d);                    // register to compute d in
 void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary
 void st_claim(Emit *e, unsigned reg);                    // takes r10 or r11 away from temporaries
+enum { ST_NO_BASE = 0xff };                              // of Emit.base_of
 void st_release(Emit *e);                                // end of an op: frees temps used for the last time
 void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
 // Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.

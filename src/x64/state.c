@@ -20,9 +20,12 @@ unsigned st_host_reg(IrRef r) {
 }
 
 static unsigned st_take_reg(Emit *e) {
-    if (e->reg_free & BIT(R10)) { e->reg_free &= ~BIT(R10); return R10; }
-    if (e->reg_free & BIT(R11)) { e->reg_free &= ~BIT(R11); return R11; }
-    return ENC_NO;
+    bool first = e->reg_free & BIT(R10) && !(e->base_of != ST_NO_BASE && e->reg_free & BIT(R11));
+    unsigned reg = first ? R10 : e->reg_free & BIT(R11) ? R11 : ENC_NO;
+    if (reg == ENC_NO) return reg;
+    e->reg_free &= ~BIT(reg);
+    if (first) e->base_of = ST_NO_BASE;
+    return reg;
 }
 
 static i32 st_spill_at(const Emit *e, unsigned slot) { return e->t->spill + 4 * (i32)slot; }
@@ -132,6 +135,7 @@ void st_claim(Emit *e, unsigned reg) {
     }
     require(e->reg_free & BIT(reg));
     e->reg_free &= ~BIT(reg);
+    if (reg == R10) e->base_of = ST_NO_BASE;
 }
 
 static void st_release_ref(Emit *e, IrRef r) {
