@@ -98,7 +98,7 @@ IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x
     u16 props = ir_info[code].props;
     b->exits += (props & IRP_EXIT) != 0;
     b->accesses += (props & (IRP_LOAD | IRP_STORE)) != 0;
-    b->steps += code == IR_EA || (code == IR_ADD && size == 2);
+    b->steps += code == IR_EA || code == IR_ADD;
     b->folds |= build_may_fold(code);
     return op;
 }
@@ -122,7 +122,7 @@ void ir_insn(IrBlock *b, u32 eip, unsigned length) {
 
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a) {
     if (d == a) return;
-    if (ir_kind(d) == IR_KIND_TEMP) b->folds = true;
+    if (ir_kind(d) == IR_KIND_TEMP || size == 2) b->folds = true;
     ir_put(b, IR_MOV, size, d, a, IR_NONE, IR_NONE);
 }
 

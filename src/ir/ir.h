@@ -134,7 +134,7 @@ typedef struct IrBlock {
     u32 const_count, const_capacity;
     u32 temp_count;
     u32 exits;           // IRP_EXIT ops built
-    u32 accesses, steps; // for passes, at least as many as there are: accesses to memory; register + constant
+    u32 accesses, steps; // for passes, at least as many as there are: accesses to memory; sums into a register
     bool folds;          // ir_fold() may find something to begin with
     IrGroup *groups;     // after ir_group(): IR_MAX_GROUPS, group_count used
     u32 group_count;
