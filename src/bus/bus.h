@@ -101,6 +101,7 @@ void bus_log_no_stores(Bus *bus);
 u32 bus_logged_stores(const Bus *bus, const u32 **ppns);
 // For who lets stores go the direct way: `storing`, one is about to happen. False: it must not yet.
 bool bus_may_store_directly(Bus *bus, u32 ppn, bool storing);
+const bool *bus_store_log(const Bus *bus);                     // for generated code: stores are being logged
 
 // The guest begins to use the page: the host is about to see accesses to it.
 void bus_begin_page(Bus *bus, u32 ppn);

@@ -228,6 +228,7 @@ void bus_log_stores(Bus *bus) {
 }
 
 void bus_log_no_stores(Bus *bus) { bus->store_log = false; }
+const bool *bus_store_log(const Bus *bus) { return &bus->store_log; }
 
 u32 bus_logged_stores(const Bus *bus, const u32 **ppns) {
     *ppns = bus->store_list;

@@ -318,6 +318,8 @@ static bool cache_is_in(const Block *b, const u8 *pc, bool cold) {
     return pc >= start && pc < start + (cold ? b->cold_bytes : b->hot_bytes);
 }
 
+bool cache_is_at(const Jit *jit, const Block *b, const u8 *pc) { return cache_is_in(b, pc, pc >= jit->cold_start); }
+
 Block *cache_block_at(const Jit *jit, const u8 *pc) {
     bool cold = pc >= jit->cold_start;
     if (jit->entered && cache_is_in(jit->entered, pc, cold)) return jit->entered;
@@ -363,39 +365,43 @@ static bool cache_page_of(const Block *b, unsigned n, u32 *ppn) {
     return *ppn != JIT_NO_PAGE;
 }
 
+// The page's list with room for one more.
+static PageBlocks *cache_page_room(Jit *jit, BusPage *page) {
+    PageBlocks *old = page->blocks;
+    if (old && old->count < old->room) return old;
+    u32 room = old ? 2 * old->room : 4;
+    PageBlocks *all = page->blocks = arena_alloc(jit->meta, sizeof *all + room * sizeof *all->at);
+    *all = (PageBlocks){ .count = old ? old->count : 0, .room = room };
+    if (old) memcpy(all->at, old->at, old->count * sizeof *all->at);
+    return all;
+}
+
 static void cache_add_to_page(Jit *jit, Block *b, unsigned n) {
     u32 ppn;
     if (!cache_page_of(b, n, &ppn)) return;
     BusPage *page = bus_page(jit->bus, ppn);
-    b->page_next[n] = page->blocks;
-    page->blocks = (void *)((uintptr_t)b | n);           // which link of b continues the list
-    b->granules[n] = cache_granules_in(b, n);
-    page->code_granules |= b->granules[n];
+    PageBlocks *all = cache_page_room(jit, page);
+    u64 granules = cache_granules_in(b, n);
+    all->at[all->count++] = (PageBlock){ granules, (uintptr_t)b | n };
+    page->code_granules |= granules;
     if (!(page->flags & BUS_PAGE_CODE)) {
         page->flags |= BUS_PAGE_CODE;
         mmu_protect_phys(jit->cpu, ppn);
     }
 }
 
-void cache_set_granules(BusPage *page, u64 granules) {
-    page->code_granules = granules;
-    if (!granules) page->flags &= ~BUS_PAGE_CODE;
-}
-
-void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
+static void cache_remove_from_page(Jit *jit, Block *b, unsigned n) {
     u32 ppn;
     if (!cache_page_of(b, n, &ppn)) return;
     BusPage *page = bus_page(jit->bus, ppn);
+    PageBlocks *all = page->blocks;
     u64 granules = 0;
-    void **at = &page->blocks;
-    while (*at) {
-        Block *other = cache_page_block(*at);
-        unsigned k = cache_page_which(*at);
-        if (other == b && k == n) { *at = other->page_next[k]; continue; }
-        granules |= other->granules[k];
-        at = (void **)&other->page_next[k];
+    for (u32 i = all->count; i-- > 0;) {
+        if (all->at[i].block == ((uintptr_t)b | n)) all->at[i] = all->at[--all->count];
+        else granules |= all->at[i].granules;
     }
-    cache_set_granules(page, granules);
+    page->code_granules = granules;
+    if (!granules) page->flags &= ~BUS_PAGE_CODE;
 }
 
 void cache_enter(Jit *jit, Block *b) {
@@ -566,7 +572,8 @@ static void cache_forget_jumps(const Block *b) {
     if (j->code == b->hot) *j = cache_no_jump(n);
 }
 
-void cache_detach(Jit *jit, Block *b) {
+void cache_invalidate(Jit *jit, Block *b) {
+    if (!b->valid) return;
     b->valid = false;
     jit->stats.invalidations++;
     while (b->incoming) {
@@ -577,11 +584,6 @@ void cache_detach(Jit *jit, Block *b) {
     cache_unlink_outgoing(jit, b);
     chain_take(jit, b);
     cache_forget_jumps(b);
-}
-
-void cache_invalidate(Jit *jit, Block *b) {
-    if (!b->valid) return;
-    cache_detach(jit, b);
     cache_remove_from_page(jit, b, 0);
     cache_remove_from_page(jit, b, 1);
 }

@@ -121,9 +121,17 @@ struct Block {
     const BlockPart *soft;     // immediates that its code loads from memory
     u32 soft_count;
     JitMode *mode;             // in whose jump cache it may be; or NULL
-    u64 granules[2];           // of its pages that it has bytes in
-    Block *hash_next, *page_next[2];
+    Block *hash_next;
 };
+
+// BusPage.blocks: the blocks that have bytes in the page, in no order; NULL: there have been none since the last flush.
+typedef struct PageBlock {
+    u64 granules;              // of the page that it has bytes in
+    uintptr_t block;           // lowest bit: the page is its second
+} PageBlock;
+typedef struct PageBlocks { u32 count, room; PageBlock at[]; } PageBlocks;
+static inline Block *page_block(PageBlock p) { return (Block *)(p.block & ~(uintptr_t)1); }
+static inline unsigned page_which(PageBlock p) { return p.block & 1; }
 
 #define JIT_MODES_MAX 128u             // at most 768 KiB each
 struct JitMode {               // per mode key: where indirect jumps, and cache_find(), look first
@@ -162,7 +170,7 @@ struct Jit {
     const u8 *helper_stub[256];
     u64 helper_calls[256];
     const u8 *enter, *signal_exit;             // stubs
-    const u8 *commit_nothing, *commit_bounce, *commit_device;  // after a store: what WORD_SLOW_COMMIT may hold
+    const u8 *commit_nothing, *commit_bounce, *commit_device, *commit_code;     // after a store: in WORD_SLOW_COMMIT
     const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
     u8 *thunk;                                 // IR_THUNK_BYTES for eval
 
@@ -189,6 +197,7 @@ struct Jit {
     bool has_asleep;                           // there was one since the last flush
     bool has_soft;                             // an immediate is soft (since the start)
     u8 *soft_stores;                           // by hash of an immediate's address: how often it was stored to
+    u16 *vain;                                 // by hash of a block's address: how often none asleep was wanted there
     u32 cs_limits[32];                         // distinct CS limits seen
     u32 cs_limit_count;
     RestoreMemo restored[JIT_RESTORE_MEMOS];   // by hash of the host pc: what was found there last (restore.c)
@@ -269,16 +278,10 @@ void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: transla
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
 void cache_insert(Jit *jit, Block *b);         // a new block
 void cache_enter(Jit *jit, Block *b);          // where it is looked for, and its pages' lists
-void cache_detach(Jit *jit, Block *b);         // nothing leads to it any more; its pages still list it
 bool cache_is(const Block *b, u32 phys, u32 eip, u32 key);
 // The pieces of the block in its n-th page: their number. Of the second there is one at most.
 u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part);
 u64 cache_granules(u32 offset, u32 bytes);
-void cache_set_granules(BusPage *page, u64 granules);
-void cache_remove_from_page(Jit *jit, Block *b, unsigned n);
-// BusPage.blocks is a list of blocks, in which the lowest bit says which of the block's links goes on.
-static inline Block *cache_page_block(const void *link) { return (Block *)((uintptr_t)link & ~(uintptr_t)1); }
-static inline unsigned cache_page_which(const void *link) { return (uintptr_t)link & 1; }
 // The edge whose stub called from this pc (last byte of the call).
 u32 cache_edge_at(const Jit *jit, const u8 *host_pc);
 void cache_link(Jit *jit, u32 edge, Block *to);
@@ -287,6 +290,7 @@ void cache_promote(Jit *jit, u32 edge);
 void cache_remember(Jit *jit, Block *b);       // for indirect jumps
 void cache_invalidate(Jit *jit, Block *b);
 Block *cache_block_at(const Jit *jit, const u8 *host_pc);
+bool cache_is_at(const Jit *jit, const Block *b, const u8 *host_pc);
 // Is a breakpoint at this offset of some page? Blocks begin there and are entered by the run loop only.
 static inline bool cache_may_break(const Jit *jit, u32 addr) {
     return jit->break_offsets[(addr & ~PAGE_MASK) >> 3] >> (addr & 7) & 1;
@@ -300,9 +304,12 @@ void smc_written(void *jit, u32 ppn, u32 offset, u32 bytes);       // for the bu
 bool smc_hits_running(void *jit, u32 ppn, u32 offset, u32 bytes);  // for Cpu.store_hits_code
 bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes); // is the block made of any of these bytes?
 bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes);    // is none of the page's?
+typedef enum SmcStore { SMC_BESIDE, SMC_OVER, SMC_OVER_RUNNING } SmcStore;
+SmcStore smc_look(const Jit *jit, const BusPage *page, u32 offset, u32 bytes);     // what would a store meet?
 void smc_keep_source(Jit *jit, Block *b, u8 *room);     // a new block's bytes, by which it may be found again
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key);             // such a block, which is valid then; or NULL
 u32 smc_immediate(const Insn *in);             // bytes of an immediate that may be soft
+bool smc_may_soften(const Jit *jit, u32 phys); // may a block that begins there have any?
 bool smc_is_soft(const Jit *jit, u32 phys);    // is the immediate there to be loaded when it is used?
 
 // ---- translate.c -----------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 //   asleep     a block whose bytes were overwritten is kept; when its bytes are there again, so is the block
 //   soft       an immediate operand that was overwritten again and again is loaded from the guest's memory by
 //              the code that uses it; a block is not made of such bytes any more
+//   in vain    where no block asleep is ever the one wanted (code made anew each time), none is kept and nothing is
+//              soft: both make new blocks dearer. It is tried again now and then
 //
 // Rules
 //  1. A block's code depends on the bytes in its parts, soft ones excepted, and on nothing else of its pages.
@@ -19,15 +21,19 @@
 #define ASLEEP_MOST 8                  // blocks of one place and mode that sleep
 #define SOFT_BITS 14
 #define SOFT_AFTER 2                   // stores to an immediate that dropped a block, then it is soft
+#define VAIN_MOST 32                   // looks for a block asleep, one after the other, that found only others there
+#define VAIN_PAUSE 1024                // new blocks of the place until it is tried again
 
 void smc_new(Jit *jit) {
     jit->asleep = mem_new(sizeof *jit->asleep << ASLEEP_BITS);
     jit->soft_stores = mem_new(1u << SOFT_BITS);
+    jit->vain = mem_new(sizeof *jit->vain << SOFT_BITS);
 }
 
 void smc_free(Jit *jit) {
     free(jit->asleep);
     free(jit->soft_stores);
+    free(jit->vain);
 }
 
 void smc_forget(Jit *jit) {
@@ -50,6 +56,10 @@ u32 smc_immediate(const Insn *in) {
     memcpy(&value, in->bytes + in->length - bytes, bytes);
     return value == trunc_size(last->imm, bytes) ? bytes : 0;
 }
+
+static bool is_vain(const Jit *jit, u32 phys) { return jit->vain[soft_hash(phys)] >= VAIN_MOST; }
+
+bool smc_may_soften(const Jit *jit, u32 phys) { return jit->has_soft && !is_vain(jit, phys); }
 
 bool smc_is_soft(const Jit *jit, u32 phys) { return jit->soft_stores[soft_hash(phys)] >= SOFT_AFTER; }
 
@@ -102,15 +112,32 @@ bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes) {
     return first || (b->second_ppn == ppn && part_overlaps(b, 1, offset, bytes));
 }
 
+static bool page_block_meets(PageBlock p, u64 touched, u32 offset, u32 bytes) {
+    return p.granules & touched && part_overlaps(page_block(p), page_which(p), offset, bytes);
+}
+
 bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes) {
     u64 touched = cache_granules(offset, bytes);
+    const PageBlocks *all = page->blocks;
     if (!(page->code_granules & touched)) return true;
-    for (const void *link = page->blocks; link; link = cache_page_block(link)->page_next[cache_page_which(link)]) {
-        const Block *b = cache_page_block(link);
-        unsigned n = cache_page_which(link);
-        if (b->granules[n] & touched && part_overlaps(b, n, offset, bytes)) return false;
-    }
+    for (u32 i = 0; i < all->count; i++)
+        if (page_block_meets(all->at[i], touched, offset, bytes)) return false;
     return true;
+}
+
+// The running block is the one with the call of the slow access or helper.
+SmcStore smc_look(const Jit *jit, const BusPage *page, u32 offset, u32 bytes) {
+    u64 touched = cache_granules(offset, bytes);
+    const PageBlocks *all = page->blocks;
+    const u8 *after = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];
+    SmcStore found = SMC_BESIDE;
+    if (!(page->code_granules & touched)) return SMC_BESIDE;
+    for (u32 i = 0; i < all->count && found != SMC_OVER_RUNNING; i++) {
+        if (!page_block_meets(all->at[i], touched, offset, bytes)) continue;
+        bool running = !jit->stepping && after && cache_is_at(jit, page_block(all->at[i]), after - 1);
+        found = running ? SMC_OVER_RUNNING : SMC_OVER;
+    }
+    return found;
 }
 
 // The bytes of the block's parts, one after the other, soft ones as 0.
@@ -157,54 +184,52 @@ void smc_keep_source(Jit *jit, Block *b, u8 *room) {
 
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
     u8 now[JIT_MAX_INSNS * ISA_MAX_BYTES];
+    u16 *vain = &jit->vain[soft_hash(phys)];
+    bool others = false;
     if (!jit->has_asleep) return NULL;
+    if (*vain >= VAIN_MOST) {
+        *vain = *vain < VAIN_PAUSE ? *vain + 1 : 0;
+        return NULL;
+    }
     const BusPage *page = bus_page(jit->bus, phys >> PAGE_SHIFT);
     for (Block **at = asleep_at(jit, phys, key); *at; at = &(*at)->hash_next) {
         Block *b = *at;
         if (!cache_is(b, phys, eip, key) || b->grouped == cache_is_ungrouped(jit, key, phys)) continue;
         u32 bytes = block_bytes(b, page, now);
+        others = true;
         if (memcmp(now, b->source, bytes)) continue;
+        *vain = 0;
         *at = b->hash_next;
         cache_enter(jit, b);
         jit->stats.wakes++;
         return b;
     }
+    *vain += others;
     return NULL;
 }
 
 // ---- stores ------------------------------------------------------------------------------------------------------
-static void drop_written(Jit *jit, Block *b, unsigned n, u32 ppn, u32 offset, u32 bytes) {
+static void drop_written(Jit *jit, PageBlock p, u32 ppn, u32 offset, u32 bytes) {
+    Block *b = page_block(p);
     if (log_on(jit->log, LOG(SMC)))
         log_printf(jit->log, "smc: store to %08x+%x drops block %08x\n", ppn << PAGE_SHIFT | offset, bytes, b->eip);
-    cache_detach(jit, b);
-    cache_remove_from_page(jit, b, !n);
-    if (n == 0) soft_note(jit, b, bus_page(jit->bus, ppn), offset, bytes);
-    if (asleep_takes(b)) asleep_put(jit, b);
+    cache_invalidate(jit, b);
+    if (page_which(p) == 0) soft_note(jit, b, bus_page(jit->bus, ppn), offset, bytes);
+    if (asleep_takes(b) && !is_vain(jit, b->phys)) asleep_put(jit, b);
 }
 
+// From the end: what is taken from the list is replaced by its last. A block of two pages may be in it twice.
 void smc_written(void *self, u32 ppn, u32 offset, u32 bytes) {
     Jit *jit = self;
-    BusPage *page = bus_page(jit->bus, ppn);
-    u64 touched = cache_granules(offset, bytes), left = 0;
-    for (void **at = &page->blocks; *at;) {
-        Block *b = cache_page_block(*at);
-        unsigned n = cache_page_which(*at);
-        if (b->granules[n] & touched && part_overlaps(b, n, offset, bytes)) {
-            *at = b->page_next[n];
-            drop_written(jit, b, n, ppn, offset, bytes);
-        } else {
-            left |= b->granules[n];
-            at = (void **)&b->page_next[n];
-        }
+    const PageBlocks *all = bus_page(jit->bus, ppn)->blocks;
+    u64 touched = cache_granules(offset, bytes);
+    for (u32 i = all ? all->count : 0; i-- > 0;) {
+        PageBlock p = all->at[i];
+        if (i < all->count && page_block_meets(p, touched, offset, bytes)) drop_written(jit, p, ppn, offset, bytes);
     }
-    cache_set_granules(page, left);
 }
 
-// Would a store by the running block overwrite that block itself?
 bool smc_hits_running(void *self, u32 ppn, u32 offset, u32 bytes) {
-    Jit *jit = self;
-    const u8 *after = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];   // of the slow access or helper call
-    if (jit->stepping || !after) return false;
-    Block *b = cache_block_at(jit, after - 1);
-    return b && smc_overlaps(b, ppn, offset, bytes);
+    const Jit *jit = self;
+    return smc_look(jit, bus_page(jit->bus, ppn), offset, bytes) == SMC_OVER_RUNNING;
 }

@@ -217,29 +217,74 @@ static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear, u32 
     enc_rm(b, ENC_W, 0x2b, R8, entry);
 }
 
-// r8d = linear, in a flat segment and within its page, whose entry is not direct: a store to a device gets the bounce
-// buffer at once, and stub_commit() what it needs. Else falls through, r8d as before. As slow_known_store().
-static void stub_slow_device(const Jit *jit, Buf *b, Rm entry, bool linear, u32 size) {
+// Is the granule of the access's byte one of code_granules (r11)? Then to the place returned. r10 lost.
+static u8 *stub_granule(Buf *b, u32 byte) {
+    enc_rm(b, 0, 0x8d, R10, rm_mem(R8, (i32)byte));
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R10));                    // shr $6: bt takes it modulo 64
+    enc_u8(b, 6);
+    enc_rr(b, ENC_W, 0x0fa3, R10, R11);                    // bt
+    return enc_jcc32(b, 2);
+}
+
+static u32 stub_slow_info(u32 kind, u32 seg, u32 size) {
+    return X64_SLOW_INFO(kind, seg, stub_bytes[size]) | (size == X64_SIZE_16A ? X64_SLOW_ALIGN16 : 0);
+}
+
+// A store to a page with translated code, but not to its granules: it is done directly. (The first to a page goes
+// through C: it becomes dirty.) r8d = linear, of an access that stays in its page, r9 = the page's descriptor.
+//     push %r10 ; push %r11
+//     cmpw $(kind | flags << 8), kind(%r9) ; jne no
+//     mov  $store_log, %r10 ; cmpb $0, (%r10) ; jne no
+//     mov  granules(%r9), %r11 ; (a bit set for one of the bytes) jc no
+//     and  $0xfff, %r8d ; add host(%r9), %r8
+//     ... ret
+//   no: pop %r11 ; pop %r10 ; sub base, %r8d ; mov $info, %r9d ; jmp tail
+static const u8 *stub_beside(const Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size, const u8 *tail) {
+    u32 bytes = stub_bytes[size], n = 0;
+    const u8 *at = b->p;
     u8 *no[4];
+    stub_push(b, R10);
+    stub_push(b, R11);
+    enc_rm(b, ENC_66, 0x81, 7, rm_mem(R9, offsetof(BusPage, kind)));
+    enc_u16(b, BUS_PAGE_RAM | (BUS_PAGE_CODE | BUS_PAGE_DIRTY) << 8);
+    no[n++] = enc_jcc32(b, STUB_JNE);
+    enc_mov_imm64(b, R10, (u64)(uintptr_t)bus_store_log(jit->bus));
+    stub_cmp_mem_imm8(b, ENC_BYTE, rm_mem(R10, 0), 0);
+    no[n++] = enc_jcc32(b, STUB_JNE);
+    enc_rm(b, ENC_W, 0x8b, R11, rm_mem(R9, offsetof(BusPage, code_granules)));
+    no[n++] = stub_granule(b, 0);
+    if (bytes > 1) no[n++] = stub_granule(b, bytes - 1);
+    enc_alu_imm(b, 0, 4, rm_reg(R8), PAGE_BYTES - 1, 4);
+    enc_rm(b, ENC_W, 0x03, R8, rm_mem(R9, offsetof(BusPage, host)));
+    if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
+    stub_count(b, SLOW_BESIDE);
+    stub_lea(b, R9, jit->commit_nothing);
+    enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_SLOW_COMMIT));
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    enc_u8(b, 0xc3);
+    while (n-- > 0) enc_patch32(no[n], b->p);
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    enc_rm(b, 0, 0x2b, R8, rm_mem(R14, jit->target.seg_base[seg]));
+    enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
+    enc_patch32(enc_jmp32(b), tail);
+    return at;
+}
+_Static_assert(offsetof(BusPage, flags) == offsetof(BusPage, kind) + 1, "compared as one word");
+
+// A store to a device in a flat segment gets the bounce buffer at once, and stub_commit() what it needs. As
+// slow_known_store(). r9 lost; else to one of two places.
+static void stub_slow_device(const Jit *jit, Buf *b, bool linear, u32 size, u8 **no) {
     u32 masks = SLOW_FPU_MASKS;
-    enc_rm(b, ENC_W, 0x8b, R9, entry);
-    enc_rm(b, ENC_W, 0x0fba, 4, rm_reg(R9));               // bt
-    enc_u8(b, (u32)__builtin_ctzll(MMU_KNOWN_BIT));
-    no[0] = enc_jcc32(b, STUB_JAE);
-    enc_rm(b, 0, 0x89, R9, stub_word(WORD_SLOW_PAGE));
-    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));                     // shl: to its descriptor
-    enc_u8(b, (u32)__builtin_ctz(sizeof(BusPage)));
-    enc_rm(b, ENC_W, 0x03, R9, stub_word(WORD_PAGES));
-    stub_cmp_mem_imm8(b, ENC_BYTE, rm_mem(R9, offsetof(BusPage, kind)), BUS_PAGE_MMIO);
-    no[1] = enc_jcc32(b, STUB_JNE);
     enc_rm(b, 0, 0xf7, 0, rm_mem(R14, OFF(mode)));         // testl
     enc_u32(b, MODE_DEBUG | MODE_AC);
-    no[2] = enc_jcc32(b, STUB_JNE);
+    no[0] = enc_jcc32(b, STUB_JNE);
     enc_rm(b, 0, 0xd9, 7, stub_word(WORD_SLOW_INFO));      // fnstcw: see slow_keep_memory()
     enc_rm(b, 0, 0x0fb7, R9, stub_word(WORD_SLOW_INFO));   // movzwl
     enc_alu_imm(b, 0, 4, rm_reg(R9), masks, 4);
     enc_alu_imm(b, 0, 7, rm_reg(R9), masks, 4);
-    no[3] = enc_jcc32(b, STUB_JNE);
+    no[1] = enc_jcc32(b, STUB_JNE);
     enc_rm(b, 0, 0x89, R8, stub_word(WORD_SLOW_OFFSET));
     enc_rm(b, 0, 0x89, R8, stub_word(WORD_SLOW_LINEAR));
     enc_rm(b, 0, 0xc7, 0, stub_word(WORD_SLOW_INFO));
@@ -252,8 +297,34 @@ static void stub_slow_device(const Jit *jit, Buf *b, Rm entry, bool linear, u32 
     enc_rm(b, ENC_W, 0x8d, R8, rm_mem(R14, OFF(bounce)));
     if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
     enc_u8(b, 0xc3);
-    for (u32 i = 0; i < ARRAY_LEN(no); i++) enc_patch32(no[i], b->p);
 }
+
+// r8d = linear, within its page, whose entry is not direct: what can be done for a store without C. Else falls through,
+// r8d as before. `beside`: who is asked about memory.
+static void stub_slow_store(const Jit *jit, Buf *b, Rm entry, bool linear, u32 kind, u32 size, u32 cls,
+                            const u8 *beside) {
+    bool device = kind == X64_SLOW_STORE && cls == X64_FLAT && stub_bytes[size] <= 4 && !jit->opt.check;
+    u8 *no[3];
+    u32 n = 1;
+    enc_rm(b, ENC_W, 0x8b, R9, entry);
+    enc_rm(b, ENC_W, 0x0fba, 4, rm_reg(R9));               // bt
+    enc_u8(b, (u32)__builtin_ctzll(MMU_KNOWN_BIT));
+    no[0] = enc_jcc32(b, STUB_JAE);
+    if (device) enc_rm(b, 0, 0x89, R9, stub_word(WORD_SLOW_PAGE));
+    enc_rm(b, 0, 0xc1, 4, rm_reg(R9));                     // shl: to its descriptor
+    enc_u8(b, (u32)__builtin_ctz(sizeof(BusPage)));
+    enc_rm(b, ENC_W, 0x03, R9, stub_word(WORD_PAGES));
+    if (device) {
+        stub_cmp_mem_imm8(b, ENC_BYTE, rm_mem(R9, offsetof(BusPage, kind)), BUS_PAGE_MMIO);
+        u8 *memory = enc_jcc32(b, STUB_JNE);
+        stub_slow_device(jit, b, linear, size, no + n);
+        n += 2;
+        enc_patch32(memory, b->p);
+    }
+    enc_patch32(enc_jmp32(b), beside);
+    while (n-- > 0) enc_patch32(no[n], b->p);
+}
+_Static_assert((sizeof(BusPage) & (sizeof(BusPage) - 1)) == 0, "indexed by a shift");
 
 // r8d = linear: direct after all when the access stays inside its page (real, and where 16 bytes must be
 // aligned: the 16-byte line) and the entry is good; falls through otherwise, r8d as before.
@@ -268,7 +339,8 @@ static void stub_slow_device(const Jit *jit, Buf *b, Rm entry, bool linear, u32 
 //     lea   nothing, %r9 ; mov %r9, commit ; ret
 //   undo: sub table(%r13,%r9,8), %r8
 //   no:
-static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 kind, u32 size, u32 cls) {
+static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 kind, u32 size, u32 cls,
+                          const u8 *beside) {
     u32 span = cls == X64_REAL || size == X64_SIZE_16A ? 16 : PAGE_BYTES, bytes = stub_bytes[size];
     enc_rr(b, 0, 0x89, R8, R9);
     enc_alu_imm(b, 0, 4, rm_reg(R9), span - 1, 4);
@@ -278,23 +350,18 @@ static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 kin
     enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
     enc_u8(b, 12);
     stub_slow_direct(jit, b, entry, linear, bytes);
-    bool device = kind == X64_SLOW_STORE && cls == X64_FLAT && bytes <= 4;
-    if (device && jit->cpu && !jit->opt.check) stub_slow_device(jit, b, entry, linear, size);
+    if (beside) stub_slow_store(jit, b, entry, linear, kind, size, cls, beside);
     enc_patch32(crosses, b->p);
-}
-
-static u32 stub_slow_info(u32 kind, u32 seg, u32 size) {
-    return X64_SLOW_INFO(kind, seg, stub_bytes[size]) | (size == X64_SIZE_16A ? X64_SLOW_ALIGN16 : 0);
 }
 
 // r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
 static const u8 *stub_slow_table(const Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
-                                 u32 cls, const u8 *tail) {
+                                 u32 cls, const u8 *tail, const u8 *beside) {
     const X64Target *t = &jit->target;
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
     if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
-    stub_slow_try(jit, b, entry, linear, kind, size, cls);
+    stub_slow_try(jit, b, entry, linear, kind, size, cls, beside);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
     enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
     enc_patch32(enc_jmp32(b), tail);
@@ -304,7 +371,7 @@ static const u8 *stub_slow_table(const Jit *jit, Buf *b, bool linear, u32 kind, 
 // The same from the offset in a checked segment: limit first.
 //     cmp end, %r8d ; jae c ; add base, %r8d ; (as above) ; sub base, %r8d ; c: mov $info, %r9d ; jmp tail
 static const u8 *stub_slow_offset(const Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
-                                  const u8 *tail) {
+                                  const u8 *tail, const u8 *beside) {
     const X64Target *t = &jit->target;
     const u8 *at = b->p;
     bool load = kind == X64_SLOW_LOAD;
@@ -317,7 +384,7 @@ static const u8 *stub_slow_offset(const Jit *jit, Buf *b, bool linear, u32 kind,
         u8 *limit = enc_jcc32(b, 3);
         enc_rm(b, 0, 0x03, R8, rm_mem(R14, t->seg_base[seg]));
         Rm entry = rm_sib(R13, R9, 3, load ? t->read_table : t->write_table);
-        stub_slow_try(jit, b, entry, linear, kind, size, X64_CHECKED);
+        stub_slow_try(jit, b, entry, linear, kind, size, X64_CHECKED, beside);
         enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
         enc_patch32(limit, b->p);
     }
@@ -326,17 +393,19 @@ static const u8 *stub_slow_offset(const Jit *jit, Buf *b, bool linear, u32 kind,
     return at;
 }
 
-static void stub_slow_accesses(Jit *jit, Buf *b, bool linear, const u8 *tail) {
+static void stub_slow_access(Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size, const u8 *tail) {
     X64Target *t = &jit->target;
+    bool asks = jit->cpu && kind != X64_SLOW_LOAD;         // no CPU: code is only looked at
+    const u8 *beside = asks ? stub_beside(jit, b, linear, kind, seg, size, tail) : NULL;
+    t->slow_offset[linear][kind][seg][size] = stub_slow_offset(jit, b, linear, kind, seg, size, tail, beside);
+    for (u32 cls = 0; cls < X64_CLASSES; cls++)
+        t->slow[linear][kind][seg][size][cls] = stub_slow_table(jit, b, linear, kind, seg, size, cls, tail, beside);
+}
+
+static void stub_slow_accesses(Jit *jit, Buf *b, bool linear, const u8 *tail) {
     for (u32 kind = 0; kind < X64_SLOW_KINDS; kind++)
         for (u32 seg = 0; seg < 6; seg++)
-            for (u32 size = 0; size < X64_SIZES; size++) {
-                t->slow_offset[linear][kind][seg][size] =
-                    stub_slow_offset(jit, b, linear, kind, seg, size, tail);
-                for (u32 cls = 0; cls < X64_CLASSES; cls++)
-                    t->slow[linear][kind][seg][size][cls] =
-                        stub_slow_table(jit, b, linear, kind, seg, size, cls, tail);
-            }
+            for (u32 size = 0; size < X64_SIZES; size++) stub_slow_access(jit, b, linear, kind, seg, size, tail);
 }
 
 // After a store through a pointer that a slow access gave: keeps every register and host EFLAGS. A word says where
@@ -368,7 +437,7 @@ static const u8 *stub_commit_by(const Jit *jit, Buf *b, const void *fn) {
     return at;
 }
 
-static const u8 *stub_commit(Jit *jit, Buf *b, const void *fn, const void *device) {
+static const u8 *stub_commit(Jit *jit, Buf *b, const void *fn, const void *device, const void *code) {
     stub_align(b);
     const u8 *at = b->p;
     enc_rm(b, 0, 0xff, 4, stub_word(WORD_SLOW_COMMIT));    // jmp *commit
@@ -376,6 +445,7 @@ static const u8 *stub_commit(Jit *jit, Buf *b, const void *fn, const void *devic
     enc_u8(b, 0xc3);
     jit->commit_bounce = stub_commit_by(jit, b, fn);
     jit->commit_device = stub_commit_by(jit, b, device);
+    jit->commit_code = stub_commit_by(jit, b, code);
     return at;
 }
 
@@ -680,28 +750,59 @@ static void slow_keep_memory(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
     if ((control & MASKS) != MASKS) cpu_debug_read(cpu, lin(cpu->seg[seg].base + offset), cpu->bounce, bytes);
 }
 
-// A device's memory: where the bytes are goes with them to slow_commit_device().
-static u8 *slow_to_device(Cpu *cpu, u32 offset, u32 ppn, u32 seg, u32 bytes) {
-    const Jit *jit = cpu->jit;
-    if (bytes > 4 || jit->opt.check) return NULL;
-    slow_keep_memory(cpu, offset, seg, bytes);
+// Where the bytes go is known: it goes with them to who brings them there.
+static u8 *slow_bounce_to(Cpu *cpu, u32 offset, u32 ppn, u32 seg, u32 bytes, const u8 *commit) {
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;
     cpu->jit_word[WORD_SLOW_PAGE] = ppn;
     cpu->jit_word[WORD_SLOW_LINEAR] = cpu->seg[seg].base + offset;
     cpu->jit_word[WORD_SLOW_INFO] = bytes;
-    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_device;
+    cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)commit;
     return cpu->bounce;
 }
 
-static void slow_commit_device(Cpu *cpu) {
-    u32 ppn = (u32)cpu->jit_word[WORD_SLOW_PAGE], in_page = (u32)cpu->jit_word[WORD_SLOW_LINEAR] & ~PAGE_MASK;
-    u32 bytes = (u32)cpu->jit_word[WORD_SLOW_INFO];
-    u32 value = bytes == 1 ? cpu->bounce[0] : bytes == 2 ? get_le16(cpu->bounce) : get_le32(cpu->bounce);
-    bus_write(cpu->bus, phy(ppn << PAGE_SHIFT | in_page), bytes, value);
+typedef struct Bounced { u32 ppn, in_page, bytes; } Bounced;
+static Bounced slow_bounced(const Cpu *cpu) {
+    return (Bounced){ .ppn = (u32)cpu->jit_word[WORD_SLOW_PAGE], .bytes = (u32)cpu->jit_word[WORD_SLOW_INFO],
+                      .in_page = (u32)cpu->jit_word[WORD_SLOW_LINEAR] & ~PAGE_MASK };
 }
 
-// A store for which everything is checked when its page's entry is known: into a page that holds translated code, but
-// not in these bytes (they are written to directly), or into a device. NULL: it is not as simple as that.
+static u8 *slow_to_device(Cpu *cpu, u32 offset, u32 ppn, u32 seg, u32 bytes) {
+    const Jit *jit = cpu->jit;
+    if (bytes > 4 || jit->opt.check) return NULL;
+    slow_keep_memory(cpu, offset, seg, bytes);
+    return slow_bounce_to(cpu, offset, ppn, seg, bytes, jit->commit_device);
+}
+
+static void slow_commit_device(Cpu *cpu) {
+    Bounced at = slow_bounced(cpu);
+    u32 value = at.bytes == 1 ? cpu->bounce[0] : at.bytes == 2 ? get_le16(cpu->bounce) : get_le32(cpu->bounce);
+    bus_write(cpu->bus, phy(at.ppn << PAGE_SHIFT | at.in_page), at.bytes, value);
+}
+
+// Over translated code, but not the running block's: what the store does to it is seen when the bytes are there.
+static u8 *slow_over_code(Cpu *cpu, u32 offset, u32 ppn, u32 seg, u32 bytes) {
+    const Jit *jit = cpu->jit;
+    if (bytes > 4 || jit->opt.check) return NULL;
+    const u8 *host = bus_page(cpu->bus, ppn)->host + ((cpu->seg[seg].base + offset) & ~PAGE_MASK);
+    for (u32 i = 0; i < bytes; i++) cpu->bounce[i] = host[i];          // for RMW, and x87 stores that fail
+    cpu->jit_slow[SLOW_CODE]++;
+    return slow_bounce_to(cpu, offset, ppn, seg, bytes, jit->commit_code);
+}
+
+// What is there already changes no code (as in cpu/access.c).
+static void slow_commit_code(Cpu *cpu) {
+    Bounced at = slow_bounced(cpu);
+    u8 *host = bus_page(cpu->bus, at.ppn)->host + at.in_page;
+    bool same = true;
+    for (u32 i = 0; i < at.bytes; i++) {
+        same &= host[i] == cpu->bounce[i];
+        host[i] = cpu->bounce[i];
+    }
+    if (!same) bus_note_store(cpu->bus, at.ppn, at.in_page, at.bytes);
+}
+
+// A store for which everything is checked when its page's entry is known: into a page that holds translated code (in
+// other bytes: then they are written to directly), or into a device. NULL: it is not as simple as that.
 static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) {
     Jit *jit = cpu->jit;
     u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].write_end[0], in_page = addr & ~PAGE_MASK;
@@ -718,7 +819,9 @@ static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) 
         return at;
     }
     if ((page->flags & ~BUS_PAGE_DIRTY) != BUS_PAGE_CODE) return NULL;
-    if (!smc_is_beside(page, in_page, bytes)) return NULL;
+    SmcStore met = smc_look(jit, page, in_page, bytes);
+    if (met == SMC_OVER_RUNNING) return NULL;
+    if (met == SMC_OVER) return slow_over_code(cpu, offset, ppn, seg, bytes);
     page->flags |= BUS_PAGE_DIRTY;
     bus_may_store_directly(jit->bus, ppn, true);
     cpu->jit_slow[SLOW_BESIDE]++;
@@ -859,7 +962,7 @@ void stubs_generate(Jit *jit) {
     const u8 *exit = stub_exit(jit, &b, false), *exit_call = stub_exit(jit, &b, true);
     stub_exits(jit, &b, exit, exit_call);
     t->commit = stub_commit(jit, &b, jit->opt.check ? (void *)slow_commit_checked : (void *)slow_commit,
-                            (void *)slow_commit_device);
+                            (void *)slow_commit_device, (void *)slow_commit_code);
     if (jit->cpu) jit->cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
     if (jit->cpu) jit->cpu->jit_word[WORD_PAGES] = (u64)(uintptr_t)bus_page(jit->bus, 0);
     for (unsigned linear = 0; linear < 2; linear++) {

@@ -202,7 +202,8 @@ static bool walk_may_break(const Walk *w) {
 
 static bool walk_softens(const Source *src) {
     bool simple = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT && !(src->mode & MODE_AC);
-    return simple && ((src->softened && src->softened->has_soft) || (src->like && src->like->soft_count));
+    if (src->like) return simple && src->like->soft_count;
+    return simple && src->softened && smc_may_soften(src->softened, src->phys);
 }
 
 // The immediate of the instruction at w->at is soft: the lifter loads it.
