@@ -84,7 +84,7 @@ static u32 soft_insn_at(const Block *b, u32 offset) {
 static void soft_note(Jit *jit, const Block *b, const BusPage *page, u32 offset, u32 bytes) {
     Insn in;
     u32 at = soft_insn_at(b, offset), left = PAGE_BYTES - at;
-    if (bytes > 4 || !page->host || at > offset) return;
+    if (bytes > 4 || !page->host || at >= offset) return;         // an instruction's first byte is no immediate's
     if (isa_decode(page->host + at, min_u32(left, ISA_MAX_BYTES), b->key & MODE_CODE32, &in) != ISA_OK) return;
     u32 immediate = smc_immediate(&in), end = at + in.length;
     if (!immediate || offset < end - immediate || offset + bytes > end) return;
@@ -154,6 +154,15 @@ static u32 block_bytes(const Block *b, const BusPage *page, u8 *to) {
     return n;
 }
 
+// Are the block's bytes there again? `room`: for them.
+static bool block_is_back(const Block *b, const BusPage *page, u8 *room) {
+    if (b->soft_count) return !memcmp(room, b->source, block_bytes(b, page, room));
+    const u8 *source = b->source;
+    for (u32 i = 0; i < b->parts; source += b->part[i++].bytes)
+        if (memcmp(page->host + b->part[i].offset, source, b->part[i].bytes)) return false;
+    return true;
+}
+
 // ---- blocks asleep ---------------------------------------------------------------------------------------------
 static Block **asleep_at(const Jit *jit, u32 phys, u32 key) {
     u32 h = (phys ^ key * 0x85ebca6bu) * 0x9e3779b1u;
@@ -183,7 +192,7 @@ void smc_keep_source(Jit *jit, Block *b, u8 *room) {
 }
 
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
-    u8 now[JIT_MAX_INSNS * ISA_MAX_BYTES];
+    u8 room[JIT_MAX_INSNS * ISA_MAX_BYTES];
     u16 *vain = &jit->vain[soft_hash(phys)];
     bool others = false;
     if (!jit->has_asleep) return NULL;
@@ -195,9 +204,8 @@ Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
     for (Block **at = asleep_at(jit, phys, key); *at; at = &(*at)->hash_next) {
         Block *b = *at;
         if (!cache_is(b, phys, eip, key) || b->grouped == cache_is_ungrouped(jit, key, phys)) continue;
-        u32 bytes = block_bytes(b, page, now);
         others = true;
-        if (memcmp(now, b->source, bytes)) continue;
+        if (!block_is_back(b, page, room)) continue;
         *vain = 0;
         *at = b->hash_next;
         cache_enter(jit, b);
