@@ -567,29 +567,66 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn,
     return at;
 }
 
-// r8d offset, r9d X64_GROUP_INFO. Returns when the entry is filled now; else the block is left.
-static const u8 *stub_group_fix(const Jit *jit, Buf *b, const void *fn, const u8 *exit) {
+// r8d linear address of a group, r9d X64_GROUP_INFO. The check begins so many bytes before the target of the jump
+// behind the call: it is done once more when the entry is filled now.
+static void stub_group_fix(Jit *jit, Buf *b, const void *fn) {
     stub_align(b);
-    const u8 *at = b->p;
+    jit->target.group_fix = b->p;
     stub_push(b, R10);
     stub_push(b, R11);
     stub_store_regs(b, STUB_CALLER_SAVED);
     stub_pass_cpu(b);
     enc_rr(b, 0, 0x89, R8, RSI);
     enc_rr(b, 0, 0x89, R9, RDX);
-    stub_rsp(b, -8);
+    stub_push(b, R9);
     stub_call_guarded(jit, b, fn);
+    enc_rm(b, 0, 0x0fb6, R9, rm_mem(RSP, 1));              // movzbl: X64_GROUP_INFO's `back`
     stub_rsp(b, 8);
     enc_rr(b, 0, 0x85, RAX, RAX);
     stub_load_regs(b, STUB_CALLER_SAVED);
     stub_pop(b, R11);
     stub_pop(b, R10);
-    u8 *no = enc_jcc32(b, 4);
+    enc_patch32(enc_jcc32(b, STUB_JE), jit->target.ungroup);
+    stub_pop(b, R8);
+    enc_rm(b, ENC_W, 0xf7, 3, rm_reg(R9));                 // neg
+    enc_rr(b, ENC_W, 0x01, R8, R9);
+    enc_rm(b, ENC_W, 0x63, R8, rm_mem(R8, 1));             // movslq: the jump's displacement
+    enc_rm(b, ENC_W, 0x8d, R8, rm_sib(R8, R9, 0, 5));
+    enc_rm(b, 0, 0xff, 4, rm_reg(R8));
+}
+
+// r8d = address: is its page where it is expected?
+static u8 *stub_group_page(const Jit *jit, Buf *b, bool write) {
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R8));
+    enc_u8(b, PAGE_SHIFT);
+    enc_rm(b, ENC_W, 0x39, R13, rm_sib(R13, R8, 3, write ? jit->target.write_table : jit->target.read_table));
+    return enc_jcc32(b, STUB_JNE);
+}
+
+// The linear address is in reg: a group over a page's end is fine when its last page is where it is expected as well.
+// (The window never shows the last page of all, so that nothing wraps.)
+static void stub_group(Jit *jit, Buf *b, bool write, unsigned reg) {
+    stub_align(b);
+    jit->target.group[write][reg] = b->p;
+    enc_rr(b, 0, 0x89, reg, R8);
+    u8 *first = stub_group_page(jit, b, write);
+    enc_rm(b, 0, 0x0fb6, R8, rm_reg(R9));                  // movzbl: span - 1
+    enc_rr(b, 0, 0x01, reg, R8);
+    u8 *last = stub_group_page(jit, b, write);
     enc_u8(b, 0xc3);
-    enc_patch32(no, b->p);
+    enc_patch32(first, b->p);
+    enc_patch32(last, b->p);
+    enc_rr(b, 0, 0x89, reg, R8);
+    enc_patch32(enc_jmp32(b), jit->target.group_fix);
+}
+
+static void stub_groups(Jit *jit, Buf *b, const void *fn, const u8 *exit) {
+    static const u8 regs[] = { RAX, RCX, RDX, RBX, RBP, RSI, RDI, R15, R10, R11 };
+    jit->target.ungroup = b->p;
     stub_take_pc(b);
     stub_leave_as(b, exit, EXIT_UNGROUP);
-    return at;
+    stub_group_fix(jit, b, fn);
+    for (unsigned n = 0; n < 2 * ARRAY_LEN(regs); n++) stub_group(jit, b, n & 1, regs[n / 2]);
 }
 
 // ---- leaving after a helper that ends the block ------------------------------------------------------------
@@ -900,16 +937,10 @@ static void slow_commit_checked(Cpu *cpu) {
 
 // A group's check failed: fill the table's entry if that shows the guest nothing (A and D are set already).
 static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
-    u32 span = info & 0xffff;
-    bool write = info >> 16 & 1, linear = info >> 17 & 1;
-    const CpuSeg *seg = &cpu->seg[info >> 20 & 7];
-    u32 end = write ? seg->write_end[0] : seg->read_end[0];
-    if (info >> 28 & 1 && addr + span > 0x10000) return false;
-    if ((info >> 18 & 3) == X64_CHECKED && (u64)addr + span > end) return false;
-    if ((info >> 18 & 3) != X64_FLAT) addr += seg->base;
+    u32 span = X64_GROUP_SPAN(info);
+    bool write = info & X64_GROUP_WRITE, linear = info & X64_GROUP_LINEAR;
     bool crosses = (addr & ~PAGE_MASK) + span > PAGE_BYTES;
     if (crosses && (!linear || addr + span < addr)) return false;
-    if (info >> 23 & 1 && (addr + (info >> 24 & 15)) & 15) return false;
     i64 entry = mmu_fill_quietly(cpu, lin(addr), write), base = (i64)(uintptr_t)cpu->mmu_base;
     if (crosses && mmu_fill_quietly(cpu, lin(addr + span - 1), write) != base) return false;
     return linear ? entry == base : entry >= 0;
@@ -971,7 +1002,7 @@ void stubs_generate(Jit *jit) {
         if (!linear) t->probe = tail;
         stub_slow_accesses(jit, &b, linear, tail);
     }
-    t->group_fix = stub_group_fix(jit, &b, (void *)group_fix, exit_call);
+    stub_groups(jit, &b, (void *)group_fix, exit_call);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
         jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit_call);

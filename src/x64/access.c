@@ -92,7 +92,7 @@ static unsigned ac_class(const IrOp *op) {
 }
 
 // `limit`, `crosses`: the cold path computes the address again.
-typedef struct AcJumps { u8 *limit, *table, *unaligned, *crosses, *resume; unsigned reg; bool constant; } AcJumps;
+typedef struct AcJumps { u8 *limit, *table, *unfit, *resume; unsigned reg; bool constant, crosses; } AcJumps;
 
 // Will this segment's base be added again before a helper may change it?
 static bool ac_base_again(const Emit *e, unsigned seg) {
@@ -139,16 +139,26 @@ static unsigned ac_align_mask(unsigned bytes) {
     return bytes <= 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 3 : bytes == 8 ? 7 : 15;
 }
 
+// A jump where a test before the page's has failed, all of them with ZF clear. The linear form has the JNE behind the
+// page's test go on from there: two bytes that lead to it do for six.
+static u8 *ac_unfit(const Emit *e, Buf *b, unsigned cc) { return e->linear ? enc_jcc8(b, cc) : enc_jcc32(b, cc); }
+
 // 16 bytes without alignment, often misaligned: only a page crossing is slow.
-//     mov %r8d, %r9d ; and $0xfff, %r9d ; cmp $0xff0, %r9d ; ja cold       (r8d or where the address is)
-static bool ac_test_crossing(Emit *e, const IrOp *op, unsigned bytes, AcJumps *j) {
-    unsigned cls = ac_class(op);
-    if (bytes != 16 || op->attr & IR_ALIGN16 || cls == X64_REAL) return false;
-    enc_rr(e->b, 0, 0x89, j->reg, R9);
-    enc_alu_imm(e->b, 0, 4, rm_reg(R9), PAGE_BYTES - 1, 4);
-    enc_alu_imm(e->b, 0, 7, rm_reg(R9), PAGE_BYTES - 16, 4);
-    j->crosses = enc_jcc32(e->b, 7);
-    return true;
+//     mov %r8d, %r9d ; and $0xfff, %r9d ; cmp $0xff0, %r9d ; ja unfit      (r8d or where the address is)
+// Others:
+//     test $mask, %r8b ; jne unfit
+static void ac_test_place(Emit *e, const IrOp *op, unsigned bytes, unsigned mask, AcJumps *j) {
+    Buf *b = e->b;
+    if (bytes == 16 && !(op->attr & IR_ALIGN16) && ac_class(op) != X64_REAL) {
+        enc_rr(b, 0, 0x89, j->reg, R9);
+        enc_alu_imm(b, 0, 4, rm_reg(R9), PAGE_BYTES - 1, 4);
+        enc_alu_imm(b, 0, 7, rm_reg(R9), PAGE_BYTES - 16, 4);
+        j->unfit = ac_unfit(e, b, 7);
+        j->crosses = true;
+    } else if (mask) {
+        enc_test_imm8(b, j->reg, mask);
+        j->unfit = ac_unfit(e, b, 5);
+    }
 }
 
 //     cmp %r13, table+8*page(%r13) ; jne cold
@@ -171,24 +181,23 @@ static bool ac_is_aligned(const Emit *e, const IrOp *op, unsigned mask) {
 static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps *j) {
     Buf *b = e->b;
     unsigned mask = ac_align_mask(bytes);
-    bool aligned = ac_is_aligned(e, op, mask);                // before the address is computed
+    if (ac_is_aligned(e, op, mask)) mask = 0;                 // before the address is computed
     if (j->constant) { ac_hot_constant(e, op, write, j); return; }
     if (j->reg == R8) ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
-    ac_page_index(e, b, j->reg);
-    i32 table = write ? e->t->write_table : e->t->read_table;
+    Rm entry = rm_sib(R13, R9, 3, write ? e->t->write_table : e->t->read_table);
     if (e->linear) {
-        enc_rm(b, ENC_W, 0x39, R13, rm_sib(R13, R9, 3, table));
+        ac_test_place(e, op, bytes, mask, j);
+        ac_page_index(e, b, j->reg);
+        enc_rm(b, ENC_W, 0x39, R13, entry);
+        if (j->unfit) enc_patch8(j->unfit, b->p);
         j->table = enc_jcc32(b, 5);                          // jne
     } else {
-        enc_rm(b, ENC_W, 0x03, R8, rm_sib(R13, R9, 3, table));
+        ac_page_index(e, b, j->reg);
+        enc_rm(b, ENC_W, 0x03, R8, entry);
         j->table = enc_jcc32(b, 8);                          // js
-    }
-    if (ac_test_crossing(e, op, bytes, j)) mask = 0;
-    if (mask && !aligned) {
-        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(j->reg));        // test $mask, %r8b
-        enc_u8(b, mask);
-        j->unaligned = enc_jcc32(b, 5);
+        ac_test_place(e, op, bytes, mask, j);
+        if (j->unfit) enc_patch32(j->unfit, e->cold.p);
     }
     j->resume = b->p;
 }
@@ -198,8 +207,6 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
     Buf *c = &e->cold;
     unsigned size = op->attr & IR_ALIGN16 ? X64_SIZE_16A : x64_size_index(bytes);
     enc_patch32(j->table, c->p);
-    if (j->unaligned) enc_patch32(j->unaligned, c->p);
-    if (j->crosses) enc_patch32(j->crosses, c->p);
     if (j->limit) enc_patch32(j->limit, c->p);
     if (ir_waits_for_fpu(op)) {                              // pending exceptions come before those of the operand
         st_record(e, c, c->p);
@@ -224,19 +231,27 @@ static void ac_prepare(Emit *e) {
     e->f.host = 0;
 }
 
-static Rm ac_rm(const Emit *e, unsigned reg) { return e->linear ? rm_sib(R13, reg, 0, 0) : rm_mem(R8, 0); }
+// r13 as index takes no displacement, as base it does; and the other way round where the other is ebp.
+static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
+    if (!e->linear) return rm_mem(reg, offset);
+    return offset || reg == RBP ? rm_sib(R13, reg, 0, offset) : rm_sib(reg, R13, 0, 0);
+}
 
 // ---- groups: one check for several accesses ----------------------------------------------------------
 //     lea   lo, %r11d                       lowest address of the group (plus the segment's base)
-//     shrx  %r14d, %r11d, %r9d
-//     cmp   %r13, table(%r13,%r9,8)         (form 0: add table, %r11; js)
-//     jne   cold
 //     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and shl)
 //     cmp   $(0x1000-span)<<20|0xfffff, %r9d
-//     ja    cold                            linear form: unless the second page is good, too
-//     test  $15, %r11b ; jne cold           where multiples of 16 are wanted
-//   op      offset(%r13,%r11)               (form 0: offset(%r11))
-// cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp back to the start
+//     ja    unfit
+//     shrx  %r14d, %r11d, %r9d
+//     cmp   %r13, table(%r13,%r9,8)
+//   unfit: jne cold                         unless the second page is good, too
+//   resume:
+//     test  $15, %r11b ; jne never          where multiples of 16 are wanted
+//   op      offset(%r13,%r11)
+// cold:   mov $info, %r9d ; call group[write][r11] ; jmp resume          goes on at resume, at the start, or leaves
+// never:  call ungroup                      nothing that C could do: another segment limit, a wrap at 64 KiB
+//
+// Form 0: add table(%r13,%r9,8), %r11 ; js cold ; ja to cold. cold: lea lo, %r8d ; mov ; call group_fix ; jmp.
 //
 // r11 (r10) is the group's. Where the lowest address is a guest register that stays as it is until the last access
 // (linear form), that register does, and there is no lea.
@@ -322,9 +337,8 @@ static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
 // used again is seldom misaligned: then that is the question, where its answer is not the last word.
 static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
     if (e->linear && (span == 2 || span == 4)) {
-        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(reg));           // test $span-1, %r11b
-        enc_u8(b, span - 1);
-        return enc_jcc32(b, 5);
+        enc_test_imm8(b, reg, span - 1);
+        return ac_unfit(e, b, 5);
     }
     u32 last = (PAGE_BYTES - span) << (32 - PAGE_SHIFT);
     if (e->t->bmi2) {
@@ -336,30 +350,48 @@ static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
         enc_u8(b, 32 - PAGE_SHIFT);
     }
     enc_alu_imm(b, 0, 7, rm_reg(R9), last, 4);
-    return enc_jcc32(b, 7);
+    return ac_unfit(e, b, 7);
 }
 
 // Is reg + phase a multiple of 16?
-static u8 *gr_misaligned(Buf *b, unsigned reg, u32 phase) {
-    if (phase) enc_rm(b, 0, 0x8d, R9, rm_mem(reg, (i32)phase));
-    enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(phase ? R9 : reg));  // test $15, %r9b
-    enc_u8(b, 15);
+static u8 *gr_misaligned(Emit *e, const IrGroup *g, unsigned reg) {
+    Buf *b = e->b;
+    if (!g->aligned) return NULL;
+    if (g->phase) enc_rm(b, 0, 0x8d, R9, rm_mem(reg, g->phase));
+    enc_test_imm8(b, g->phase ? R9 : reg, 15);
     return enc_jcc32(b, 5);
 }
 
-// Over a page's end in the linear form: fine when the second page is where it is expected as well. (The window never
-// shows the last page, so that nothing wraps.)
-//     lea span-1(%r11), %r8d ; shrx %r14d, %r8d, %r9d ; cmp %r13, table(%r13,%r9,8) ; je resume
-static void gr_second_page(Emit *e, Buf *c, i32 table, unsigned reg, u32 span, const u8 *resume) {
-    enc_rm(c, 0, 0x8d, R8, rm_mem(reg, (i32)span - 1));
-    ac_page_index(e, c, R8);
-    enc_rm(c, ENC_W, 0x39, R13, rm_sib(R13, R9, 3, table));
-    enc_patch32(enc_jcc32(c, 4), resume);
+// What cannot become true by filling the table.
+static void gr_never(Emit *e, u8 *const *jumps, unsigned count) {
+    Buf *c = &e->cold;
+    u8 *at = c->p;
+    for (unsigned n = 0; n < count; n++) {
+        if (!jumps[n]) continue;
+        enc_patch32(jumps[n], at);
+        if (c->p != at) continue;
+        enc_patch32(enc_call32(c), e->t->ungroup);
+        st_record(e, c, c->p - 1);
+    }
+}
+
+static void gr_cold(Emit *e, const IrOp *op, unsigned reg, u8 *start, u8 *resume) {
+    const IrGroup *g = &e->ir->groups[op->group];
+    Buf *c = &e->cold;
+    if (!e->linear) {
+        gr_address(e, c, op, R8);
+        if (ac_class(op) != X64_FLAT) enc_rm(c, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
+    }
+    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, resume - start, g->write, e->linear));
+    enc_patch32(enc_call32(c), e->linear ? e->t->group[g->write][reg] : e->t->group_fix);
+    st_record(e, c, c->p - 1);
+    enc_patch32(enc_jmp32(c), resume);
 }
 
 static void gr_check(Emit *e, const IrOp *op) {
     const IrGroup *g = &e->ir->groups[op->group];
-    Buf *b = e->b, *c = &e->cold;
+    Buf *b = e->b;
+    u8 *crosses = NULL;
     ac_prepare(e);
     gr_claim(e, op);
     unsigned reg = e->group_reg[op->group];
@@ -368,22 +400,15 @@ static void gr_check(Emit *e, const IrOp *op) {
     gr_address(e, b, op, reg);
     u8 *wraps = gr_wraps(e, op, reg), *limit = gr_limit(e, op, reg);
     ac_add_base(e, op, reg);
+    if (g->span > 1) crosses = gr_crosses(e, b, reg, g->span);
     ac_page_index(e, b, reg);
     Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
     enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
-    u8 *table = enc_jcc32(b, e->linear ? 5 : 8);
-    if (g->span > 1) enc_patch32(gr_crosses(e, b, reg, g->span), c->p);
-    if (g->span > 1 && e->linear) gr_second_page(e, c, entry.disp, reg, g->span, b->p);
-    enc_patch32(table, c->p);
-    if (g->aligned) enc_patch32(gr_misaligned(b, reg, g->phase), c->p);
-    if (limit) enc_patch32(limit, c->p);
-    if (wraps) enc_patch32(wraps, c->p);
-    gr_address(e, c, op, R8);
-    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, g->write, e->linear, ac_class(op), op->seg, g->aligned, g->phase,
-                                     op->addr16));
-    enc_patch32(enc_call32(c), e->t->group_fix);
-    st_record(e, c, c->p - 1);
-    enc_patch32(enc_jmp32(c), start);
+    if (crosses && e->linear) enc_patch8(crosses, b->p);
+    else if (crosses) enc_patch32(crosses, e->cold.p);
+    enc_patch32(enc_jcc32(b, e->linear ? 5 : 8), e->cold.p);
+    gr_cold(e, op, reg, start, b->p);
+    gr_never(e, (u8 *[]){ gr_misaligned(e, g, reg), limit, wraps }, 3);
 }
 
 // Is the access in a group? Then its operand, after the group's check where it is the first.
@@ -392,7 +417,7 @@ static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
     if (op->attr & IR_GROUP_FIRST) gr_check(e, op);
     unsigned reg = e->group_reg[op->group];
     i32 offset = op->group_offset;
-    *rm = e->linear ? rm_sib(R13, reg, 0, offset) : rm_mem(reg, offset);
+    *rm = ac_rm(e, reg, offset);
     e->cold_copy = false;
     return true;
 }
@@ -409,7 +434,7 @@ static Rm ac_single(Emit *e, const IrOp *op, unsigned bytes, unsigned kind) {
     ac_cold(e, op, bytes, kind, &j);
     e->cold_copy = !load || j.constant || j.reg != R8;
     if (!e->cold_copy) enc_patch32(enc_jmp32(&e->cold), j.resume);
-    return j.constant ? rm_mem(R13, (i32)ir_value(e->ir, op->a)) : ac_rm(e, j.reg);
+    return j.constant ? rm_mem(R13, (i32)ir_value(e->ir, op->a)) : ac_rm(e, j.reg, 0);
 }
 
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes) { return ac_single(e, op, bytes, X64_SLOW_LOAD); }
@@ -421,7 +446,7 @@ Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
 bool ac_cold_copy(Emit *e, Rm *rm) {
     if (!e->cold_copy) return false;
     e->b = &e->cold;
-    *rm = ac_rm(e, R8);
+    *rm = ac_rm(e, R8, 0);
     return true;
 }
 

@@ -68,6 +68,12 @@ void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigne
     }
 }
 
+void enc_test_imm8(Buf *b, unsigned reg, u32 imm) {
+    if (reg == RAX) enc_u8(b, 0xa8);
+    else enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(reg));
+    enc_u8(b, imm);
+}
+
 // Three-byte VEX prefix, map 2 or 3, F2: d in ModRM.reg, s in ModRM.rm, v in vvvv (0: none).
 static void enc_vex_f2(Buf *b, unsigned map, unsigned opcode, unsigned d, unsigned s, unsigned v) {
     unsigned second = (d < 8) << 7 | 1 << 6 | (s < 8) << 5 | map, third = (~v & 15) << 3 | 3;
@@ -94,3 +100,8 @@ static u8 *enc_branch(Buf *b, unsigned opcode, unsigned bytes) {
 u8 *enc_jmp32(Buf *b) { return enc_branch(b, 0xe9, 1); }
 u8 *enc_jcc32(Buf *b, unsigned cc) { return enc_branch(b, 0x800f | cc << 8, 2); }
 u8 *enc_call32(Buf *b) { return enc_branch(b, 0xe8, 1); }
+
+u8 *enc_jcc8(Buf *b, unsigned cc) {
+    enc_u16(b, 0x70 | cc);
+    return b->p - 1;
+}

@@ -48,6 +48,7 @@ void enc_mov_imm(Buf *b, unsigned reg, u32 imm);                  // mov $imm, %
 void enc_mov_imm64(Buf *b, unsigned reg, u64 imm);
 // ALU group by /digit (0 add 1 or 2 adc 3 sbb 4 and 5 sub 6 xor 7 cmp) with immediate.
 void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigned size_bytes);
+void enc_test_imm8(Buf *b, unsigned reg, u32 imm);                // test $imm, %reg8 (no high byte register)
 
 // BMI2, no flags touched, 32 bits: d = s >> (count & 31); d = s rotated right by n.
 void enc_shrx(Buf *b, unsigned d, unsigned s, unsigned count);
@@ -57,6 +58,8 @@ void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n);
 u8 *enc_jmp32(Buf *b);
 u8 *enc_jcc32(Buf *b, unsigned cc);
 u8 *enc_call32(Buf *b);
+u8 *enc_jcc8(Buf *b, unsigned cc);                                // the same with a rel8
+static inline void enc_patch8(u8 *rel8, const u8 *target) { *rel8 = (u8)(target - (rel8 + 1)); }
 static inline void enc_patch32(u8 *rel32, const u8 *target) {
     put_le32(rel32, (u32)(i32)(target - (rel32 + 4)));
 }

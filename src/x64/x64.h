@@ -32,11 +32,13 @@ static inline unsigned x64_size_index(u32 bytes) {
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
 #define X64_SLOW_ALIGN16 0x80u                     // or'ed in: #GP(0) where not aligned to 16
-// A group of accesses: bytes from its lowest address on (1..256), one of them a store, memory form, segment,
-// multiples of 16 wanted at `phase` from the lowest.
-#define X64_GROUP_INFO(span, write, linear, cls, seg, aligned, phase, addr16) \
-    ((span) | (u32)(write) << 16 | (u32)(linear) << 17 | (u32)(cls) << 18 | (u32)(seg) << 20 | \
-     (u32)(aligned) << 23 | (u32)(phase) << 24 | (u32)(addr16) << 28)
+// A group of accesses: bytes from its lowest address on (1..256), bytes of code from the start of its check to where
+// it goes on, one of them is a store, memory form.
+#define X64_GROUP_INFO(span, back, write, linear) \
+    (((span) - 1) | (u32)(back) << 8 | (u32)(write) << 16 | (u32)(linear) << 17)
+#define X64_GROUP_SPAN(info) (((info) & 0xff) + 1)
+#define X64_GROUP_WRITE BIT(16)
+#define X64_GROUP_LINEAR BIT(17)
 // The table for indirect jumps: entries of 16 bytes, the eip and at 8 where its code is, or never an eip of this entry.
 enum { X64_JUMPS = 32768 };
 static inline u32 x64_jump(u32 eip) { return eip >> 1 & (X64_JUMPS - 1); }
@@ -61,8 +63,10 @@ typedef struct X64Target {
     const u8 *slow[2][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
     // After a failed limit test: r8d = offset. Out as above.
     const u8 *slow_offset[2][X64_SLOW_KINDS][6][X64_SIZES];
-    // called: r8d offset of the lowest, r9d X64_GROUP_INFO: fills, or leaves the block
-    const u8 *group_fix;
+    // Called, with r9d X64_GROUP_INFO, after a failed group check of the linear address in a register, or (group_fix)
+    // in r8d; a jump follows to where the block goes on. Returns, does the check once more, or leaves the block.
+    const u8 *group[2][16], *group_fix;
+    const u8 *ungroup;                // called: the group's accesses need checks one by one
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *sse_load;               // called by blocks that use XMM registers when they are not live
