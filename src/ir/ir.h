@@ -93,6 +93,7 @@ typedef struct IrOp {
     u8 addr16;           // memory ops: the address was computed with 16 bits
     union {
         struct { IrRef d, a, b, c; };
+        IrRef ref[4];
         u64 refs;        // the four, for questions about all of them
     };
     u32 imm;
@@ -111,9 +112,11 @@ typedef struct IrOp {
 } IrOp;
 _Static_assert(sizeof(IrOp) == 32, "two to a cache line");
 
-// Is one of the op's operands a temporary? (Kind 2 of four in two bits: the high one is set, the low one is not.)
-static inline bool ir_has_temp(const IrOp *op) { return op->refs & ~(op->refs << 1) & 0x2000200020002000u; }
-_Static_assert(IR_KIND_TEMP == 2 && IR_KIND_CONST == 3, "ORDER: ir_has_temp() looks at the kinds' bits");
+// The operands that are temporaries, a bit for each. (Kind 2 of four in two bits: the high one is set, the low is not.)
+static inline u64 ir_temps(const IrOp *op) { return op->refs & ~(op->refs << 1) & 0x2000200020002000u; }
+static inline bool ir_has_temp(const IrOp *op) { return ir_temps(op); }
+static inline unsigned ir_temp_operand(u64 temps) { return (unsigned)__builtin_ctzll(temps) >> 4; }  // lowest: of ref[]
+_Static_assert(IR_KIND_TEMP == 2 && IR_KIND_CONST == 3, "ORDER: ir_temps() looks at the kinds' bits");
 
 // Accesses through one unchanged base whose addresses differ by constants, all in `span` bytes.
 typedef struct IrGroup {

@@ -87,6 +87,13 @@ static void ac_page_index(Emit *e, Buf *b, unsigned reg) {
     enc_u8(b, PAGE_SHIFT);
 }
 
+// cmp %r13, table(%r13,%r9,8)       form 0: add table(%r13,%r9,8), reg
+static void ac_table(Emit *e, Buf *b, bool write, unsigned reg) {
+    u32 table = (u32)(write ? e->t->write_table : e->t->read_table);
+    if (e->linear) enc_known(b, 0xcdac394f | (u64)table << 32, 8);
+    else enc_rm(b, ENC_W, 0x03, reg, rm_sib(R13, R9, 3, (i32)table));
+}
+
 static unsigned ac_class(const IrOp *op) {
     return op->seg_class == X64_REAL && !op->addr16 ? X64_CHECKED : op->seg_class;
 }
@@ -185,16 +192,15 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
     if (j->constant) { ac_hot_constant(e, op, write, j); return; }
     if (j->reg == R8) ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
-    Rm entry = rm_sib(R13, R9, 3, write ? e->t->write_table : e->t->read_table);
     if (e->linear) {
         ac_test_place(e, op, bytes, mask, j);
         ac_page_index(e, b, j->reg);
-        enc_rm(b, ENC_W, 0x39, R13, entry);
+        ac_table(e, b, write, j->reg);
         if (j->unfit) enc_patch8(j->unfit, b->p);
         j->table = enc_jcc32(b, 5);                          // jne
     } else {
         ac_page_index(e, b, j->reg);
-        enc_rm(b, ENC_W, 0x03, R8, entry);
+        ac_table(e, b, write, j->reg);
         j->table = enc_jcc32(b, 8);                          // js
         ac_test_place(e, op, bytes, mask, j);
         if (j->unfit) enc_patch32(j->unfit, e->cold.p);
@@ -265,9 +271,9 @@ static bool gr_writes(const IrOp *op, unsigned r) {
 
 // Does it use its high byte, and so may move it for a while?
 static bool gr_uses_high(const IrOp *op, unsigned r) {
-    const IrRef refs[4] = { op->d, op->a, op->b, op->c };
+    if (!(op->refs & IR_HIGH * 0x1000100010001u)) return false;
     for (unsigned n = 0; n < 4; n++)
-        if (ir_is_high(refs[n]) && ir_reg(refs[n]) == r) return true;
+        if (ir_is_high(op->ref[n]) && ir_reg(op->ref[n]) == r) return true;
     return false;
 }
 
@@ -402,8 +408,7 @@ static void gr_check(Emit *e, const IrOp *op) {
     ac_add_base(e, op, reg);
     if (g->span > 1) crosses = gr_crosses(e, b, reg, g->span);
     ac_page_index(e, b, reg);
-    Rm entry = rm_sib(R13, R9, 3, g->write ? e->t->write_table : e->t->read_table);
-    enc_rm(b, ENC_W, e->linear ? 0x39 : 0x03, e->linear ? R13 : reg, entry);
+    ac_table(e, b, g->write, reg);
     if (crosses && e->linear) enc_patch8(crosses, b->p);
     else if (crosses) enc_patch32(crosses, e->cold.p);
     enc_patch32(enc_jcc32(b, e->linear ? 5 : 8), e->cold.p);

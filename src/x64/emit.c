@@ -30,7 +30,8 @@ static __attribute__((noinline)) void op_rm_high(Emit *e, unsigned flags, u32 op
 
 static inline void op_rm_raw(Emit *e, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
     if ((reg | rm.reg) & ENC_HIGH) op_rm_high(e, flags, opcode, reg, rm);
-    else enc_rm(e->b, flags, opcode, reg, rm);
+    else if (rm.mem) enc_rm(e->b, flags, opcode, reg, rm);
+    else enc_rr(e->b, flags, opcode, reg, rm.reg);
 }
 
 void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
@@ -75,7 +76,7 @@ static void fl_use(Emit *e, const IrOp *op, u16 keep) {
 
 // Prepares flags for an op that changes host EFLAGS: keeps what survives, loads what it needs.
 static void fl_begin(Emit *e, const IrOp *op) {
-    u16 keep = fl_survivors(e, op);
+    u16 keep = fl_survivors(op);
     if (!op->fdef) {
         fl_use(e, op, keep);
     } else if (keep | op->fuse) {
@@ -144,7 +145,7 @@ static bool fl_alu_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
 
 // ---- ALU ----------------------------------------------------------------------------------------------
 static void op_before_write_ref(Emit *e, const IrOp *op, IrRef d) {
-    if (ir_kind(d) == IR_KIND_REG) st_before_write(e, ir_reg(d), fl_survivors(e, op));
+    if (ir_kind(d) == IR_KIND_REG) st_before_write(e, ir_reg(d), fl_survivors(op));
 }
 
 // cmp/test: no result. a or b may be memory (fused load).
@@ -182,7 +183,7 @@ static void op_alu_into(Emit *e, const IrOp *op, unsigned reg, Opd b) {
 
 // Would an op that sets no flags of the guest, but host EFLAGS, destroy some that are wanted and nowhere else?
 static bool fl_would_lose(const Emit *e, const IrOp *op) {
-    u16 keep = fl_survivors(e, op);
+    u16 keep = fl_survivors(op);
     if (!keep) return false;
     return e->f.host & op->flive || !(e->f.recipe || e->f.env) || e->f.wants_carry || e->f.wants_product;
 }
@@ -299,7 +300,7 @@ static bool fl_incdec_recipe(const Emit *e, const IrOp *op, const FlagsState *ol
 // it? Then nothing is done about it.
 static bool fl_carry_stays(const Emit *e, const IrOp *op, FlagsState *f) {
     unsigned kind = e->f.op >> 2;
-    if ((op->code != IR_INC && op->code != IR_DEC) || !(fl_survivors(e, op) & FLAG_CF) || !op->fdef) return false;
+    if ((op->code != IR_INC && op->code != IR_DEC) || !(fl_survivors(op) & FLAG_CF) || !op->fdef) return false;
     if (e->f.wants_carry && e->f.host & FLAG_CF) return true;
     if (e->f.host & FLAG_CF || op->flive & FLAG_CF || !e->f.recipe || e->f.product || e->f.wants_carry) return false;
     if (kind != FLAGS_INC && kind != FLAGS_DEC && kind != FLAGS_LOGIC) return false;
@@ -315,7 +316,7 @@ static void op_unary(Emit *e, const IrOp *op) {
     bool step = op->code == IR_INC || op->code == IR_DEC;
     bool lea = step && !op->fdef && op->size == 4 && opd_is_reg(a);
     if (op->code != IR_NOT && !lea && !(have && fl_carry_stays(e, op, &recipe))) fl_begin(e, op);
-    bool wanted = fl_survivors(e, op) && !(step && op->fdef);      // of INC and DEC it is CF, which has been seen to
+    bool wanted = fl_survivors(op) && !(step && op->fdef);      // of INC and DEC it is CF, which has been seen to
     if (ir_kind(op->d) == IR_KIND_REG) st_before_write(e, ir_reg(op->d), wanted);
     unsigned reg = st_define(e, op->d);
     if (lea) {
@@ -400,13 +401,13 @@ static void op_double_shift(Emit *e, const IrOp *op) {
 
 // ---- multiply, divide, bits ---------------------------------------------------------------------------
 static void op_before_wide(Emit *e, const IrOp *op) {
-    st_before_write(e, 0, fl_survivors(e, op));
-    if (op->size != 1) st_before_write(e, 2, fl_survivors(e, op));
+    st_before_write(e, 0, fl_survivors(op));
+    if (op->size != 1) st_before_write(e, 2, fl_survivors(op));
 }
 
 // A multiplication leaves all flags but CF and OF alone: what is known of them can stay.
 static void fl_begin_product(Emit *e, const IrOp *op) {
-    u16 keep = fl_survivors(e, op);
+    u16 keep = fl_survivors(op);
     bool known = e->f.recipe || e->f.env || (e->f.host & keep) == keep;
     if (!op->fdef || !known) fl_begin(e, op);
 }
@@ -421,7 +422,7 @@ static void op_wide(Emit *e, const IrOp *op, Opd a) {
     bool divides = op->code == IR_DIVW || op->code == IR_IDIVW;
     if (divides) {                         // #DE arrives as a signal at this instruction
         fl_prepare_clobber(e, true);
-        if (op->fdef) fl_need_host(e, fl_survivors(e, op));
+        if (op->fdef) fl_need_host(e, fl_survivors(op));
         st_record(e, e->b, e->b->p);
     } else {
         fl_begin_product(e, op);
@@ -833,7 +834,7 @@ static void op_fused_copy(Emit *e, const IrOp *op, IrRef from, Opd m) {
 // A load and the op behind it. What has to be rescued is before the check, so that both copies find the same state.
 static void op_fused(Emit *e, const IrOp *load) {
     const IrOp *op = load + 1;
-    bool wanted = fl_survivors(e, op);
+    bool wanted = fl_survivors(op);
     st_settle(e, op->a == load->d ? IR_NONE : op->a);
     st_settle(e, op->b == load->d ? IR_NONE : op->b);
     if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), wanted);
@@ -883,7 +884,7 @@ static void op_load(Emit *e, const IrOp *op) {
     if (op_fuses_rmw(e, op)) { op_rmw(e, op); return; }
     if (op_fuse_next(e, op)) return;
     // Both copies must find the same state: what has to be rescued is before the check.
-    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(e, op));
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(op));
     // Of a read-modify-write that is not one instruction: probes the write; the pointer is not kept.
     Rm rm = op->attr & IR_RMW ? ac_store(e, op, op->size, true) : ac_load(e, op, op->size);
     op_before_write_ref(e, op, op->d);
@@ -994,7 +995,7 @@ static void op_simd_load_copy(Emit *e, const IrOp *op, unsigned reg, Rm rm) {
 static void op_simd_load(Emit *e, const IrOp *op) {
     unsigned reg = op->imm >> 19 & 7;
     if (ir_simd_may_fault(op->imm)) fl_prepare_clobber(e, true);
-    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(e, op));
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(op));
     Rm rm = ac_load(e, op, op->aux);
     if (op->d != IR_NONE) {
         op_before_write_ref(e, op, op->d);
@@ -1130,7 +1131,8 @@ static void ex_limit(Emit *e, const IrOp *op) {
 }
 
 static void ex_count(Emit *e, const IrOp *op) {
-    enc_rm(e->b, 0, 0x8d, R12, rm_mem(R12, -(i32)op->imm));        // lea: keeps flags
+    require(op->imm < 0x80);
+    enc_known(e->b, 0x24648d45 | (u64)(u8)-op->imm << 32, 5);      // lea -n(%r12), %r12d: keeps flags
     e->charged += op->imm;
 }
 
@@ -1198,34 +1200,28 @@ static void (*const em_ops[IR_CODE_COUNT])(Emit *, const IrOp *) = {
     [IR_LIMIT] = ex_limit, [IR_COUNT] = ex_count, [IR_POLL] = ex_poll,
 };
 
-static void em_scan_ref(Emit *e, IrRef r, u32 at, u32 uses) {
-    if (ir_kind(r) != IR_KIND_TEMP) return;
-    TempState *t = &e->temp[ir_index(r)];
-    t->uses += uses;
-    t->last = at;
-}
-
 // Counts uses of temporaries, finds the last, and whether there is an op that works on XMM registers.
 static void em_scan(Emit *e) {
     const IrOp *ops = e->ir->ops, *end = ops + e->ir->count;
     for (const IrOp *op = ops; op < end; op++) {
         if (op->code >= IR_SIMD && op->code <= IR_SIMDST && ir_simd_uses_xmm(op->imm)) e->out->uses_xmm = true;
-        if (!ir_has_temp(op)) continue;
-        u32 at = (u32)(op - ops);
-        if (!(op->attr & (IR_GROUP_FIRST | IR_GROUPED))) em_scan_ref(e, op->a, at, 1);   // else: from the group
-        em_scan_ref(e, op->b, at, 1);
-        em_scan_ref(e, op->c, at, 1);
-        em_scan_ref(e, op->d, at, 0);
+        for (u64 temps = ir_temps(op); temps; temps &= temps - 1) {
+            unsigned n = ir_temp_operand(temps);
+            TempState *t = &e->temp[ir_index(op->ref[n])];
+            if (n == 1 && op->attr & (IR_GROUP_FIRST | IR_GROUPED)) continue;    // the address is the group's
+            t->uses += n != 0;
+            t->last = (u32)(op - ops);
+        }
     }
 }
 
 // cmpl $ppn, code_table + 4*page(%r13) (flat), or with the page computed from CS's base; jne back to C.
 static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
     Buf *b = &e->hot;
-    Rm entry = rm_mem(R13, e->t->code_table + (i32)(eip >> 12) * 4);
-    u32 ppn = phys >> 12;
     u8 *shifted = NULL;
-    if (!flat) {
+    if (flat) {
+        enc_known(b, 0xbd8141 | (u64)(u32)(e->t->code_table + (i32)(eip >> 12) * 4) << 24, 7);
+    } else {
         enc_rm(b, 0, 0x8b, R9, rm_state(e->t->seg_base[1]));
         u32 past = eip - (phys & 0xfff);
         if (past) enc_alu_imm(b, 0, 0, rm_reg(R9), past, 4);
@@ -1234,10 +1230,9 @@ static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
         shifted = enc_jcc32(b, 5);
         enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
         enc_u8(b, 12);
-        entry = rm_sib(R13, R9, 2, e->t->code_table);
+        enc_rm(b, 0, 0x81, 7, rm_sib(R13, R9, 2, e->t->code_table));
     }
-    enc_rm(b, 0, 0x81, 7, entry);
-    enc_u32(b, ppn);
+    enc_u32(b, phys >> 12);
     enc_patch32(enc_jcc32(b, 5), e->cold.p);
     if (shifted) enc_patch32(shifted, e->cold.p);
     enc_patch32(enc_call32(&e->cold), e->t->stale);
@@ -1270,29 +1265,37 @@ static bool em_has_room(const Emit *e, u32 ops) {
     return e->hot.end - e->hot.p >= (i64)ops * EM_OP_HOT && e->cold.end - e->cold.p >= (i64)ops * EM_OP_COLD;
 }
 
-// Does one of these ops use what may be free after them?
-static bool em_may_release(const IrOp *op, u32 more) {
-    bool may = false;
-    for (const IrOp *last = op + more; op <= last; op++)
-        may |= ir_has_temp(op) || op->attr & (IR_GROUP_FIRST | IR_GROUPED);
-    return may;
+// After an op: frees what it has used for the last time.
+static inline void em_release(Emit *e, const IrOp *op, u32 at) {
+    for (u64 temps = ir_temps(op); temps; temps &= temps - 1) {
+        TempState *t = &e->temp[ir_index(op->ref[ir_temp_operand(temps)])];
+        if (t->last <= at) st_free(e, t);
+    }
+    if (op->attr & (IR_GROUP_FIRST | IR_GROUPED) && e->ir->groups[op->group].last == at)
+        e->reg_free |= BIT(e->group_reg[op->group]) & (BIT(R10) | BIT(R11));
+}
+
+static __attribute__((noinline)) void em_release_fused(Emit *e, const IrOp *op) {
+    for (u32 n = 1; n <= e->skip; n++) em_release(e, op + n, e->i + n);
 }
 
 static bool em_body(Emit *e) {
-    const IrOp *ops = e->ir->ops;
-    u32 count = e->ir->count;
-    bool began = false, roomy = em_has_room(e, count);
-    for (u32 i = 0; i < count; i += 1 + e->skip) {
-        e->skip = 0;
-        if (ops[i].code == IR_INSN) {
+    const IrOp *ops = e->ir->ops, *end = ops + e->ir->count;
+    bool began = false, roomy = em_has_room(e, e->ir->count);
+    for (const IrOp *op = ops; op < end; op++) {
+        if (op->code == IR_INSN) {
             e->insn += began;
             began = true;
             continue;
         }
         if (!roomy && !em_has_room(e, 1)) return false;
-        e->i = i;
-        em_ops[ops[i].code](e, &ops[i]);
-        if (em_may_release(&ops[i], e->skip)) st_release(e);
+        e->i = (u32)(op - ops);
+        e->skip = 0;
+        em_ops[op->code](e, op);
+        em_release(e, op, e->i);
+        if (!e->skip) continue;
+        em_release_fused(e, op);
+        op += e->skip;
     }
     return true;
 }

@@ -26,9 +26,10 @@ typedef struct FlagsState {
     bool wants_carry;      // recipe INC/DEC whose CF (place C) is still in host EFLAGS only
     bool product;          // recipe or state is that of before a multiplication, which has set CF = OF
     bool wants_product;    //   and they are still in host EFLAGS only
-    u8 op;                 // FLAGS_OP
-    u8 a, b, c;            // X64_AT_*
-    u32 imm;
+    union {
+        struct { u8 op, a, b, c; u32 imm; };       // FLAGS_OP, X64_AT_*
+        X64Recipe at;                              // the same
+    };
 } FlagsState;
 
 typedef struct Emit {
@@ -54,8 +55,12 @@ typedef struct Emit {
     u32 edge_capacity, restore_capacity;
 } Emit;
 
-// An operand ready for encoding: register or memory (rm), or an immediate.
-typedef struct Opd { bool is_imm; Rm rm; u32 imm; } Opd;
+// An operand ready for encoding: register or memory (rm), or an immediate. In eight bytes: they travel in a register.
+typedef union Opd {
+    Rm rm;
+    struct { u32 : 31, is_imm : 1; u32 imm; };     // a bit that no scale has
+} Opd;
+_Static_assert(sizeof(Opd) == 8 && offsetof(Rm, scale) == 3, "is_imm is in rm.scale");
 
 static inline bool opd_is_reg(Opd o) { return !o.is_imm && !o.rm.mem; }
 static inline unsigned size_flags(unsigned size) {
@@ -67,8 +72,15 @@ static inline unsigned size_log2(unsigned bytes) {
 static inline Rm rm_state(i32 offset) { return rm_mem(R14, offset); }
 
 // ---- state.c ----------------------------------------------------------------------------------------
-unsigned st_host_reg(IrRef r);                           // of a guest register operand
-Opd st_read(Emit *e, IrRef r);                           // operand; counts the use; frees dead temps later
+// Of a guest register operand.
+static inline unsigned st_host_reg(IrRef r) {
+    static const u8 map[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
+    return ir_is_high(r) ? ENC_HIGH | (4 + ir_reg(r)) : map[ir_reg(r)];
+}
+Opd st_read_value(Emit *e, IrRef r);
+static inline Opd st_read(Emit *e, IrRef r) {            // operand
+    return ir_kind(r) == IR_KIND_REG ? (Opd){ .rm = rm_reg(st_host_reg(r)) } : st_read_value(e, r);
+}
 Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch);  // the same, forced into a register
 void st_postpone(Emit *e, IrRef d);                      // d is what the EA at hand computes, where it is used
 void st_settle(Emit *e, IrRef r);                        // computes r now if it is a lazy address
@@ -76,7 +88,7 @@ unsigned st_define(Emit *e, IrRef d);                    // register to compute 
 void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary
 void st_claim(Emit *e, unsigned reg);                    // takes r10 or r11 away from temporaries
 enum { ST_NO_BASE = 0xff };                              // of Emit.base_of
-void st_release(Emit *e);                                // end of an op: frees temps used for the last time
+void st_free(Emit *e, TempState *t);                     // after its last use
 void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
 // Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.
 void st_before_write(Emit *e, unsigned r, bool flags_wanted);
@@ -84,7 +96,10 @@ void st_before_write(Emit *e, unsigned r, bool flags_wanted);
 void st_before_load(Emit *e, unsigned r, bool flags_wanted);
 
 // Old flag bits that must survive the op at hand (wanted after it and not defined by it).
-u16 fl_survivors(const Emit *e, const IrOp *op);
+static inline u16 fl_survivors(const IrOp *op) {
+    u16 sets = !op->fdef ? 0 : op->code == IR_CALL ? op->fdef : ir_info[op->code].flags & 0xffff;
+    return (op->flive | op->fobs) & ~sets;
+}
 void fl_multiplied(Emit *e, const IrOp *op);              // after MUL, IMUL
 void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are about to be lost
 void fl_need_host(Emit *e, u16 bits);                    // bits must be valid in host EFLAGS now

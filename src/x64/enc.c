@@ -2,44 +2,48 @@
 // Encoder: prefixes, REX, opcode, ModRM, SIB, displacement. AMD64 APM Vol. 3, chapter 1.
 #include "x64/enc.h"
 
-static u8 *enc_memory(u8 *p, unsigned digit, Rm rm) {
-    if (rm.reg == ENC_NO) {                          // no base: disp32 with SIB
-        *p++ = digit | 4;
-        *p++ = rm.scale << 6 | (rm.index & 7) << 3 | 5;
-        put_le32(p, rm.disp);
-        return p + 4;
-    }
-    bool sib = rm.index != ENC_NO || (rm.reg & 7) == RSP, small = rm.disp == (i8)rm.disp;
-    u8 *mod = p;
-    *p++ = digit | (sib ? 4 : rm.reg & 7);
-    if (sib) *p++ = rm.scale << 6 | (rm.index & 7) << 3 | (rm.reg & 7);
-    if (rm.disp == 0 && (rm.reg & 7) != RBP) return p;
-    *mod |= small ? 0x40 : 0x80;
-    if (small) {
-        *p = (u8)rm.disp;
-        return p + 1;
+// ModRM and what belongs to it. The displacement is always written, and counts as far as it is wanted.
+static inline u8 *enc_memory(u8 *p, unsigned digit, Rm rm) {
+    unsigned base = rm.reg & 7, mod = 0x80, bytes = 4;
+    if (rm.disp == 0 && base != RBP) mod = bytes = 0;
+    else if (rm.disp == (i8)rm.disp) mod = 0x40, bytes = 1;
+    if (rm.index == ENC_NO && base != RSP) {
+        *p++ = mod | digit | base;
+    } else {
+        bool none = rm.reg == ENC_NO;                // no base: disp32 with SIB
+        if (none) mod = 0, base = RBP, bytes = 4;
+        put_le16(p, mod | digit | 4 | (rm.scale << 6 | (rm.index & 7) << 3 | base) << 8);
+        p += 2;
     }
     put_le32(p, rm.disp);
-    return p + 4;
+    return p + bytes;
 }
 
-void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
-    u8 *p = b->p;
-    unsigned rex = enc_rex_bits(reg, rm) | (flags & ENC_W) << 3;
-    if (flags & (ENC_66 | ENC_BYTE) || opcode > 0xffff) {
-        if (flags & ENC_66) *p++ = 0x66;
-        if (opcode > 0xffff) *p++ = opcode >> 16;
-        if (flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI) rex |= 0x40;      // SPL..DIL, not AH..BH
-    }
+// From REX on.
+static inline void enc_rest(Buf *b, u8 *p, unsigned rex, u32 opcode, unsigned reg, Rm rm) {
     if (rex) {
         require(!((reg | rm.reg) & ENC_HIGH));
         *p++ = 0x40 | rex;
     }
-    if (opcode > 0xff) *p++ = opcode >> 8;
+    if (opcode & 0xff00) *p++ = opcode >> 8;
     *p++ = opcode;
     if (rm.mem) p = enc_memory(p, (reg & 7) << 3, rm);
     else *p++ = 0xc0 | (reg & 7) << 3 | (rm.reg & 7);
     b->p = p;
+}
+
+static __attribute__((noinline)) void enc_rm_prefixed(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
+    u8 *p = b->p;
+    unsigned rex = enc_rex_bits(reg, rm) | (flags & ENC_W) << 3;
+    if (flags & ENC_66) *p++ = 0x66;
+    if (opcode > 0xffff) *p++ = opcode >> 16;
+    if (flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI) rex |= 0x40;      // SPL..DIL, not AH..BH
+    enc_rest(b, p, rex, opcode, reg, rm);
+}
+
+void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
+    if (flags & (ENC_66 | ENC_BYTE) || opcode > 0xffff) enc_rm_prefixed(b, flags, opcode, reg, rm);
+    else enc_rest(b, b->p, enc_rex_bits(reg, rm) | (flags & ENC_W) << 3, opcode, reg, rm);
 }
 
 void enc_mov_imm(Buf *b, unsigned reg, u32 imm) {
@@ -55,10 +59,18 @@ void enc_mov_imm64(Buf *b, unsigned reg, u64 imm) {
 }
 
 void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigned size) {
-    if (size == 1) {
+    bool small = imm == (u32)(i32)(i8)imm;
+    if (size == 4 && !rm.mem && !flags) {            // most are
+        u8 *p = b->p;
+        *p = 0x41;
+        p += rm.reg >> 3;
+        put_le16(p, (small ? 0x83 : 0x81) | (0xc0 | digit << 3 | (rm.reg & 7)) << 8);
+        put_le32(p + 2, imm);
+        b->p = p + (small ? 3 : 6);
+    } else if (size == 1) {
         enc_rm(b, flags, 0x80, digit, rm);
         enc_u8(b, imm);
-    } else if (imm == (u32)(i32)(i8)imm || (size == 2 && (u16)imm == (u16)(i16)(i8)imm)) {
+    } else if (small || (size == 2 && (u16)imm == (u16)(i16)(i8)imm)) {
         enc_rm(b, flags, 0x83, digit, rm);
         enc_u8(b, imm);
     } else {

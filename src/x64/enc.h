@@ -29,6 +29,8 @@ enum { ENC_W = 1, ENC_66 = 2, ENC_BYTE = 4 };   // 64-bit; operand-size prefix; 
 static inline void enc_u8(Buf *b, unsigned v) { *b->p++ = v; }
 static inline void enc_u16(Buf *b, unsigned v) { put_le16(b->p, v); b->p += 2; }
 static inline void enc_u32(Buf *b, u32 v) { put_le32(b->p, v); b->p += 4; }
+// Instructions that are known, up to eight bytes of them, the first in the lowest.
+static inline void enc_known(Buf *b, u64 v, unsigned bytes) { put_le64(b->p, v); b->p += bytes; }
 static inline void enc_u64(Buf *b, u64 v) { put_le64(b->p, v); b->p += 8; }
 
 // The bits of REX for a pair of operands: 0 if it needs no such prefix (then a high byte register may take part).
@@ -40,7 +42,13 @@ static inline bool enc_needs_rex(unsigned reg, Rm rm) { return enc_rex_bits(reg,
 // opcode: 0xXX, 0x0fXX or 0xPP0fXX (PP a mandatory prefix). reg: register or /digit.
 void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm);
 static inline void enc_rr(Buf *b, unsigned flags, u32 opcode, unsigned reg, unsigned rm) {
-    enc_rm(b, flags, opcode, reg, rm_reg(rm));
+    if (flags || opcode > 0xff) { enc_rm(b, flags, opcode, reg, rm_reg(rm)); return; }
+    u8 *p = b->p;                                                 // most are
+    unsigned rex = (reg >> 3 & 1) << 2 | (rm >> 3 & 1);
+    *p = 0x40 | rex;
+    p += rex != 0;
+    put_le16(p, opcode | (0xc0 | (reg & 7) << 3 | (rm & 7)) << 8);
+    b->p = p + 2;
 }
 
 // Forms used everywhere.

@@ -13,12 +13,6 @@
 #include <string.h>
 
 // ---- operands -----------------------------------------------------------------------------------------
-unsigned st_host_reg(IrRef r) {
-    static const u8 map[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
-    if (ir_is_high(r)) return ENC_HIGH | (4 + ir_reg(r));
-    return map[ir_reg(r)];
-}
-
 static unsigned st_take_reg(Emit *e) {
     bool first = e->reg_free & BIT(R10) && !(e->base_of != ST_NO_BASE && e->reg_free & BIT(R11));
     unsigned reg = first ? R10 : e->reg_free & BIT(R11) ? R11 : ENC_NO;
@@ -73,21 +67,13 @@ static void st_materialize(Emit *e, TempState *t) {
     if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
 }
 
-Opd st_read(Emit *e, IrRef r) {
-    Opd o = { 0 };
-    switch (ir_kind(r)) {
-    case IR_KIND_REG: o.rm = rm_reg(st_host_reg(r)); break;
-    case IR_KIND_CONST: o.is_imm = true; o.imm = ir_value(e->ir, r); break;
-    case IR_KIND_TEMP: {
-        TempState *t = &e->temp[ir_index(r)];
-        if (t->kind == TEMP_LAZY) st_materialize(e, t);
-        require(t->kind != TEMP_NOWHERE);
-        o.rm = t->kind == TEMP_REG ? rm_reg(t->index) : rm_state(st_spill_at(e, t->index));
-        break;
-    }
-    default: panic("operand expected in op %u", e->i);
-    }
-    return o;
+Opd st_read_value(Emit *e, IrRef r) {
+    if (ir_kind(r) == IR_KIND_CONST) return (Opd){ .is_imm = true, .imm = ir_value(e->ir, r) };
+    require(ir_kind(r) == IR_KIND_TEMP);
+    TempState *t = &e->temp[ir_index(r)];
+    if (t->kind == TEMP_LAZY) st_materialize(e, t);
+    require(t->kind != TEMP_NOWHERE);
+    return (Opd){ .rm = t->kind == TEMP_REG ? rm_reg(t->index) : rm_state(st_spill_at(e, t->index)) };
 }
 
 void st_settle(Emit *e, IrRef r) {
@@ -117,10 +103,10 @@ void st_defined(Emit *e, IrRef d, unsigned reg) {
     if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
 }
 
-static void st_free(Emit *e, TempState *t) {
+void st_free(Emit *e, TempState *t) {
     if (t->kind == TEMP_REG) e->reg_free |= BIT(t->index);
-    if (t->kind == TEMP_SPILL) e->spill_free |= BIT(t->index);
-    if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
+    else if (t->kind == TEMP_SPILL) e->spill_free |= BIT(t->index);
+    else if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
     t->kind = TEMP_NOWHERE;
 }
 
@@ -136,28 +122,6 @@ void st_claim(Emit *e, unsigned reg) {
     require(e->reg_free & BIT(reg));
     e->reg_free &= ~BIT(reg);
     if (reg == R10) e->base_of = ST_NO_BASE;
-}
-
-static void st_release_ref(Emit *e, IrRef r) {
-    if (ir_kind(r) != IR_KIND_TEMP) return;
-    TempState *t = &e->temp[ir_index(r)];
-    if (t->last <= e->i + e->skip) st_free(e, t);
-}
-
-static void st_release_op(Emit *e, const IrOp *op, u32 at) {
-    if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) {
-        if (e->ir->groups[op->group].last == at) e->reg_free |= BIT(e->group_reg[op->group]) & (BIT(R10) | BIT(R11));
-    }
-    if (!ir_has_temp(op)) return;
-    st_release_ref(e, op->d);
-    st_release_ref(e, op->a);
-    st_release_ref(e, op->b);
-    st_release_ref(e, op->c);
-}
-
-void st_release(Emit *e) {
-    const IrOp *op = &e->ir->ops[e->i];
-    for (u32 n = 0; n <= e->skip; n++) st_release_op(e, op + n, e->i + n);
 }
 
 void st_spill_live(Emit *e) {
@@ -214,14 +178,6 @@ void st_before_write(Emit *e, unsigned r, bool flags_wanted) {
 }
 
 // ---- flags --------------------------------------------------------------------------------------------
-u16 fl_survivors(const Emit *e, const IrOp *op) {
-    (void)e;
-    u16 sets = ir_info[op->code].flags & 0xffff;
-    if (op->code == IR_CALL) sets = op->fdef;
-    if (!op->fdef) sets = 0;
-    return (op->flive | op->fobs) & ~sets;
-}
-
 // A recipe's kind and size fit a byte; the others of flag_op are always 0.
 static void fl_store_op(Buf *b, const X64Target *t, unsigned flag_op) {
     enc_rm(b, 0, 0xc6, 0, rm_state(t->flag_op));
@@ -261,7 +217,7 @@ static void fl_catch_product(Emit *e, Buf *b, FlagsState *f) {
 
 // INC/DEC: CF is still in host EFLAGS: setc flag_c.
 void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {
-    fl_catch_product(e, b, f);
+    if (f->wants_product | f->product) fl_catch_product(e, b, f);
     if (!f->wants_carry) return;
     enc_rm(b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));
     f->c = X64_AT_C;
@@ -506,7 +462,7 @@ void st_record(Emit *e, const Buf *b, const u8 *host) {
                        .op = (u16)e->i, .insn = (u8)e->insn,
                        .charged = (i8)(e->charged - (i32)e->insn),
                        .flags.op = X64_FLAGS_IN_STATE };
-    u8 product = e->f.product ? FLAGS_PRODUCT : 0;
-    if (!e->f.env && e->f.recipe)
-        r->flags = (X64Recipe){ .op = e->f.op | product, .a = e->f.a, .b = e->f.b, .c = e->f.c, .imm = e->f.imm };
+    if (e->f.env || !e->f.recipe) return;
+    r->flags = e->f.at;
+    if (e->f.product) r->flags.op |= FLAGS_PRODUCT;
 }
