@@ -2,7 +2,7 @@
 // Blocks: where they are found, how they are linked, when they go.
 //
 // Rules
-//  1. A block is found by physical address, eip and mode key. It stays valid whatever happens to page
+//  1. A block is found by physical address, eip, CS base and mode key. It stays valid whatever happens to page
 //     tables; its checked entry compares the page's present translation.
 //  2. Code memory is not reused before a flush, so the block that is running may be invalidated: its
 //     code still leads out through its edges.
@@ -272,17 +272,18 @@ void cache_ungroup(Jit *jit, Block *b) {
     cache_invalidate(jit, b);
 }
 
-bool cache_is(const Block *b, u32 phys, u32 eip, u32 key) {
-    return b->phys == phys && b->eip == eip && b->key == key;
+bool cache_is(const Block *b, u32 phys, u32 eip, u32 base, u32 key) {
+    return b->phys == phys && b->eip == eip && b->base == base && b->key == key;
 }
 
 static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
-    u32 ppn;
+    u32 ppn, base = jit->cpu->seg[CPU_CS].base;
     if (!cpu_check_cs(jit->cpu, eip, 1)) return NULL;
     if (!cache_fetch(jit, eip, &ppn)) return NULL;
-    u32 phys = ppn << PAGE_SHIFT | ((jit->cpu->seg[CPU_CS].base + eip) & ~PAGE_MASK);
+    u32 phys = ppn << PAGE_SHIFT | ((base + eip) & ~PAGE_MASK);
     for (Block *b = chain_find(jit, phys, eip, key); b; b = b->hash_next)
-        if (cache_is(b, phys, eip, key) && b->flags.op == X64_FLAGS_IN_STATE && cache_second_holds(jit, b)) return b;
+        if (cache_is(b, phys, eip, base, key) && b->flags.op == X64_FLAGS_IN_STATE && cache_second_holds(jit, b))
+            return b;
     jit->stats.misses++;
     Block *awake = smc_wake(jit, phys, eip, key);
     return awake ? awake : translate_block(jit, eip, key, phys);
@@ -292,9 +293,9 @@ Block *cache_find(Jit *jit, u32 eip) {
     u32 key = cache_mode_key(jit), n = x64_jump(eip);
     if (jit->cur_mode->cache[n].eip == eip) {
         Block *b = jit->cur_mode->block[n];
-        u32 addr = jit->cpu->seg[CPU_CS].base + eip;
+        u32 base = jit->cpu->seg[CPU_CS].base, addr = base + eip;
         u32 phys = mmu_code_page(jit->cpu, lin(addr)) << PAGE_SHIFT | (addr & ~PAGE_MASK);
-        if (phys == b->phys && b->second_ppn == JIT_NO_PAGE) return b;
+        if (cache_is(b, phys, eip, base, key) && b->second_ppn == JIT_NO_PAGE) return b;
     }
     Block *b = cache_find_key(jit, eip, key);
     if (b) cache_remember(jit, b);
@@ -546,7 +547,7 @@ static void cache_unlink_outgoing(Jit *jit, Block *b) {
 static Block *cache_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
     u32 count = 0;
     for (Block *v = chain_find(jit, b->phys, b->eip, b->key); v; v = v->hash_next) {
-        if (!cache_is(v, b->phys, b->eip, b->key)) continue;
+        if (!cache_is(v, b->phys, b->eip, b->base, b->key)) continue;
         if (!memcmp(&v->flags, flags, sizeof *flags)) return v;
         count++;
     }

@@ -96,6 +96,7 @@ typedef struct Edge {
 
 struct Block {
     u32 eip, key;              // guest eip, mode key (MODE_* and the CS limit's number)
+    u32 base;                  // CS base
     u32 phys;                  // of the first byte
     u32 second_ppn;            // page of the rest of the last instruction, or JIT_NO_PAGE
     u16 bytes;                 // guest bytes
@@ -278,7 +279,7 @@ void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: transla
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
 void cache_insert(Jit *jit, Block *b);         // a new block
 void cache_enter(Jit *jit, Block *b);          // where it is looked for, and its pages' lists
-bool cache_is(const Block *b, u32 phys, u32 eip, u32 key);
+bool cache_is(const Block *b, u32 phys, u32 eip, u32 base, u32 key);
 // The pieces of the block in its n-th page: their number. Of the second there is one at most.
 u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part);
 u64 cache_granules(u32 offset, u32 bytes);

@@ -180,7 +180,7 @@ static void asleep_put(Jit *jit, Block *b) {
     b->hash_next = *at;
     *at = b;
     u32 count = 0;
-    while (*at && (count += cache_is(*at, b->phys, b->eip, b->key)) <= ASLEEP_MOST) at = &(*at)->hash_next;
+    while (*at && (count += cache_is(*at, b->phys, b->eip, b->base, b->key)) <= ASLEEP_MOST) at = &(*at)->hash_next;
     if (*at) *at = (*at)->hash_next;
 }
 
@@ -201,9 +201,10 @@ Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
         return NULL;
     }
     const BusPage *page = bus_page(jit->bus, phys >> PAGE_SHIFT);
+    u32 base = jit->cpu->seg[CPU_CS].base;
     for (Block **at = asleep_at(jit, phys, key); *at; at = &(*at)->hash_next) {
         Block *b = *at;
-        if (!cache_is(b, phys, eip, key) || b->grouped == cache_is_ungrouped(jit, key, phys)) continue;
+        if (!cache_is(b, phys, eip, base, key) || b->grouped == cache_is_ungrouped(jit, key, phys)) continue;
         others = true;
         if (!block_is_back(b, page, room)) continue;
         *vain = 0;

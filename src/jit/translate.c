@@ -362,10 +362,10 @@ static u32 max_insns(const Jit *jit) {
     return jit->opt.max_insns ? min_u32(jit->opt.max_insns, JIT_MAX_INSNS) : JIT_MAX_INSNS;
 }
 
-static X64Entry entry_of(u32 eip, u32 key, u32 phys, X64Recipe flags, const Lifted *l, u32 first_bytes,
+static X64Entry entry_of(u32 eip, u32 base, u32 key, u32 phys, X64Recipe flags, const Lifted *l, u32 first_bytes,
                          u32 second_ppn) {
-    X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip,
-                   .phys = phys, .second = l->second, .flags = flags, .linear = (key & MODE_CPL) != 3 };
+    X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip, .base = base,
+                   .ppn = phys >> PAGE_SHIFT, .second = l->second, .flags = flags, .linear = (key & MODE_CPL) != 3 };
     if (l->second) {
         e.second_eip = eip + first_bytes;
         e.second_ppn = second_ppn;
@@ -504,7 +504,8 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     bool grouped = !cache_is_ungrouped(jit, key, phys);
     translate_passes(jit, l.ir, grouped);
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
-    X64Entry entry = entry_of(eip, key, phys, flags, &l, src.count, second_ppn);
+    u32 base = jit->cpu->seg[CPU_CS].base;
+    X64Entry entry = entry_of(eip, base, key, phys, flags, &l, src.count, second_ppn);
     X64Code code;
     *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code);
     if (*full) return NULL;
@@ -513,6 +514,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
     u8 *room;
     Block *b = block_make(jit, eip, key, phys, &l, &code, &room);
+    b->base = base;
     b->second_ppn = second_ppn;
     b->grouped = grouped;
     b->has_groups = l.ir->group_count;
@@ -555,7 +557,7 @@ bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
     Source src;
     if (!translate_lift_again(jit, b, &src, l)) return false;
     translate_passes(jit, l->ir, b->grouped);
-    X64Entry entry = entry_of(b->eip, b->key, b->phys, b->flags, l, src.count, b->second_ppn);
+    X64Entry entry = entry_of(b->eip, b->base, b->key, b->phys, b->flags, l, src.count, b->second_ppn);
     u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
     u8 *scratch = arena_alloc(jit->arena, hot + cold);
     return x64_emit(l->ir, &jit->target, &entry, scratch, scratch + hot, scratch + hot,

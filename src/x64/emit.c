@@ -1215,26 +1215,21 @@ static void em_scan(Emit *e) {
     }
 }
 
-// cmpl $ppn, code_table + 4*page(%r13) (flat), or with the page computed from CS's base; jne back to C.
-static void em_check_page(Emit *e, bool flat, u32 eip, u32 phys) {
+// Does the page still lead here, and where CS has a base, is it still the same?
+//     cmpl $base, CS base ; jne unfit ; cmpl $ppn, code_table + 4*page(%r13)
+//   unfit: jne back to C
+static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 ppn) {
     Buf *b = &e->hot;
-    u8 *shifted = NULL;
-    if (flat) {
-        enc_known(b, 0xbd8141 | (u64)(u32)(e->t->code_table + (i32)(eip >> 12) * 4) << 24, 7);
-    } else {
-        enc_rm(b, 0, 0x8b, R9, rm_state(e->t->seg_base[1]));
-        u32 past = eip - (phys & 0xfff);
-        if (past) enc_alu_imm(b, 0, 0, rm_reg(R9), past, 4);
-        enc_rm(b, 0, 0xf7, 0, rm_reg(R9));                         // test $0xfff: base moved inside the page?
-        enc_u32(b, 0xfff);
-        shifted = enc_jcc32(b, 5);
-        enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
-        enc_u8(b, 12);
-        enc_rm(b, 0, 0x81, 7, rm_sib(R13, R9, 2, e->t->code_table));
+    u8 *unfit = NULL;
+    if (!entry->flat) {
+        enc_alu_imm(b, 0, 7, rm_state(e->t->seg_base[1]), entry->base, 4);
+        unfit = enc_jcc8(b, 5);
     }
-    enc_u32(b, phys >> 12);
+    u32 offset = (u32)e->t->code_table + ((entry->base + eip) >> PAGE_SHIFT) * 4;
+    enc_known(b, 0xbd8141 | (u64)offset << 24, 7);
+    enc_u32(b, ppn);
+    if (unfit) enc_patch8(unfit, b->p);
     enc_patch32(enc_jcc32(b, 5), e->cold.p);
-    if (shifted) enc_patch32(shifted, e->cold.p);
     enc_patch32(enc_call32(&e->cold), e->t->stale);
     if (!e->f.env) st_record(e, &e->cold, e->cold.p - 1);
 }
@@ -1252,9 +1247,9 @@ static void em_want_xmm(Emit *e) {
 }
 
 static void em_entries(Emit *e, const X64Entry *entry) {
-    em_check_page(e, entry->flat, entry->eip, entry->phys);
+    em_check_page(e, entry, entry->eip, entry->ppn);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
-    if (entry->second) em_check_page(e, entry->flat, entry->second_eip, entry->second_ppn << 12);
+    if (entry->second) em_check_page(e, entry, entry->second_eip, entry->second_ppn);
     if (e->out->uses_xmm) em_want_xmm(e);
     e->out->live = entry->second ? e->out->fast : (u32)(e->hot.p - e->hot.start);
 }

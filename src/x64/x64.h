@@ -109,9 +109,10 @@ typedef struct X64Restore {
 } X64Restore;
 
 typedef struct X64Entry {      // the test at a block's checked entry: does the page still lead here?
-    bool flat;                 // CS base is 0: compare code_table[page] directly
+    bool flat;                 // CS base is always 0
+    u32 base;                  // it is this one for which the page is what follows
     u32 eip;                   // of the first byte
-    u32 phys;                  // physical address expected there
+    u32 ppn;                   // physical page expected there
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;
     bool linear;               // memory form: expected addend (r13) instead of a loaded one

@@ -36,7 +36,7 @@ static u32 run_real(Rig *g, u16 selector, u32 ip) {
 static u64 dropped(const Rig *g) { return g->jit->stats.invalidations; }
 
 // Two CS bases 0x20 apart lead ip 0x10 to the same page, at different bytes. A block of one must not run for the
-// other: neither by lookup nor by an indirect jump. Breaks with em_check_page()'s test of the offset.
+// other: neither by lookup nor by an indirect jump. Breaks with em_check_page()'s test of the base.
 static void test_same_ip_other_base(void **state) {
     Rig *g = *state;
     static const char jump[] = "\xbb\x40\x00\xff\xe3";                    // mov $0x40, %bx ; jmp *%bx
