@@ -51,7 +51,7 @@ __attribute__((noinline)) void translator_one(Jit *jit, const Source *src, Lifte
     arena_reset(jit->arena);
     translate_lift(jit->arena, src, JIT_MAX_INSNS, l);
     translate_optimize(l->ir, true);
-    X64Entry entry = { .flat = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT,
+    X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT,
                        .eip = src->eip, .ppn = src->eip >> PAGE_SHIFT,
                        .flags.op = X64_FLAGS_IN_STATE, .linear = (src->mode & MODE_CPL) != 3, .second = l->second,
                        .second_eip = src->eip + src->count, .second_ppn = (src->eip >> PAGE_SHIFT) + 1 };

@@ -276,7 +276,7 @@ bool cache_is(const Block *b, u32 phys, u32 eip, u32 base, u32 key) {
     return b->phys == phys && b->eip == eip && b->base == base && b->key == key;
 }
 
-static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
+static Block *cache_find_key(Jit *jit, u32 eip, u32 key, bool checked) {
     u32 ppn, base = jit->cpu->seg[CPU_CS].base;
     if (!cpu_check_cs(jit->cpu, eip, 1)) return NULL;
     if (!cache_fetch(jit, eip, &ppn)) return NULL;
@@ -286,32 +286,58 @@ static Block *cache_find_key(Jit *jit, u32 eip, u32 key) {
             return b;
     jit->stats.misses++;
     Block *awake = smc_wake(jit, phys, eip, key);
-    return awake ? awake : translate_block(jit, eip, key, phys);
+    return awake ? awake : translate_block(jit, eip, key, phys, checked);
+}
+
+// What the jump cache says.
+static Block *cache_recall(Jit *jit, u32 eip, u32 key) {
+    u32 n = x64_jump(eip);
+    if (jit->cur_mode->cache[n].eip != eip) return NULL;
+    Block *b = jit->cur_mode->block[n];
+    u32 base = jit->cpu->seg[CPU_CS].base, addr = base + eip;
+    u32 phys = mmu_code_page(jit->cpu, lin(addr)) << PAGE_SHIFT | (addr & ~PAGE_MASK);
+    return cache_is(b, phys, eip, base, key) && b->second_ppn == JIT_NO_PAGE ? b : NULL;
 }
 
 Block *cache_find(Jit *jit, u32 eip) {
-    u32 key = cache_mode_key(jit), n = x64_jump(eip);
-    if (jit->cur_mode->cache[n].eip == eip) {
-        Block *b = jit->cur_mode->block[n];
-        u32 base = jit->cpu->seg[CPU_CS].base, addr = base + eip;
-        u32 phys = mmu_code_page(jit->cpu, lin(addr)) << PAGE_SHIFT | (addr & ~PAGE_MASK);
-        if (cache_is(b, phys, eip, base, key) && b->second_ppn == JIT_NO_PAGE) return b;
-    }
-    Block *b = cache_find_key(jit, eip, key);
-    if (b) cache_remember(jit, b);
-    return b;
+    u32 key = cache_mode_key(jit);
+    Block *b = cache_recall(jit, eip, key);
+    return b ? b : cache_find_key(jit, eip, key, false);
 }
 
 Block *cache_find_ungrouped(Jit *jit, u32 eip) {
-    return cache_find_key(jit, eip, cache_mode_key(jit) | JIT_KEY_UNGROUPED);
+    return cache_find_key(jit, eip, cache_mode_key(jit) | JIT_KEY_UNGROUPED, false);
 }
 
-void cache_remember(Jit *jit, Block *b) {
-    if (cache_may_break(jit, b->phys)) return;
+// The entry for those who come from outside, made when it is wanted. NULL: no room.
+static const u8 *cache_entry(Jit *jit, Block *b) {
+    if (b->entry) return b->entry;
+    if (jit->cold_end - jit->cold_next < X64_CHECKED_ENTRY_BYTES) return NULL;
+    X64Entry entry = { .flat = MODE_SEG_CLASS(b->key, CPU_CS) == SEG_FLAT, .base = b->base, .eip = b->eip,
+                       .ppn = b->phys >> PAGE_SHIFT };
+    b->entry = jit->cold_next;
+    jit->cold_next = x64_checked_entry(&jit->target, &entry, b->hot + b->fast, b->entry);
+    jit->stats.cold_bytes += (u64)(jit->cold_next - b->entry);
+    return b->entry;
+}
+
+// For indirect jumps.
+static void cache_remember(Jit *jit, Block *b) {
+    const u8 *entry = cache_entry(jit, b);
+    if (!entry || cache_may_break(jit, b->phys)) return;
     u32 n = x64_jump(b->eip);
-    jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = b->hot };
+    jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = entry };
     jit->cur_mode->block[n] = b;
     b->mode = jit->cur_mode;
+}
+
+Block *cache_find_from_outside(Jit *jit, u32 eip) {
+    u32 key = cache_mode_key(jit);
+    Block *b = cache_recall(jit, eip, key);
+    if (b) return b;
+    b = cache_find_key(jit, eip, key, true);
+    if (b) cache_remember(jit, b);
+    return b;
 }
 
 static bool cache_is_in(const Block *b, const u8 *pc, bool cold) {
@@ -471,10 +497,12 @@ static bool cache_aim_saver(Jit *jit, Edge *e, const X64Recipe *flags, const u8 
 }
 
 // ---- links -------------------------------------------------------------------------------------------------
-static bool cache_same_page(const Jit *jit, const Edge *e, const Block *to) {
-    u32 base = jit->cpu->seg[CPU_CS].base;
-    return ((e->from->eip + base) ^ (to->eip + base)) >> PAGE_SHIFT == 0 && e->from->second_ppn == JIT_NO_PAGE;
+static bool cache_same_page(const Edge *e) {
+    u32 base = e->from->base;
+    return ((e->from->eip + base) ^ (e->target + base)) >> PAGE_SHIFT == 0 && e->from->second_ppn == JIT_NO_PAGE;
 }
+
+bool cache_stays_inside(const Jit *jit, u32 edge) { return cache_same_page(&jit->edge[edge]); }
 
 static X64Recipe cache_edge_flags(const Jit *jit, const Edge *e) {
     const X64Restore *r = restore_record(jit, e->from, e->stub_jump + 3);
@@ -484,8 +512,9 @@ static X64Recipe cache_edge_flags(const Jit *jit, const Edge *e) {
 
 // Leads the edge's jump to `to`. False: no room for the code in between.
 static bool cache_aim(Jit *jit, Edge *e, Block *to) {
-    bool same_page = cache_same_page(jit, e, to);
-    const u8 *entry = to->hot + (!same_page ? 0 : e->from->uses_xmm ? to->live : to->fast);
+    bool same_page = cache_same_page(e);
+    const u8 *entry = same_page ? to->hot + (e->from->uses_xmm ? to->live : to->fast) : cache_entry(jit, to);
+    if (!entry) return false;
     // Flags may be lost on the way only where nothing can come between: no test of a page at the entry.
     bool sure = same_page && to->second_ppn == JIT_NO_PAGE;
     bool variant = to->flags.op != X64_FLAGS_IN_STATE;
@@ -512,7 +541,7 @@ static void cache_lead(Jit *jit, u32 number, Block *to) {
     jit->stats.links++;
     if (log_on(jit->log, LOG(CHAIN)))
         log_printf(jit->log, "Linking blocks %p [%08x] -> %p [%08x]%s\n", (void *)e->from->hot, e->from->eip,
-                   (void *)to->hot, to->eip, cache_same_page(jit, e, to) ? "" : " checked");
+                   (void *)to->hot, to->eip, cache_same_page(e) ? "" : " checked");
 }
 
 void cache_link(Jit *jit, u32 number, Block *to) {
@@ -570,7 +599,7 @@ static void cache_forget_jumps(const Block *b) {
     if (!b->mode) return;
     u32 n = x64_jump(b->eip);
     JumpEntry *j = &b->mode->cache[n];
-    if (j->code == b->hot) *j = cache_no_jump(n);
+    if (j->code == b->entry) *j = cache_no_jump(n);
 }
 
 void cache_invalidate(Jit *jit, Block *b) {

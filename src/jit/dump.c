@@ -93,7 +93,8 @@ static Jit *dump_rig(void) {
 
 static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
     Jit *jit = dump_rig();
-    X64Entry entry = { .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT, .eip = eip, .ppn = eip >> PAGE_SHIFT,
+    X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT,
+                       .eip = eip, .ppn = eip >> PAGE_SHIFT,
                        .flags.op = X64_FLAGS_IN_STATE, .linear = (mode & MODE_CPL) != 3 };
     dump_stages(ir, &jit->target, &entry, jit->hot_next, (u32)(jit->hot_end - jit->hot_next), out);
     jit_free(jit);

@@ -111,6 +111,8 @@ struct Block {
     bool uses_xmm;             // the guest's XMM registers are in the host's from its entry to its edges
     u8 ungroups;               // how often a group's check sent the guest elsewhere
     u8 *hot, *cold;
+    u8 *entry;                 // for those who come from other pages: in hot, in the cold area, or NULL so far
+    bool entry_is_hot;
     u32 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
     X64Restore *restores;
     u32 restore_count;
@@ -274,6 +276,9 @@ void cache_flush(Jit *jit);
 u32 cache_mode_key(Jit *jit);                  // of the CPU's present mode; switches the jump cache
 // The block for guest eip in the present mode, translated when it has to be. NULL: fault recorded.
 Block *cache_find(Jit *jit, u32 eip);
+// The same for those who will come from other pages, or by indirect jumps.
+Block *cache_find_from_outside(Jit *jit, u32 eip);
+bool cache_stays_inside(const Jit *jit, u32 edge);      // in its page
 Block *cache_find_ungrouped(Jit *jit, u32 eip);   // one whose accesses are checked one by one
 void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: translate it without from now on
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
@@ -288,7 +293,6 @@ u32 cache_edge_at(const Jit *jit, const u8 *host_pc);
 void cache_link(Jit *jit, u32 edge, Block *to);
 // The saver of this edge has been passed often: leads it to a block that takes the flags where they are.
 void cache_promote(Jit *jit, u32 edge);
-void cache_remember(Jit *jit, Block *b);       // for indirect jumps
 void cache_invalidate(Jit *jit, Block *b);
 Block *cache_block_at(const Jit *jit, const u8 *host_pc);
 bool cache_is_at(const Jit *jit, const Block *b, const u8 *host_pc);
@@ -343,8 +347,9 @@ typedef struct Lifted {
 // Decodes and lifts at most max_insns instructions, adds the poll. No passes. False: l->ir is NULL.
 bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l);
 void translate_optimize(IrBlock *ir, bool group);
-// Translates the block at eip (physical address known). NULL: fault recorded (second page).
-Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys);
+// Translates the block at eip (physical address known), with a checked entry in its hot part or not. NULL: fault
+// recorded (second page).
+Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys, bool checked);
 // The same bytes once more, for flags that are somewhere else at entry. NULL: the cache has been flushed.
 Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags);
 // The same again for an existing block, into scratch memory of the arena: for its records.

@@ -299,7 +299,8 @@ static bool run_is_free(Jit *jit) {
 
 static Block *run_follow_edge(Jit *jit, u32 edge) {
     u64 flushes = jit->stats.flushes;
-    Block *to = cache_find(jit, jit->cpu->eip);
+    u32 eip = jit->cpu->eip;
+    Block *to = cache_stays_inside(jit, edge) ? cache_find(jit, eip) : cache_find_from_outside(jit, eip);
     if (to && flushes == jit->stats.flushes) cache_link(jit, edge, to);
     return to;
 }
@@ -310,13 +311,13 @@ static Block *run_next(Jit *jit, const Left *left) {
     switch (left->exit) {
     case EXIT_LINK: return run_follow_edge(jit, left->edge);
     case EXIT_STALE: case EXIT_LOOKUP:
-        return cache_find(jit, cpu->eip);
+        return cache_find_from_outside(jit, cpu->eip);
     case EXIT_LEAVE:                       // as stub_leave()
         run_end_shadow(jit);               // IRET and POPF may have let an interrupt in
-        return run_is_free(jit) ? cache_find(jit, cpu->eip) : NULL;
+        return run_is_free(jit) ? cache_find_from_outside(jit, cpu->eip) : NULL;
     case EXIT_FAULT: case EXIT_RAISE: case EXIT_SIGNAL:
         if (cpu->fault.pending) run_deliver(jit);
-        return run_is_free(jit) ? cache_find(jit, cpu->eip) : NULL;
+        return run_is_free(jit) ? cache_find_from_outside(jit, cpu->eip) : NULL;
     case EXIT_POLL:
         if (!jit->opt.icount) run_attention(cpu);      // what is left is less than this block: end of the quantum
         return NULL;

@@ -362,9 +362,9 @@ static u32 max_insns(const Jit *jit) {
     return jit->opt.max_insns ? min_u32(jit->opt.max_insns, JIT_MAX_INSNS) : JIT_MAX_INSNS;
 }
 
-static X64Entry entry_of(u32 eip, u32 base, u32 key, u32 phys, X64Recipe flags, const Lifted *l, u32 first_bytes,
-                         u32 second_ppn) {
-    X64Entry e = { .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip, .base = base,
+static X64Entry entry_of(u32 eip, u32 base, u32 key, u32 phys, X64Recipe flags, bool checked, const Lifted *l,
+                         u32 first_bytes, u32 second_ppn) {
+    X64Entry e = { .checked = checked, .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip, .base = base,
                    .ppn = phys >> PAGE_SHIFT, .second = l->second, .flags = flags, .linear = (key & MODE_CPL) != 3 };
     if (l->second) {
         e.second_eip = eip + first_bytes;
@@ -491,7 +491,7 @@ static void translate_passes(const Jit *jit, IrBlock *ir, bool group) {
 }
 
 // NULL: fault recorded, or *full: the cache has no room.
-static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, bool *full) {
+static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, bool checked, bool *full) {
     *full = false;
     arena_reset(jit->arena);
     Source src = source_at(jit, jit->arena, eip, key, phys);
@@ -505,7 +505,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     translate_passes(jit, l.ir, grouped);
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
     u32 base = jit->cpu->seg[CPU_CS].base;
-    X64Entry entry = entry_of(eip, base, key, phys, flags, &l, src.count, second_ppn);
+    X64Entry entry = entry_of(eip, base, key, phys, flags, checked, &l, src.count, second_ppn);
     X64Code code;
     *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code);
     if (*full) return NULL;
@@ -519,6 +519,8 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     b->grouped = grouped;
     b->has_groups = l.ir->group_count;
     b->flags = flags;
+    b->entry_is_hot = checked || l.second;
+    b->entry = b->entry_is_hot ? b->hot : NULL;
     smc_keep_source(jit, b, room);
     cache_insert(jit, b);
     names_add_block(jit);
@@ -526,9 +528,9 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     return b;
 }
 
-Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
+Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys, bool checked) {
     bool full;
-    Block *b = translate(jit, eip, key, phys, (X64Recipe){ .op = X64_FLAGS_IN_STATE }, &full);
+    Block *b = translate(jit, eip, key, phys, (X64Recipe){ .op = X64_FLAGS_IN_STATE }, checked, &full);
     if (!full) return b;
     if (!jit->block_count) panic("block at %08x does not fit into an empty code cache", eip);
     cache_flush(jit);
@@ -537,7 +539,7 @@ Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys) {
 
 Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags) {
     bool full;
-    Block *variant = translate(jit, b->eip, b->key, b->phys, *flags, &full);
+    Block *variant = translate(jit, b->eip, b->key, b->phys, *flags, true, &full);
     if (full) cache_flush(jit);
     return variant;
 }
@@ -557,7 +559,8 @@ bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
     Source src;
     if (!translate_lift_again(jit, b, &src, l)) return false;
     translate_passes(jit, l->ir, b->grouped);
-    X64Entry entry = entry_of(b->eip, b->base, b->key, b->phys, b->flags, l, src.count, b->second_ppn);
+    X64Entry entry = entry_of(b->eip, b->base, b->key, b->phys, b->flags, b->entry_is_hot, l, src.count,
+                              b->second_ppn);
     u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
     u8 *scratch = arena_alloc(jit->arena, hot + cold);
     return x64_emit(l->ir, &jit->target, &entry, scratch, scratch + hot, scratch + hot,

@@ -1215,23 +1215,36 @@ static void em_scan(Emit *e) {
     }
 }
 
-// Does the page still lead here, and where CS has a base, is it still the same?
-//     cmpl $base, CS base ; jne unfit ; cmpl $ppn, code_table + 4*page(%r13)
-//   unfit: jne back to C
-static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 ppn) {
-    Buf *b = &e->hot;
+// Does the page still lead here, and where CS has a base, is it still the same? Flags: equal, or not.
+//     cmpl $base, CS base ; jne unfit ; cmpl $ppn, code_table + 4*page(%r13) ; unfit:
+static void em_test_page(Buf *b, const X64Target *t, const X64Entry *entry, u32 eip, u32 ppn) {
     u8 *unfit = NULL;
     if (!entry->flat) {
-        enc_alu_imm(b, 0, 7, rm_state(e->t->seg_base[1]), entry->base, 4);
+        enc_alu_imm(b, 0, 7, rm_state(t->seg_base[1]), entry->base, 4);
         unfit = enc_jcc8(b, 5);
     }
-    u32 offset = (u32)e->t->code_table + ((entry->base + eip) >> PAGE_SHIFT) * 4;
+    u32 offset = (u32)t->code_table + ((entry->base + eip) >> PAGE_SHIFT) * 4;
     enc_known(b, 0xbd8141 | (u64)offset << 24, 7);
     enc_u32(b, ppn);
     if (unfit) enc_patch8(unfit, b->p);
-    enc_patch32(enc_jcc32(b, 5), e->cold.p);
+}
+
+// The test ; jne back to C.
+static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 ppn) {
+    em_test_page(&e->hot, e->t, entry, eip, ppn);
+    enc_patch32(enc_jcc32(&e->hot, 5), e->cold.p);
     enc_patch32(enc_call32(&e->cold), e->t->stale);
     if (!e->f.env) st_record(e, &e->cold, e->cold.p - 1);
+}
+
+//     (test) ; je fast ; mov $eip, %r8d ; jmp lookup
+u8 *x64_checked_entry(const X64Target *target, const X64Entry *entry, const u8 *fast, u8 *at) {
+    Buf b = { at, at, at + X64_CHECKED_ENTRY_BYTES };
+    em_test_page(&b, target, entry, entry->eip, entry->ppn);
+    enc_patch32(enc_jcc32(&b, 4), fast);
+    enc_mov_imm(&b, R8, entry->eip);
+    enc_patch32(enc_jmp32(&b), target->lookup);
+    return b.p;
 }
 
 // The block uses XMM registers: the guest's are loaded unless they are there. They stay until generated code is
@@ -1247,7 +1260,7 @@ static void em_want_xmm(Emit *e) {
 }
 
 static void em_entries(Emit *e, const X64Entry *entry) {
-    em_check_page(e, entry, entry->eip, entry->ppn);
+    if (entry->checked || entry->second) em_check_page(e, entry, entry->eip, entry->ppn);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
     if (entry->second) em_check_page(e, entry, entry->second_eip, entry->second_ppn);
     if (e->out->uses_xmm) em_want_xmm(e);

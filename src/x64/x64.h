@@ -109,6 +109,7 @@ typedef struct X64Restore {
 } X64Restore;
 
 typedef struct X64Entry {      // the test at a block's checked entry: does the page still lead here?
+    bool checked;              // there is such an entry (always with `second`); it can be had later
     bool flat;                 // CS base is always 0
     u32 base;                  // it is this one for which the page is what follows
     u32 eip;                   // of the first byte
@@ -120,7 +121,7 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
 } X64Entry;
 
 typedef struct X64Code {
-    u8 *hot, *cold;            // start of the parts; hot starts with the checked entry
+    u8 *hot, *cold;            // start of the parts; hot starts with the checked entry, if there is one
     u32 hot_bytes, cold_bytes;
     u32 fast;                  // offset of the fast entry in hot
     u32 live;                  // the same for code that leaves the guest's XMM registers in the host's
@@ -135,6 +136,11 @@ typedef struct X64Code {
 // ir's arena. The same input at the same addresses gives the same code and records. False: no room.
 bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
               u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out);
+
+// The checked entry of a block that was made without one and takes its flags in the CPU state: tests, goes on at
+// `fast`, or to `lookup`. Returns its end.
+#define X64_CHECKED_ENTRY_BYTES 64u
+u8 *x64_checked_entry(const X64Target *target, const X64Entry *entry, const u8 *fast, u8 *at);
 
 // Code that stores a recipe to the CPU state, for edges whose target wants the flags there. Returns its end.
 #define X64_STORE_FLAGS_BYTES 64u

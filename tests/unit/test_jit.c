@@ -52,6 +52,25 @@ static void test_same_ip_other_base(void **state) {
     }
 }
 
+static const Block *block_at(const Rig *g, u32 phys) {
+    for (u32 i = 0; i < g->jit->block_count; i++)
+        if (g->jit->block[i]->phys == phys) return g->jit->block[i];
+    return NULL;
+}
+
+// The same where the block was first come to inside its page, and made without a checked entry. Breaks with
+// x64_checked_entry()'s test of the base.
+static void test_entry_made_later(void **state) {
+    Rig *g = *state;
+    rig_put(g, 0x9000, "\x31\xc0\x74\x3c", 4);                               // xor %ax, %ax ; je 0x40
+    rig_put(g, 0x9040, "\xb8\x01\x00\xf4", 4);                                // mov $1, %ax ; hlt
+    assert_int_equal(run_real(g, 0x900, 0), 1);
+    assert_null(block_at(g, 0x9040)->entry);
+    test_same_ip_other_base(state);
+    assert_non_null(block_at(g, 0x9040)->entry);
+    assert_false(block_at(g, 0x9040)->entry_is_hot);
+}
+
 // A smaller CS limit is seen by code that was translated under a larger one: #GP, delivered
 // through the vector table. Breaks without the limit's number in the mode key.
 static void test_cs_limit_shrinks(void **state) {
@@ -212,6 +231,7 @@ static void test_groups_wrap(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_same_ip_other_base, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(test_entry_made_later, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_cs_limit_shrinks, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_forgotten_x87_pointers, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(test_return_elsewhere, rig_open, rig_close),

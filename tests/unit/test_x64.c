@@ -379,7 +379,7 @@ static void state_load_flags(Rig *g) {
 
 // ---- generated code -----------------------------------------------------------------------------
 static X64Entry code_entry(const Rig *g) {
-    return (X64Entry){ .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
+    return (X64Entry){ .checked = true, .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
                        .base = g->cpu->seg[CPU_CS].base, .ppn = (g->cpu->seg[CPU_CS].base + EIP) >> PAGE_SHIFT,
                        .linear = g->linear, .flags = g->flags };
 }
