@@ -484,9 +484,10 @@ static void cache_make_saver(Jit *jit, Edge *e, const X64Recipe *flags) {
     jit->stats.cold_bytes += (u64)(b.p - e->saver);
 }
 
-// Leads the edge to the entry by way of code that stores the flags. False: no room for that code.
+// Leads the edge to the entry by way of code that stores the flags. False: it is not wanted yet, or there is no room.
 static bool cache_aim_saver(Jit *jit, Edge *e, const X64Recipe *flags, const u8 *entry) {
     if (!e->saver) {
+        if (!e->passed) { e->passed = true; return false; }      // half of them never see a second time
         if (jit->cold_end - jit->cold_next < X64_STORE_FLAGS_BYTES + 32) return false;
         cache_make_saver(jit, e, flags);
     }
@@ -510,7 +511,7 @@ static X64Recipe cache_edge_flags(const Jit *jit, const Edge *e) {
     return r->flags;
 }
 
-// Leads the edge's jump to `to`. False: no room for the code in between.
+// Leads the edge's jump to `to`. False: no code in between, or not yet.
 static bool cache_aim(Jit *jit, Edge *e, Block *to) {
     bool same_page = cache_same_page(e);
     const u8 *entry = same_page ? to->hot + (e->from->uses_xmm ? to->live : to->fast) : cache_entry(jit, to);

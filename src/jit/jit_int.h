@@ -91,6 +91,7 @@ typedef struct Edge {
     u8 *jump, *stub, *stub_jump;
     u8 *saver, *saver_jump;    // code that stores the flags' recipe, made when a target wants it; or NULL
     bool saves_flags, bare;
+    bool passed;               // followed once, when a saver would have been wanted
     i32 *passes;               // left of those through the saver before its target is made for its flags; or NULL
 } Edge;
 

@@ -245,7 +245,7 @@ static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
 
 // ---- groups: one check for several accesses ----------------------------------------------------------
 //     lea   lo, %r11d                       lowest address of the group (plus the segment's base)
-//     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and shl)
+//     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and ror)
 //     cmp   $(0x1000-span)<<20|0xfffff, %r9d
 //     ja    unfit
 //     shrx  %r14d, %r11d, %r9d
@@ -257,7 +257,8 @@ static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
 // cold:   mov $info, %r9d ; call group[write][r11] ; jmp resume          goes on at resume, at the start, or leaves
 // never:  call ungroup                      nothing that C could do: another segment limit, a wrap at 64 KiB
 //
-// Form 0: add table(%r13,%r9,8), %r11 ; js cold ; ja to cold. cold: lea lo, %r8d ; mov ; call group_fix ; jmp.
+// Form 0: ja cold ; shrx ; add table(%r13,%r9,8), %r11 ; js cold
+// cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp resume
 //
 // r11 (r10) is the group's. Where the lowest address is a guest register that stays as it is until the last access
 // (linear form), that register does, and there is no lea.
@@ -339,23 +340,22 @@ static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
     return enc_jcc32(e->b, 7);
 }
 
-// Does [reg, reg + span) go over a page's end? The offset in the page, moved to the top, tells. One place that is
+// Does [reg, reg + span) go over a page's end? The offset in the page, turned to the top, tells. One place that is
 // used again is seldom misaligned: then that is the question, where its answer is not the last word.
 static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
     if (e->linear && (span == 2 || span == 4)) {
         enc_test_imm8(b, reg, span - 1);
         return ac_unfit(e, b, 5);
     }
-    u32 last = (PAGE_BYTES - span) << (32 - PAGE_SHIFT);
     if (e->t->bmi2) {
         enc_rorx(b, R9, reg, PAGE_SHIFT);
-        last |= BIT(32 - PAGE_SHIFT) - 1;                    // the page's number is below it
     } else {
         enc_rr(b, 0, 0x89, reg, R9);
-        enc_rm(b, 0, 0xc1, 4, rm_reg(R9));
-        enc_u8(b, 32 - PAGE_SHIFT);
+        enc_rm(b, 0, 0xc1, 1, rm_reg(R9));                   // ror
+        enc_u8(b, PAGE_SHIFT);
     }
-    enc_alu_imm(b, 0, 7, rm_reg(R9), last, 4);
+    u32 number = BIT(32 - PAGE_SHIFT) - 1;                   // the page's is below it
+    enc_alu_imm(b, 0, 7, rm_reg(R9), (PAGE_BYTES - span) << (32 - PAGE_SHIFT) | number, 4);
     return ac_unfit(e, b, 7);
 }
 

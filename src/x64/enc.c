@@ -62,13 +62,20 @@ void enc_alu_imm(Buf *b, unsigned flags, unsigned digit, Rm rm, u32 imm, unsigne
     bool small = imm == (u32)(i32)(i8)imm;
     if (size == 4 && !rm.mem && !flags) {            // most are
         u8 *p = b->p;
+        if (rm.reg == RAX && !small) {
+            *p = 0x05 | digit << 3;
+            put_le32(p + 1, imm);
+            b->p = p + 5;
+            return;
+        }
         *p = 0x41;
         p += rm.reg >> 3;
         put_le16(p, (small ? 0x83 : 0x81) | (0xc0 | digit << 3 | (rm.reg & 7)) << 8);
         put_le32(p + 2, imm);
         b->p = p + (small ? 3 : 6);
     } else if (size == 1) {
-        enc_rm(b, flags, 0x80, digit, rm);
+        if (!rm.mem && rm.reg == RAX) enc_u8(b, 0x04 | digit << 3);
+        else enc_rm(b, flags, 0x80, digit, rm);
         enc_u8(b, imm);
     } else if (small || (size == 2 && (u16)imm == (u16)(i16)(i8)imm)) {
         enc_rm(b, flags, 0x83, digit, rm);

@@ -164,7 +164,7 @@ static void test_end_of_page_changes(void **state) {
 // Every loop's edge gets a block for its flags, however many loops there are. Breaks when counters run out.
 static void test_every_loop_is_promoted(void **state) {
     enum { SEGMENTS = 3, LOOPS = 7000, LOOP_BYTES = 9 };
-    static const char loop[] = "\xb9\x05\x00\x90" "\x88\x04" "\x49\x75\xfb";    // mov $5, %cx ; nop ;
+    static const char loop[] = "\xb9\x06\x00\x90" "\x88\x04" "\x49\x75\xfb";    // mov $6, %cx ; nop ;
     Rig *g = *state;                                            //   1: mov %al, (%si) ; dec %cx ; jne 1b
     for (u32 s = 0; s < SEGMENTS; s++) {
         u32 at = (s + 2) << 16;
