@@ -32,7 +32,7 @@ typedef enum IrCode {
 
 // Operand reference: kind in bits 12-15.
 typedef u16 IrRef;
-enum { IR_KIND_NONE, IR_KIND_REG, IR_KIND_TEMP, IR_KIND_CONST };
+enum { IR_KIND_NONE, IR_KIND_REG = 1, IR_KIND_CONST = 2, IR_KIND_TEMP = 4 };       // a bit each
 #define IR_NONE ((IrRef)0)
 // Guest register r (0-7, hardware order). Byte registers: low AL..BL (0-3), high AH..BH (IR_HIGH).
 #define IR_HIGH 0x0100u
@@ -42,7 +42,7 @@ enum { IR_KIND_NONE, IR_KIND_REG, IR_KIND_TEMP, IR_KIND_CONST };
 static inline unsigned ir_kind(IrRef r) { return r >> 12; }
 static inline unsigned ir_reg(IrRef r) { return r & 7; }            // register number
 static inline unsigned ir_index(IrRef r) { return r & 0xfff; }     // temporary number
-static inline bool ir_is_high(IrRef r) { return ir_kind(r) == IR_KIND_REG && (r & IR_HIGH); }
+static inline bool ir_is_high(IrRef r) { return !(~r & (IR_KIND_REG << 12 | IR_HIGH)); }
 #define IR_MAX_TEMPS 0xfff
 #define IR_MAX_CONSTS 0xfff
 
@@ -112,11 +112,10 @@ typedef struct IrOp {
 } IrOp;
 _Static_assert(sizeof(IrOp) == 32, "two to a cache line");
 
-// The operands that are temporaries, a bit for each. (Kind 2 of four in two bits: the high one is set, the low is not.)
-static inline u64 ir_temps(const IrOp *op) { return op->refs & ~(op->refs << 1) & 0x2000200020002000u; }
+// The operands that are temporaries, a bit for each.
+static inline u64 ir_temps(const IrOp *op) { return op->refs & (IR_KIND_TEMP << 12) * 0x1000100010001u; }
 static inline bool ir_has_temp(const IrOp *op) { return ir_temps(op); }
 static inline unsigned ir_temp_operand(u64 temps) { return (unsigned)__builtin_ctzll(temps) >> 4; }  // lowest: of ref[]
-_Static_assert(IR_KIND_TEMP == 2 && IR_KIND_CONST == 3, "ORDER: ir_temps() looks at the kinds' bits");
 
 // Accesses through one unchanged base whose addresses differ by constants, all in `span` bytes.
 typedef struct IrGroup {

@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: MIT
 // Guest memory from generated code: the flat-table test and its cold paths.
 //
-// Hot path (address in a register or [base + index*scale + disp]; segment flat):
+// Hot path, linear form (address in a register or [base + index*scale + disp]; segment flat; r13 is the expected
+// addend: the access does not wait for the table). An address that is in a register already stays there, a constant
+// one becomes a displacement from r13: then loads have a copy of op on the cold path, as stores do.
 //
 //     lea   ea, %r8d
+//     test  $size-1, %r8b                   (not for bytes)
+//     jne   unfit
 //     shrx  %r14d, %r8d, %r9d               r14's low bits are 12 (without BMI2: mov and shr)
+//     cmp   %r13, table(%r13,%r9,8)
+//   unfit:
+//     jne   cold
+//   resume:
+//     op    (%r8,%r13), ...
+//
+// Form 0 (CPL 3, whose pages are scattered):
+//
+//     lea   ea, %r8d
+//     shrx  %r14d, %r8d, %r9d
 //     add   table(%r13,%r9,8), %r8          r8 = host address; negative: not in the table
 //     js    cold
-//     test  $size-1, %r8b                   (not for bytes)
+//     test  $size-1, %r8b
 //     jne   cold
 //   resume:
 //     op    (%r8), ...
-//
-// Linear form (r13 is the expected addend; the access does not wait for the table). An address that is in a
-// register already stays there, a constant one becomes a displacement from r13: then loads have a copy of op on
-// the cold path, as stores do.
-//
-//     cmp   %r13, table(%r13,%r9,8)
-//     jne   cold
-//     test  ... jne cold
-//   resume:
-//     op    (%r13,%r8), ...
 //
 // Cold path: a stub for this kind, segment, size and class takes the table's entry off again, looks
 // whether an unaligned access stays inside its page, else asks C.

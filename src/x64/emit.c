@@ -572,7 +572,7 @@ static void op_ea_into(Emit *e, const IrOp *op, unsigned reg) {
     if (op->size == 2) enc_rr(e->b, 0, 0x0fb7, reg, reg);
 }
 
-static bool op_guest_or_none(IrRef r) { return r == IR_NONE || ir_kind(r) == IR_KIND_REG; }
+static bool op_guest_or_none(IrRef r) { return !(ir_kind(r) & ~IR_KIND_REG); }
 
 static void op_ea(Emit *e, const IrOp *op) {
     if (ir_kind(op->d) == IR_KIND_TEMP && op_guest_or_none(op->a) && op_guest_or_none(op->b)) {
