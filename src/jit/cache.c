@@ -371,7 +371,7 @@ u64 cache_granules(u32 offset, u32 bytes) {
 u32 cache_parts(const Block *b, unsigned n, u32 *ppn, BlockPart *part) {
     if (n == 0) {
         *ppn = b->phys >> PAGE_SHIFT;
-        memcpy(part, b->part, b->parts * sizeof *part);
+        memcpy(part, block_part(b), b->parts * sizeof *part);
         return b->parts;
     }
     *ppn = b->second_ppn;

@@ -382,7 +382,7 @@ static void tell_block(Check *c, const Block *b) {
 static void tell_begin(Check *c, const char *where) {
     const Block *b = c->block;
     const Cpu *cpu = c->jit->cpu;
-    u32 first = b->eip + b->insn_offset[min_u32(c->first_point ? c->first_point - 1 : 0, b->insns - 1u)];
+    u32 first = b->eip + block_insn_offset(b)[min_u32(c->first_point ? c->first_point - 1 : 0, b->insns - 1u)];
     fprintf(stderr, "glassbox: -check: generated code differs from ir/eval in block %04x:%08x "
                     "(%u instruction%s, physical %08x)\n  %s; wrong is an instruction from %08x on\n",
             cpu->seg[CPU_CS].selector, b->eip, b->insns, b->insns == 1 ? "" : "s", b->phys, where, first);
@@ -565,7 +565,7 @@ void check_begin(Check *c, Block *b) {
 static void check_end_early(Check *c) {
     Block *b = c->block;
     u32 k = 0;
-    while (k < b->insns && b->eip + b->insn_offset[k] != c->jit->cpu->eip) k++;
+    while (k < b->insns && b->eip + block_insn_offset(b)[k] != c->jit->cpu->eip) k++;
     if (k < c->first_point || k >= c->points) { c->stats.part++; return; }
     const CheckPoint *p = &c->point[k];
     CheckExpect x = { .where = "where a group's check failed", .regs = p->regs, .flags = p->flags,

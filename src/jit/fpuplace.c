@@ -26,7 +26,7 @@ bool fpu_place_of_host(void *self, u32 host_ip, CpuFpuPlace *place) {
     const Block *b = cache_block_at(jit, pc);
     const X64Restore *r = b ? restore_record(jit, b, pc) : NULL;
     if (!r) return false;
-    i32 at = b->insn_offset[r->insn];
+    i32 at = block_insn_offset(b)[r->insn];
     u64 phys = (u64)((i64)b->phys + at);
     u8 bytes[ISA_MAX_BYTES] = { 0 };
     u32 first = min_u32(ISA_MAX_BYTES, PAGE_BYTES - (u32)(phys & ~PAGE_MASK));

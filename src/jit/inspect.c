@@ -58,7 +58,7 @@ bool jit_record(Jit *jit, const u8 *host_pc, JitRestore how, JitRecord *record) 
     const X64Restore *r = b ? restore_lookup(jit, b, host_pc, how) : NULL;
     if (!r) return false;
     *record = (JitRecord){ .host = r->host & ~X64_COLD, .cold = (r->host & X64_COLD) != 0, .op = r->op,
-        .insn = r->insn, .eip = b->eip + (u32)b->insn_offset[r->insn], .charged = r->charged };
+        .insn = r->insn, .eip = b->eip + (u32)block_insn_offset(b)[r->insn], .charged = r->charged };
     dump_flags(&r->flags, record->flags, sizeof record->flags);
     return true;
 }

@@ -95,38 +95,43 @@ typedef struct Edge {
     i32 *passes;               // left of those through the saver before its target is made for its flags; or NULL
 } Edge;
 
+// There are many, and memory is dear the first time it is touched: what a block has several of lies behind it without
+// gaps, in the order of the functions below.
 struct Block {
     u32 eip, key;              // guest eip, mode key (MODE_* and the CS limit's number)
     u32 base;                  // CS base
     u32 phys;                  // of the first byte
     u32 second_ppn;            // page of the rest of the last instruction, or JIT_NO_PAGE
     u16 bytes;                 // guest bytes
-    u8 parts;                  // of the first page that they are
-    BlockPart part[JIT_MAX_FOLLOWS + 1];
     u8 insns;
+    u8 parts;                  // pieces of the first page
+    u8 soft_count;             // immediates that its code loads from memory
+    bool has_source;           // its bytes are kept (smc.c)
     bool valid;
     bool flags_dead;           // nobody sees the flags at entry
-    X64Recipe flags;           // where they are at entry; not in the CPU state: only edges lead here
     bool grouped;              // groups of accesses were looked for,
     bool has_groups;           // and found
     bool uses_xmm;             // the guest's XMM registers are in the host's from its entry to its edges
     u8 ungroups;               // how often a group's check sent the guest elsewhere
+    bool entry_is_hot;
+    X64Recipe flags;           // where they are at entry; not in the CPU state: only edges lead here
+    u32 incoming;              // edge number + 1
     u8 *hot, *cold;
     u8 *entry;                 // for those who come from other pages: in hot, in the cold area, or NULL so far
-    bool entry_is_hot;
-    u32 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
-    X64Restore *restores;
-    u32 restore_count;
-    i16 *insn_offset;          // guest offset of each instruction from eip
-    u32 first_edge, edge_count;
-    u32 incoming;              // edge number + 1
+    u16 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
+    u16 restore_count, edge_count;
+    u32 first_edge;
     const CheckedIr *checked;  // for -check: as lifted; NULL until it is wanted
-    const u8 *source;          // its bytes, soft ones as 0; or NULL (smc.c)
-    const BlockPart *soft;     // immediates that its code loads from memory
-    u32 soft_count;
     JitMode *mode;             // in whose jump cache it may be; or NULL
     Block *hash_next;
 };
+static inline X64Restore *block_restores(const Block *b) { return (X64Restore *)(b + 1); }
+static inline BlockPart *block_part(const Block *b) { return (BlockPart *)(block_restores(b) + b->restore_count); }
+static inline BlockPart *block_soft(const Block *b) { return block_part(b) + b->parts; }
+// Guest offset of each instruction from eip.
+static inline i16 *block_insn_offset(const Block *b) { return (i16 *)(block_soft(b) + b->soft_count); }
+// Its bytes, soft ones as 0.
+static inline u8 *block_source(const Block *b) { return (u8 *)(block_insn_offset(b) + b->insns); }
 
 // BusPage.blocks: the blocks that have bytes in the page, in no order; NULL: there have been none since the last flush.
 typedef struct PageBlock {
@@ -312,7 +317,7 @@ bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes); // is the blo
 bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes);    // is none of the page's?
 typedef enum SmcStore { SMC_BESIDE, SMC_OVER, SMC_OVER_RUNNING } SmcStore;
 SmcStore smc_look(const Jit *jit, const BusPage *page, u32 offset, u32 bytes);     // what would a store meet?
-void smc_keep_source(Jit *jit, Block *b, u8 *room);     // a new block's bytes, by which it may be found again
+void smc_keep_source(Jit *jit, Block *b);     // a new block's bytes, by which it may be found again
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key);             // such a block, which is valid then; or NULL
 u32 smc_immediate(const Insn *in);             // bytes of an immediate that may be soft
 bool smc_may_soften(const Jit *jit, u32 phys); // may a block that begins there have any?

@@ -29,7 +29,7 @@ static const X64Restore *restore_search(const X64Restore *r, u32 count, u32 host
 }
 
 const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *pc) {
-    return restore_search(b->restores, b->restore_count, restore_offset(jit, b, pc));
+    return restore_search(block_restores(b), b->restore_count, restore_offset(jit, b, pc));
 }
 
 static const X64Restore *restore_by_translation(Jit *jit, const Block *b, u32 host) {
@@ -50,7 +50,7 @@ static void restore_log(Jit *jit, const Block *b, const X64Restore *r, const u8 
             if (l.ir->ops[i].code == IR_INSN) { fprintf(out, "0x%04x: %08x\n", i, l.ir->ops[i].imm); n++; }
     }
     fprintf(out, "spc=0x%llx pc_pos=0x%x eip=%08x cs_base=%x\n", (unsigned long long)(uintptr_t)pc, r->op,
-            b->eip + (u32)b->insn_offset[r->insn], jit->cpu->seg[CPU_CS].base);
+            b->eip + (u32)block_insn_offset(b)[r->insn], jit->cpu->seg[CPU_CS].base);
     fflush(out);
 }
 
@@ -87,7 +87,7 @@ static void restore_print(const char *name, const X64Restore *r) {
 
 static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {
     u32 host = restore_offset(jit, b, pc);
-    const X64Restore *table = restore_search(b->restores, b->restore_count, host);
+    const X64Restore *table = restore_search(block_restores(b), b->restore_count, host);
     if (jit->opt.restore == JIT_RESTORE_TABLE || !b->valid) return table;
     const X64Restore *again = restore_by_translation(jit, b, host);
     if (again) *copy = *again;
@@ -104,7 +104,7 @@ static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X6
 
 const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *pc, JitRestore how) {
     u32 host = restore_offset(jit, b, pc);
-    if (how == JIT_RESTORE_TABLE) return restore_search(b->restores, b->restore_count, host);
+    if (how == JIT_RESTORE_TABLE) return restore_search(block_restores(b), b->restore_count, host);
     return restore_by_translation(jit, b, host);
 }
 
@@ -136,7 +136,7 @@ Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
                   (const void *)pc, b->eip, (u32)(pc - b->hot), (u32)(pc - b->cold));
     jit->stats.restores_table++;
     Cpu *cpu = jit->cpu;
-    cpu->eip = b->eip + (u32)b->insn_offset[r->insn];
+    cpu->eip = b->eip + (u32)block_insn_offset(b)[r->insn];
     cpu->budget += r->charged;
     restore_flags(cpu, &r->flags);
     return found.block;

@@ -64,8 +64,8 @@ bool smc_may_soften(const Jit *jit, u32 phys) { return jit->has_soft && !is_vain
 bool smc_is_soft(const Jit *jit, u32 phys) { return jit->soft_stores[soft_hash(phys)] >= SOFT_AFTER; }
 
 static bool soft_covers(const Block *b, u32 offset, u32 bytes) {
-    for (u32 i = 0; i < b->soft_count; i++)
-        if (offset >= b->soft[i].offset && offset + bytes <= (u32)b->soft[i].offset + b->soft[i].bytes) return true;
+    for (const BlockPart *soft = block_soft(b); soft < block_soft(b) + b->soft_count; soft++)
+        if (offset >= soft->offset && offset + bytes <= (u32)soft->offset + soft->bytes) return true;
     return false;
 }
 
@@ -74,7 +74,7 @@ static bool soft_covers(const Block *b, u32 offset, u32 bytes) {
 static u32 soft_insn_at(const Block *b, u32 offset) {
     u32 start = b->phys & ~PAGE_MASK, best = start;
     for (u32 i = 0; i < b->insns; i++) {
-        u32 at = start + (u32)b->insn_offset[i];
+        u32 at = start + (u32)block_insn_offset(b)[i];
         if (at <= offset && (best > offset || at > best)) best = at;
     }
     return best;
@@ -103,7 +103,7 @@ static bool part_overlaps(const Block *b, unsigned n, u32 offset, u32 bytes) {
     u32 ppn;
     if (n) return cache_parts(b, 1, &ppn, &second) && part_meets(second, offset, bytes);
     for (u32 i = 0; i < b->parts; i++)
-        if (part_meets(b->part[i], offset, bytes)) return !b->soft_count || !soft_covers(b, offset, bytes);
+        if (part_meets(block_part(b)[i], offset, bytes)) return !b->soft_count || !soft_covers(b, offset, bytes);
     return false;
 }
 
@@ -144,22 +144,22 @@ SmcStore smc_look(const Jit *jit, const BusPage *page, u32 offset, u32 bytes) {
 static u32 block_bytes(const Block *b, const BusPage *page, u8 *to) {
     u32 n = 0;
     for (u32 i = 0; i < b->parts; i++) {
-        memcpy(to + n, page->host + b->part[i].offset, b->part[i].bytes);
+        memcpy(to + n, page->host + block_part(b)[i].offset, block_part(b)[i].bytes);
         for (u32 k = 0; k < b->soft_count; k++) {
-            u32 into = (u32)b->soft[k].offset - b->part[i].offset;
-            if (into < b->part[i].bytes) memset(to + n + into, 0, b->soft[k].bytes);
+            u32 into = (u32)block_soft(b)[k].offset - block_part(b)[i].offset;
+            if (into < block_part(b)[i].bytes) memset(to + n + into, 0, block_soft(b)[k].bytes);
         }
-        n += b->part[i].bytes;
+        n += block_part(b)[i].bytes;
     }
     return n;
 }
 
 // Are the block's bytes there again? `room`: for them.
 static bool block_is_back(const Block *b, const BusPage *page, u8 *room) {
-    if (b->soft_count) return !memcmp(room, b->source, block_bytes(b, page, room));
-    const u8 *source = b->source;
-    for (u32 i = 0; i < b->parts; source += b->part[i++].bytes)
-        if (memcmp(page->host + b->part[i].offset, source, b->part[i].bytes)) return false;
+    if (b->soft_count) return !memcmp(room, block_source(b), block_bytes(b, page, room));
+    const u8 *source = block_source(b);
+    for (u32 i = 0; i < b->parts; source += block_part(b)[i++].bytes)
+        if (memcmp(page->host + block_part(b)[i].offset, source, block_part(b)[i].bytes)) return false;
     return true;
 }
 
@@ -171,7 +171,7 @@ static Block **asleep_at(const Jit *jit, u32 phys, u32 key) {
 
 // Only the bytes can make such a block wrong, and only one way leads to it again.
 static bool asleep_takes(const Block *b) {
-    return b->source && b->second_ppn == JIT_NO_PAGE && b->flags.op == X64_FLAGS_IN_STATE;
+    return b->has_source && b->second_ppn == JIT_NO_PAGE && b->flags.op == X64_FLAGS_IN_STATE;
 }
 
 static void asleep_put(Jit *jit, Block *b) {
@@ -184,11 +184,11 @@ static void asleep_put(Jit *jit, Block *b) {
     if (*at) *at = (*at)->hash_next;
 }
 
-void smc_keep_source(Jit *jit, Block *b, u8 *room) {
+void smc_keep_source(Jit *jit, Block *b) {
     const BusPage *page = bus_page(jit->bus, b->phys >> PAGE_SHIFT);
     if (b->second_ppn != JIT_NO_PAGE || !page->host) return;
-    block_bytes(b, page, room);
-    b->source = room;
+    block_bytes(b, page, block_source(b));
+    b->has_source = true;
 }
 
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {

@@ -214,7 +214,7 @@ static void walk_soften(Walk *w, const Insn *in) {
     if (l->soft_count == JIT_MAX_SOFT) return;
     u32 bytes = smc_immediate(in), at = PAGE_BYTES - src->count + (u32)w->at + in->length - bytes;
     bool soft = bytes && src->softened && smc_is_soft(src->softened, (src->phys & PAGE_MASK) + at);
-    for (u32 i = 0; bytes && src->like && i < src->like->soft_count; i++) soft |= src->like->soft[i].offset == at;
+    for (u32 i = 0; bytes && src->like && i < src->like->soft_count; i++) soft |= block_soft(src->like)[i].offset == at;
     if (!soft) return;
     l->soft[l->soft_count++] = (BlockPart){ (u16)at, (u16)bytes };
     l->ir->soft_imm = (u8)bytes;
@@ -428,7 +428,7 @@ static void log_host(Jit *jit, const X64Code *code) {
 // ---- blocks --------------------------------------------------------------------------------------------------
 static void block_take_edges(Jit *jit, Block *b, const X64Code *code) {
     b->first_edge = jit->edge_count;
-    b->edge_count = code->edge_count;
+    b->edge_count = (u16)code->edge_count;
     while (jit->edge_count + code->edge_count > jit->edge_capacity) {
         jit->edge_capacity *= 2;
         jit->edge = mem_resize(jit->edge, jit->edge_capacity * sizeof *jit->edge);
@@ -440,29 +440,22 @@ static void block_take_edges(Jit *jit, Block *b, const X64Code *code) {
     }
 }
 
-// Appends a copy to what is kept of a block.
-static void *meta_put(u8 **at, const void *from, size_t bytes) {
-    void *p = memcpy(*at, from, bytes);
-    *at += bytes;
-    return p;
-}
-
-// The block, and behind it, without gaps, what it has of which there are several; *room: for its source.
-static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, const X64Code *code, u8 **room) {
-    size_t restore_bytes = code->restore_count * sizeof *code->restores;
-    size_t offset_bytes = l->ir->insns * sizeof *l->insn_offset, soft_bytes = l->soft_count * sizeof *l->soft;
-    Block *b = arena_alloc(jit->meta, sizeof *b + restore_bytes + offset_bytes + soft_bytes + l->bytes);
-    u8 *at = (u8 *)(b + 1);
+// The block, and what lies behind it but its source, for which there is room.
+static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, const X64Code *code) {
+    size_t bytes = sizeof(Block) + code->restore_count * sizeof *code->restores + l->parts * sizeof *l->part +
+                   l->soft_count * sizeof *l->soft + l->ir->insns * sizeof *l->insn_offset + l->bytes;
+    require(code->hot_bytes <= UINT16_MAX && code->cold_bytes <= UINT16_MAX);
+    Block *b = arena_alloc(jit->meta, bytes);
     *b = (Block){ .eip = eip, .key = key, .phys = phys, .second_ppn = JIT_NO_PAGE,
                   .bytes = (u16)l->bytes, .insns = (u8)l->ir->insns, .flags_dead = !l->ir->flags_in,
-                  .hot = code->hot, .cold = code->cold, .hot_bytes = code->hot_bytes,
-                  .cold_bytes = code->cold_bytes, .fast = code->fast, .live = code->live, .uses_xmm = code->uses_xmm,
-                  .restore_count = code->restore_count, .soft_count = l->soft_count, .parts = (u8)l->parts };
-    memcpy(b->part, l->part, l->parts * sizeof *l->part);
-    b->restores = meta_put(&at, code->restores, restore_bytes);
-    b->insn_offset = meta_put(&at, l->insn_offset, offset_bytes);
-    b->soft = meta_put(&at, l->soft, soft_bytes);
-    *room = at;
+                  .hot = code->hot, .cold = code->cold, .hot_bytes = (u16)code->hot_bytes,
+                  .cold_bytes = (u16)code->cold_bytes, .fast = (u16)code->fast, .live = (u16)code->live,
+                  .uses_xmm = code->uses_xmm, .restore_count = (u16)code->restore_count,
+                  .soft_count = (u8)l->soft_count, .parts = (u8)l->parts };
+    memcpy(block_restores(b), code->restores, code->restore_count * sizeof *code->restores);
+    memcpy(block_part(b), l->part, l->parts * sizeof *l->part);
+    memcpy(block_soft(b), l->soft, l->soft_count * sizeof *l->soft);
+    memcpy(block_insn_offset(b), l->insn_offset, l->ir->insns * sizeof *l->insn_offset);
     block_take_edges(jit, b, code);
     jit->stats.blocks++;
     jit->stats.guest_bytes += b->bytes;
@@ -512,8 +505,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
     jit->cold_next = code.cold + code.cold_bytes;
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
-    u8 *room;
-    Block *b = block_make(jit, eip, key, phys, &l, &code, &room);
+    Block *b = block_make(jit, eip, key, phys, &l, &code);
     b->base = base;
     b->second_ppn = second_ppn;
     b->grouped = grouped;
@@ -521,7 +513,7 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     b->flags = flags;
     b->entry_is_hot = checked || l.second;
     b->entry = b->entry_is_hot ? b->hot : NULL;
-    smc_keep_source(jit, b, room);
+    smc_keep_source(jit, b);
     cache_insert(jit, b);
     names_add_block(jit);
     if (jit->on_block) inspect_tell_block(jit, b);

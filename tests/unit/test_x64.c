@@ -398,20 +398,20 @@ static bool code_is_repeatable(Rig *g) {
 }
 
 static Block *code_insert(Rig *g) {
-    Block *b = arena_alloc(g->arena, sizeof *b);
-    i16 *offset = arena_alloc(g->arena, (g->block->insns + 1) * sizeof *offset);
-    u32 n = 0;
-    for (u32 i = 0; i < g->block->count; i++)
-        if (g->block->ops[i].code == IR_INSN) offset[n++] = (i16)(g->block->ops[i].imm - EIP);
+    size_t restore_bytes = g->code.restore_count * sizeof *g->code.restores;
+    Block *b = arena_alloc(g->arena, sizeof *b + restore_bytes + sizeof(BlockPart) + g->block->insns * sizeof(i16));
     *b = (Block){ .eip = EIP, .phys = g->smc ? g->smc_at : CODE_AT, .second_ppn = JIT_NO_PAGE,
-                  .bytes = (u16)(g->smc ? g->smc_bytes : 1), .insns = (u8)g->block->insns,
-                  .hot = g->code.hot, .cold = g->code.cold, .hot_bytes = g->code.hot_bytes,
-                  .cold_bytes = g->code.cold_bytes, .fast = g->code.fast,
-                  .restores = g->code.restores, .restore_count = g->code.restore_count,
-                  .insn_offset = offset, .flags.op = X64_FLAGS_IN_STATE };
+                  .bytes = (u16)(g->smc ? g->smc_bytes : 1), .insns = (u8)g->block->insns, .parts = 1,
+                  .hot = g->code.hot, .cold = g->code.cold, .hot_bytes = (u16)g->code.hot_bytes,
+                  .cold_bytes = (u16)g->code.cold_bytes, .fast = (u16)g->code.fast,
+                  .restore_count = (u16)g->code.restore_count, .flags.op = X64_FLAGS_IN_STATE };
     if (g->smc && (b->phys & 0xfff) + b->bytes > 0x1000) b->bytes = 0x1000 - (b->phys & 0xfff);
     g->smc_bytes = b->bytes;
-    b->part[b->parts++] = (BlockPart){ .offset = b->phys & 0xfff, .bytes = b->bytes };
+    memcpy(block_restores(b), g->code.restores, restore_bytes);
+    *block_part(b) = (BlockPart){ .offset = b->phys & 0xfff, .bytes = b->bytes };
+    i16 *offset = block_insn_offset(b);
+    for (u32 i = 0; i < g->block->count; i++)
+        if (g->block->ops[i].code == IR_INSN) *offset++ = (i16)(g->block->ops[i].imm - EIP);
     cache_insert(g->jit, b);
     return b;
 }
