@@ -196,9 +196,10 @@ static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
     if (op->size == 2 && op->a == op->d && !fl_would_lose(e, op)) return false;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
-    i32 imm = op->size == 2 ? (i16)b.imm : (i32)b.imm;
+    u32 by = op->code == IR_ADD ? b.imm : 0u - b.imm;
+    if (op->size == 2) by = (u32)(i16)by;
     if (!b.is_imm) enc_rm(e->b, size_flags(op->size), 0x8d, reg, rm_sib(a.rm.reg, b.rm.reg, 0, 0));
-    else enc_rm(e->b, size_flags(op->size), 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_ADD ? imm : -imm));
+    else enc_rm(e->b, size_flags(op->size), 0x8d, reg, rm_mem(a.rm.reg, (i32)by));
     st_defined(e, op->d, reg);
     return true;
 }
