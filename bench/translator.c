@@ -106,16 +106,6 @@ static void text_translate(const Text *text, Jit *jit, u32 mode, Sum *s) {
     }
 }
 
-static Jit *translator_new(void) {
-    char *error = NULL;
-    Jit *jit = mem_new(sizeof *jit);
-    jit->opt.cache_mib = 16;
-    jit->arena = arena_new(1 << 16);
-    jit->step_arena = arena_new(1 << 12);
-    if (!cache_new(jit, &error)) panic("%s", error);
-    return jit;
-}
-
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
@@ -138,7 +128,7 @@ int main(int count, char **words) {
     Text text = text_of(file, file_bytes);
     if (count > 2) text.count = min_u32(text.count, (u32)strtoul(words[2], NULL, 0));
     u32 mode = count > 4 ? (u32)strtoul(words[4], NULL, 0) : mode_flat();
-    Jit *jit = translator_new();
+    Jit *jit = dump_rig(16);
     Sum s = { .hash = 0xcbf29ce484222325u };
     double best = 1e9;
     for (u32 i = 0; i < rounds; i++) {

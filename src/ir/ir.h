@@ -202,19 +202,19 @@ void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
 void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
 // Gives a new temporary, the base itself, or a constant.
 IrRef ir_ea(IrBlock *b, unsigned size, IrRef base, IrRef index, unsigned scale_log2, u32 disp);
-static inline IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr) {
-    IrOp *op = ir_put(b, IR_LOAD, size, d, addr, IR_NONE, IR_NONE);
+static inline IrOp *ir_access(IrBlock *b, IrCode code, unsigned size, IrRef d, unsigned seg, unsigned seg_class,
+                              IrRef addr, IrRef value) {
+    IrOp *op = ir_put(b, code, size, d, addr, value, IR_NONE);
     op->seg = (u8)seg;
     op->seg_class = (u8)seg_class;
     b->accesses++;
     return op;
 }
+static inline IrOp *ir_load(IrBlock *b, unsigned size, IrRef d, unsigned seg, unsigned seg_class, IrRef addr) {
+    return ir_access(b, IR_LOAD, size, d, seg, seg_class, addr, IR_NONE);
+}
 static inline IrOp *ir_store(IrBlock *b, unsigned size, unsigned seg, unsigned seg_class, IrRef addr, IrRef value) {
-    IrOp *op = ir_put(b, IR_STORE, size, IR_NONE, addr, value, IR_NONE);
-    op->seg = (u8)seg;
-    op->seg_class = (u8)seg_class;
-    b->accesses++;
-    return op;
+    return ir_access(b, IR_STORE, size, IR_NONE, seg, seg_class, addr, value);
 }
 void ir_ldenv(IrBlock *b, unsigned size, IrRef d, u32 offset);
 void ir_stenv(IrBlock *b, unsigned size, IrRef a, u32 offset);

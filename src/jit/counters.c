@@ -15,12 +15,12 @@ static bool slow_is_outside(const CpuSeg *seg, u32 offset, u32 bytes, bool write
     return offset >= end || bytes > end - offset;
 }
 
-static SlowCause slow_store_cause(const BusPage *page, u32 in_page, u32 bytes) {
+static SlowCause slow_store_cause(const Cpu *cpu, const BusPage *page, u32 in_page, u32 bytes) {
     if (page->kind == BUS_PAGE_ROM) return SLOW_ROM;
     if (page->kind != BUS_PAGE_RAM) return SLOW_DEVICE;
     if (page->flags & BUS_PAGE_TABLE) return SLOW_TABLE;
     if (!(page->flags & BUS_PAGE_CODE)) return SLOW_CLEAN;
-    return smc_is_beside(page, in_page, bytes) ? SLOW_BESIDE : SLOW_CODE;
+    return smc_look(cpu->jit, page, in_page, bytes) == SMC_BESIDE ? SLOW_BESIDE : SLOW_CODE;
 }
 
 static SlowCause slow_cause(const Cpu *cpu, u32 offset, unsigned s, u32 bytes, bool write) {
@@ -34,7 +34,7 @@ static SlowCause slow_cause(const Cpu *cpu, u32 offset, unsigned s, u32 bytes, b
     if (entry >= 0) return SLOW_OTHER;
     if (!(entry & MMU_KNOWN_BIT)) return SLOW_MISS;
     if (!write) return SLOW_DEVICE;
-    return slow_store_cause(bus_page(cpu->bus, (u32)entry & 0xfffff), in_page, bytes);
+    return slow_store_cause(cpu, bus_page(cpu->bus, (u32)entry & 0xfffff), in_page, bytes);
 }
 
 void counters_note_slow(Cpu *cpu, u32 offset, unsigned seg, u32 bytes, bool write) {

@@ -80,11 +80,10 @@ static void dump_stages(IrBlock *ir, const X64Target *target, const X64Entry *en
     dump_restores(out, &code, ir);
 }
 
-// A jit without a machine: code memory and stubs only.
-static Jit *dump_rig(void) {
+Jit *dump_rig(u32 cache_mib) {
     char *error = NULL;
     Jit *jit = mem_new(sizeof *jit);
-    jit->opt.cache_mib = 1;
+    jit->opt.cache_mib = cache_mib;
     jit->arena = arena_new(1 << 16);
     jit->step_arena = arena_new(1 << 12);
     if (!cache_new(jit, &error)) panic("%s", error);
@@ -92,7 +91,7 @@ static Jit *dump_rig(void) {
 }
 
 static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
-    Jit *jit = dump_rig();
+    Jit *jit = dump_rig(1);
     X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT,
                        .eip = eip, .ppn = eip >> PAGE_SHIFT,
                        .flags.op = X64_FLAGS_IN_STATE, .linear = (mode & MODE_CPL) != 3 };

@@ -314,7 +314,6 @@ void smc_forget(Jit *jit);                     // the cache is flushed
 void smc_written(void *jit, u32 ppn, u32 offset, u32 bytes);       // for the bus
 bool smc_hits_running(void *jit, u32 ppn, u32 offset, u32 bytes);  // for Cpu.store_hits_code
 bool smc_overlaps(const Block *b, u32 ppn, u32 offset, u32 bytes); // is the block made of any of these bytes?
-bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes);    // is none of the page's?
 typedef enum SmcStore { SMC_BESIDE, SMC_OVER, SMC_OVER_RUNNING } SmcStore;
 SmcStore smc_look(const Jit *jit, const BusPage *page, u32 offset, u32 bytes);     // what would a store meet?
 void smc_keep_source(Jit *jit, Block *b);     // a new block's bytes, by which it may be found again
@@ -366,6 +365,7 @@ void translate_print_insns(const Source *src, const Lifted *l, FILE *out);
 void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address);
 void dump_flags(const X64Recipe *r, char *text, size_t text_bytes);
 void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
+Jit *dump_rig(u32 cache_mib);                  // without a machine: code memory and stubs only; jit_free() ends it
 
 // ---- restore.c -------------------------------------------------------------------------------------------
 // Guest registers are in cpu->regs; finds eip, flags and the budget for a host pc. NULL: not in a block.

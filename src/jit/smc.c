@@ -116,15 +116,6 @@ static bool page_block_meets(PageBlock p, u64 touched, u32 offset, u32 bytes) {
     return p.granules & touched && part_overlaps(page_block(p), page_which(p), offset, bytes);
 }
 
-bool smc_is_beside(const BusPage *page, u32 offset, u32 bytes) {
-    u64 touched = cache_granules(offset, bytes);
-    const PageBlocks *all = page->blocks;
-    if (!(page->code_granules & touched)) return true;
-    for (u32 i = 0; i < all->count; i++)
-        if (page_block_meets(all->at[i], touched, offset, bytes)) return false;
-    return true;
-}
-
 // The running block is the one with the call of the slow access or helper.
 SmcStore smc_look(const Jit *jit, const BusPage *page, u32 offset, u32 bytes) {
     u64 touched = cache_granules(offset, bytes);

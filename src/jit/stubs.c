@@ -838,16 +838,23 @@ static void slow_commit_code(Cpu *cpu) {
     if (!same) bus_note_store(cpu->bus, at.ppn, at.in_page, at.bytes);
 }
 
+// An access within limits and a page, with no checks on but those, whose entry says which physical page *ppn it is in.
+static bool slow_page_is_known(const Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool write, u32 *ppn) {
+    const CpuSeg *g = &cpu->seg[seg];
+    u32 addr = g->base + offset, end = (write ? g->write_end : g->read_end)[0];
+    i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + (write ? MMU_WRITE : MMU_READ)))[addr >> PAGE_SHIFT];
+    if (offset >= end || bytes > end - offset || (addr & ~PAGE_MASK) + bytes > PAGE_BYTES) return false;
+    if (cpu->mode & (MODE_DEBUG | MODE_AC)) return false;
+    *ppn = (u32)entry & 0xfffff;
+    return entry < 0 && entry & MMU_KNOWN_BIT;
+}
+
 // A store for which everything is checked when its page's entry is known: into a page that holds translated code (in
 // other bytes: then they are written to directly), or into a device. NULL: it is not as simple as that.
 static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) {
     Jit *jit = cpu->jit;
-    u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].write_end[0], in_page = addr & ~PAGE_MASK;
-    i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + MMU_WRITE))[addr >> PAGE_SHIFT];
-    if (offset >= end || bytes > end - offset || in_page + bytes > PAGE_BYTES) return NULL;
-    if (cpu->mode & (MODE_DEBUG | MODE_AC)) return NULL;
-    if (entry >= 0 || !(entry & MMU_KNOWN_BIT)) return NULL;
-    u32 ppn = (u32)entry & 0xfffff;
+    u32 ppn, in_page = (cpu->seg[seg].base + offset) & ~PAGE_MASK;
+    if (!slow_page_is_known(cpu, offset, seg, bytes, true, &ppn)) return NULL;
     BusPage *page = bus_page(jit->bus, ppn);
     if (page->kind != BUS_PAGE_RAM && rmw) return NULL;
     if (page->kind != BUS_PAGE_RAM) {
@@ -869,12 +876,8 @@ static u8 *slow_known_store(Cpu *cpu, u32 offset, u32 seg, u32 bytes, bool rmw) 
 // A load from a device, likewise.
 static u8 *slow_known_load(Cpu *cpu, u32 offset, u32 seg, u32 bytes) {
     const Jit *jit = cpu->jit;
-    u32 addr = cpu->seg[seg].base + offset, end = cpu->seg[seg].read_end[0], in_page = addr & ~PAGE_MASK;
-    i64 entry = ((const i64 *)(const void *)(cpu->mmu_base + MMU_READ))[addr >> PAGE_SHIFT];
-    if (offset >= end || bytes > end - offset || in_page + bytes > PAGE_BYTES) return NULL;
-    if (cpu->mode & (MODE_DEBUG | MODE_AC)) return NULL;
-    if (entry >= 0 || !(entry & MMU_KNOWN_BIT) || bytes > 4) return NULL;
-    u32 ppn = (u32)entry & 0xfffff;
+    u32 ppn, in_page = (cpu->seg[seg].base + offset) & ~PAGE_MASK;
+    if (bytes > 4 || !slow_page_is_known(cpu, offset, seg, bytes, false, &ppn)) return NULL;
     if (bus_page(jit->bus, ppn)->kind != BUS_PAGE_MMIO) return NULL;
     u32 value = bus_read(cpu->bus, phy(ppn << PAGE_SHIFT | in_page), bytes);
     cpu->jit_word[WORD_SLOW_OFFSET] = offset;

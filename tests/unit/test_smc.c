@@ -16,18 +16,7 @@ static int rig_open(void **state) {
     return rig_open_with(state, &(JitOptions){ .cache_mib = 4, .restore = JIT_RESTORE_CHECK });
 }
 
-static void flat(Rig *g, u32 cpl) {
-    Cpu *cpu = g->cpu;
-    u32 access = SEG_ACC_P | SEG_ACC_S | SEG_ACC_DB | SEG_ACC_G | cpl << SEG_ACC_DPL_SHIFT;
-    cpu->cr0 |= 1;
-    cpu->cpl = (u8)cpl;
-    for (unsigned s = 0; s < 6; s++) {
-        cpu->seg[s].base = 0;
-        cpu->seg[s].limit = 0xffffffff;
-        cpu->seg[s].access = (u16)(access | (s == CPU_CS ? 0xb : 3));
-    }
-    cpu_update_mode(cpu);
-}
+static void flat(Rig *g, u32 cpl) { rig_flat(g, cpl, 0xffffffff); }
 
 static void run(Rig *g, u32 eip) {
     g->cpu->eip = eip;

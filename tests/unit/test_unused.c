@@ -14,17 +14,7 @@ enum { CODE = 0x9000, DATA = 0x7000, ROUNDS = 1000 };
 
 static int rig_open(void **state) { return rig_open_with(state, &(JitOptions){ .cache_mib = 4 }); }
 
-// 32-bit segments from 0 at CPL 3.
-static void user(Rig *g, u32 limit) {
-    Cpu *cpu = g->cpu;
-    cpu->cr0 |= 1;
-    cpu->cpl = 3;
-    for (unsigned s = 0; s < 6; s++) {
-        cpu->seg[s].base = 0;
-        cpu->seg[s].limit = s == CPU_CS ? 0xffffffff : limit;
-        cpu->seg[s].access = SEG_ACC_P | SEG_ACC_S | SEG_ACC_DB | SEG_ACC_G | 0x60 | (s == CPU_CS ? 0xb : 3);
-    }
-}
+static void user(Rig *g, u32 limit) { rig_flat(g, 3, limit); }
 
 // Runs the loop; the block that it is.
 static const Block *run(Rig *g) {

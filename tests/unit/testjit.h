@@ -33,6 +33,20 @@ static inline int rig_close(void **state) {
     return 0;
 }
 
+// Flat 32-bit segments at this privilege; their data segments end at `limit`.
+static inline void rig_flat(Rig *g, u32 cpl, u32 limit) {
+    Cpu *cpu = g->cpu;
+    u32 access = SEG_ACC_P | SEG_ACC_S | SEG_ACC_DB | SEG_ACC_G | cpl << SEG_ACC_DPL_SHIFT;
+    cpu->cr0 |= 1;
+    cpu->cpl = (u8)cpl;
+    for (unsigned s = 0; s < 6; s++) {
+        cpu->seg[s].base = 0;
+        cpu->seg[s].limit = s == CPU_CS ? 0xffffffff : limit;
+        cpu->seg[s].access = (u16)(access | (s == CPU_CS ? 0xb : 3));
+    }
+    cpu_update_mode(cpu);
+}
+
 static inline void rig_put(Rig *g, u32 at, const char *bytes, u32 count) { memcpy(bus_ram(g->bus) + at, bytes, count); }
 
 #endif
