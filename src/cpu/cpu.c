@@ -220,12 +220,11 @@ static u32 mode_of_system(const Cpu *cpu) {
     if (cpu->dr[7] & 0xff || cpu->watch_count) m |= MODE_DEBUG;
     bool sse = (cpu->cr4 & CR4_OSFXSR) && !(cpu->cr0 & CR0_EM) && cpu_has(cpu, CPU_HAS_SSE);
     if (sse) m |= MODE_SSE;
-    if (cpu->cr4 & CR4_TSD) m |= MODE_TSD;
     return m;
 }
 
 #define MODE_OF_FPU (MODE_FPU_NM | MODE_WAIT_NM)
-#define MODE_OF_SYSTEM (MODE_OF_FPU | MODE_DEBUG | MODE_SSE | MODE_TSD)
+#define MODE_OF_SYSTEM (MODE_OF_FPU | MODE_DEBUG | MODE_SSE)
 
 void cpu_update_ts(Cpu *cpu) { cpu->mode = (cpu->mode & ~MODE_OF_FPU) | mode_of_fpu(cpu); }
 

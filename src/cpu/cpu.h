@@ -27,7 +27,7 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 // bits 0-1 CPL | 2 code32 (CS.D) | 3 stack32 (SS.B) | 4 PE | 5 VM86 | 6 TF (single step)
 // 7 FPU instructions raise #NM (CR0.EM or TS) | 8 WAIT raises #NM (MP and TS) | 9 IOPL >= CPL (CLI/STI/IN/OUT allowed)
 // 10 alignment checks (CPL 3, AM, AC) | 11 debug registers armed | 12-23 class of ES CS SS DS FS GS, two bits each
-// 24 SSE usable (CR4.OSFXSR, not CR0.EM) | 25 TSD (RDTSC privileged)
+// 24 SSE usable (CR4.OSFXSR, not CR0.EM)
 #define MODE_CPL 0x3u
 #define MODE_CODE32 BIT(2)
 #define MODE_STACK32 BIT(3)
@@ -42,7 +42,6 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 #define MODE_SEG_SHIFT(s) (12 + 2 * (s))
 #define MODE_SEG_CLASS(mode, s) ((mode) >> MODE_SEG_SHIFT(s) & 3)
 #define MODE_SSE BIT(24)
-#define MODE_TSD BIT(25)
 
 #define CPU_CR0_MP BIT(1)
 #define CPU_CR0_EM BIT(2)
