@@ -63,7 +63,7 @@ OBJ = $(patsubst src/%,$(BUILD)/%.o,$(SRC))
 LIBOBJ = $(filter-out $(BUILD)/cli/main.c.o,$(OBJ))
 
 # Reached from generated code without a save of guest FPU state: no vector registers, no x87, no libc.
-GENERAL = base/flags.c cpu/access.c cpu/mmu.c cpu/space.c cpu/walk.c
+GENERAL = base/flags.c cpu/access.c cpu/mmu.c cpu/space.c cpu/walk.c cpu/window.c
 $(GENERAL:%=$(BUILD)/%.o): CFLAGS += -mgeneral-regs-only
 # Structs of the processor are copied and cleared by moves: a REP takes the host longer to start than to do.
 SHORT := unrolled_loop:256:noalign,rep_8byte:-1:noalign

@@ -204,6 +204,7 @@ static u32 mode_of_privilege(const Cpu *cpu) {
     m |= MODE_PE | (vm ? MODE_VM : 0);
     if (!vm && cpu_iopl(cpu) >= cpu->cpl) m |= MODE_IO_OK;
     if (cpu->cpl == 3 && (cpu->cr0 & CR0_AM) && (cpu->eflags & FLAG_AC)) m |= MODE_AC;
+    if (cpu->cpl == 3) m |= cpu->mode_user;
     return m;
 }
 

@@ -27,7 +27,7 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 // bits 0-1 CPL | 2 code32 (CS.D) | 3 stack32 (SS.B) | 4 PE | 5 VM86 | 6 TF (single step)
 // 7 FPU instructions raise #NM (CR0.EM or TS) | 8 WAIT raises #NM (MP and TS) | 9 IOPL >= CPL (CLI/STI/IN/OUT allowed)
 // 10 alignment checks (CPL 3, AM, AC) | 11 debug registers armed | 12-23 class of ES CS SS DS FS GS, two bits each
-// 24 SSE usable (CR4.OSFXSR, not CR0.EM)
+// 24 SSE usable (CR4.OSFXSR, not CR0.EM) | 25 CPL 3: code expects the window's base as addend (cpu/window.c)
 #define MODE_CPL 0x3u
 #define MODE_CODE32 BIT(2)
 #define MODE_STACK32 BIT(3)
@@ -42,6 +42,7 @@ enum { CPU_ES, CPU_CS, CPU_SS, CPU_DS, CPU_FS, CPU_GS };                        
 #define MODE_SEG_SHIFT(s) (12 + 2 * (s))
 #define MODE_SEG_CLASS(mode, s) ((mode) >> MODE_SEG_SHIFT(s) & 3)
 #define MODE_SSE BIT(24)
+#define MODE_WINDOW BIT(25)
 
 #define CPU_CR0_MP BIT(1)
 #define CPU_CR0_EM BIT(2)
@@ -163,6 +164,7 @@ typedef struct Cpu {
     u16 fpu_used;        // not 0: x87 instructions have run since the pointers were worked out (cpu/fpu.c)
     u16 fpu_segment;     // segment register of the last one with a memory operand (ORDER: after fpu_used)
     u32 fpu_slow_dp;     // offset of the last x87 operand that went through `bounce`
+    i32 window_credit;   // accesses to pages that are not shown in the window, until one of them is
 
     // -- cold --
     CpuSeg ldtr, tr;
@@ -213,6 +215,7 @@ typedef struct Cpu {
     // True: the store is not done, fault.kind becomes CPU_RESTART. NULL: never. (owner: jit)
     bool (*store_hits_code)(void *jit, u32 ppn, u32 offset, u32 bytes);
 
+    u32 mode_user;           // MODE_CPL of 3, and MODE_WINDOW if the address space has one (kept by window_note_mode())
     u8 *context_base[2];     // supervisor's and user's MMU context of the present address space (kept by mmu_switch())
     struct Shadow *shadow;   // this is a copy that must leave no trace (cpu/shadow.h); else NULL
     CpuMmu *mmu;
@@ -223,6 +226,7 @@ typedef struct Cpu {
     struct {
         u64 exceptions, interrupts, page_faults, task_switches;
         u64 tlb_fills, tlb_flushes, tlb_drops, tlb_changes, table_stores, space_switches, space_misses;
+        u64 window_pages;
     } stats;
 } Cpu;
 

@@ -76,6 +76,8 @@ typedef struct MmuContext {
     u32 filled_count;
     u32 *listed;             // bitmap of the pages in `filled`
     u32 number;              // of the context: twice its space's, plus 1 for user
+    u32 *shown;              // user: per linear page: page of RAM's file that the window shows there, + 1
+    u32 window_maps;         // mappings made for hot pages
 } MmuContext;
 
 typedef struct MmuRegion {   // 4 MiB of linear addresses (PAE: 2), mapped by one directory entry
@@ -96,6 +98,9 @@ typedef struct MmuSpace {    // what one set of page tables maps (space.c)
     bool stale;              // nothing in it holds: to be emptied before use
     bool loose;              // derived from tables that cannot be watched: not kept over a switch
     bool directories_dirty;  // stored to since the last check
+    bool windowed;           // code at CPL 3 expects the window's base (window.c)
+    u32 quanta_left;         // until it does
+    u32 wear;                // quanta until the window has paid for itself
     MmuContext context[2];   // supervisor, user
     u32 *global;             // bitmap: the page's entries come from a page table entry with G
     u64 *pte;                // per page with entries, not global and not large: what they come from
@@ -121,6 +126,8 @@ struct CpuMmu {
     u32 linear_count;
     u32 candidate;           // offset that fills outside the window had last,
     u32 candidate_fills;     // and how often in a row
+    u32 window_maps;         // all contexts'
+    bool window_stress;      // mmu_stress_windows()
     u32 *writer;             // per physical page: first MmuWriter
     MmuWriter *writers;
     u32 writer_free;         // list of free ones
@@ -149,9 +156,19 @@ typedef struct MmuMapping {
 void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number);
 void mmu_close_context(MmuContext *c);
 void *mmu_map_sparse(size_t bytes);
-void mmu_show_linear(Cpu *cpu, MmuContext *c);              // windows are up to date with mmu->linear
 void mmu_clear_page(MmuSpace *s, u32 page);                 // all its entries are invalid
 void mmu_clear_context(MmuContext *c, const u32 *keep);     // all but those of the pages in the bitmap; NULL: all
+// window.c
+#define MMU_WINDOW_BYTES (1ull << 32)
+bool window_shows(Cpu *cpu, const MmuContext *c, u32 linear_page, const u8 *host);
+bool window_add_linear(Cpu *cpu, u32 offset);               // linear = physical + offset, in supervisors' windows
+void window_show_linear(Cpu *cpu, MmuContext *c);           // what mmu->linear says
+// A RAM page is about to be filled for a supervisor: enough of them in a row with one offset outside the window get
+// a mapping. Entries made before lead past it: they go.
+void window_consider(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn);
+void window_reset(Cpu *cpu, MmuSpace *s);                   // its user's window shows nothing any more
+void window_begin(const CpuMmu *mmu, MmuSpace *s);          // the space is another's now: is no window's yet
+void window_note_mode(Cpu *cpu);                            // Cpu.mode_user is that of the present space
 // space.c for mmu.c
 void space_close(MmuSpace *s);
 // Entries of the page are going to be made from `m`, not global ones: sees to it that they are dropped when the

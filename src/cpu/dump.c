@@ -188,5 +188,7 @@ void cpu_dump_mmu(const Cpu *cpu, FILE *out) {
     ROW(space_switches, "CR3 loads") ROW(space_misses, "new spaces") ROW(tlb_fills, "fills")
     ROW(tlb_flushes, "flushes") ROW(tlb_drops, "INVLPG") ROW(table_stores, "table stores")
     ROW(tlb_changes, "entries changed") ROW(page_faults, "page faults")
+    fprintf(out, "%-16s %u maps, %llu pages shown\n", "windows", cpu->mmu->window_maps,
+            (unsigned long long)cpu->stats.window_pages);
 #undef ROW
 }

@@ -19,11 +19,9 @@
 
 #define PATTERN_BYTES (512u << 10)         // of each of the two patterns in the file
 #define ADDEND_BYTES ((u32)(MMU_CODE - MMU_READ))      // the first tables, of 8-byte entries
-#define WINDOW_BYTES (1ull << 32)
 #define GUARD_BYTES (1u << 20)             // behind the window: an access at its end may go on
-#define CONTEXT_BYTES (WINDOW_BYTES - MMU_READ + GUARD_BYTES)
+#define CONTEXT_BYTES (MMU_WINDOW_BYTES - MMU_READ + GUARD_BYTES)
 #define LISTS_BYTES (64u << 20)            // more than the lists of a space, and those of all, take
-#define LINEAR_FILLS 32                    // fills with one offset before it gets a mapping
 #define FILLED_MAX 65536u                  // longer lists make the context start afresh
 #define LINEAR_PAGES (1u << 20)
 #define WRITERS (1u << 20)                 // names in all lists of writers
@@ -69,58 +67,6 @@ static void mmu_lay_pattern(const CpuMmu *mmu, MmuContext *c) {
     }
 }
 
-// ---- the window -----------------------------------------------------------------------------------
-// Shows a range where nothing is mapped yet.
-void mmu_show_linear(Cpu *cpu, MmuContext *c) {
-    while (c->linear_count < cpu->mmu->linear_count) {
-        const MmuLinear *l = &cpu->mmu->linear[c->linear_count++];
-        void *p = mmap(c->base + l->first, l->end - l->first, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_NORESERVE | MAP_FIXED, bus_memory_fd(cpu->bus),
-                       (off_t)(l->first - l->offset));
-        require(p != MAP_FAILED);
-    }
-}
-
-// Linear address physical + offset is to show RAM in supervisors' windows, where they show nothing yet.
-static bool window_add(Cpu *cpu, u32 offset) {
-    CpuMmu *mmu = cpu->mmu;
-    u64 first = offset, end = min_u64(WINDOW_BYTES, offset + bus_ram_bytes(cpu->bus));
-    if (mmu->linear_count == MMU_LINEAR_MAX) return false;
-    for (u32 i = 0; i < mmu->linear_count; i++) {
-        const MmuLinear *l = &mmu->linear[i];
-        if (first < l->end && l->first < end) { if (first < l->first) end = l->first; else first = l->end; }
-    }
-    if (first >= end) return false;
-    mmu->linear[mmu->linear_count++] = (MmuLinear){ first, end, offset };
-    return true;
-}
-
-// Does the window show physical page `ppn` at this linear page?
-static bool window_shows(const CpuMmu *mmu, const MmuContext *c, u32 linear_page, u32 ppn) {
-    u64 addr = (u64)linear_page << PAGE_SHIFT;
-    if (linear_page == LINEAR_PAGES - 1) return false;       // accesses of a group may go on behind their page
-    u32 offset = (linear_page - ppn) << PAGE_SHIFT;
-    for (u32 i = 0; i < c->linear_count; i++) {
-        const MmuLinear *l = &mmu->linear[i];
-        if (l->offset == offset && addr >= l->first && addr < l->end) return true;
-    }
-    return false;
-}
-
-// A RAM page is about to be filled for a supervisor: enough of them in a row with one offset outside the window
-// get a mapping. Entries made before lead past it: they go.
-static void window_consider(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn) {
-    CpuMmu *mmu = cpu->mmu;
-    u32 offset = (linear_page - ppn) << PAGE_SHIFT;
-    if (offset & 0x3fffff || ppn >= bus_ram_bytes(cpu->bus) >> PAGE_SHIFT) return;
-    if (window_shows(mmu, c, linear_page, ppn)) return;
-    if (offset != mmu->candidate) mmu->candidate_fills = 0;
-    mmu->candidate = offset;
-    if (++mmu->candidate_fills != LINEAR_FILLS || !window_add(cpu, offset)) return;
-    mmu_show_linear(cpu, c);
-    mmu_clear_context(c, NULL);
-}
-
 void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number) {
     u8 *region = mmap(NULL, CONTEXT_BYTES + MEM_HUGE_BYTES, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -133,12 +79,14 @@ void mmu_open_context(const CpuMmu *mmu, MmuContext *c, u32 number) {
     mmu_lay_pattern(mmu, c);
     c->filled = mmu_map_sparse(FILLED_MAX * sizeof(u32));
     c->listed = mmu_map_sparse(LINEAR_PAGES / 8);
+    if (number & 1) c->shown = mmu_map_sparse(LINEAR_PAGES * sizeof(u32));
 }
 
 void mmu_close_context(MmuContext *c) {
     munmap(c->base + MMU_READ, CONTEXT_BYTES);
     munmap(c->filled, FILLED_MAX * sizeof(u32));
     munmap(c->listed, LINEAR_PAGES / 8);
+    if (c->shown) munmap(c->shown, LINEAR_PAGES * sizeof(u32));
 }
 
 void mmu_new(Cpu *cpu) {
@@ -150,7 +98,7 @@ void mmu_new(Cpu *cpu) {
     mmu->table_user = mmu_map_sparse((size_t)BUS_PAGES * sizeof(u32));
     mmu->user_next = mmu_map_sparse((size_t)MMU_SPACES * (MMU_REGIONS + MMU_DIRECTORIES) * sizeof(u32));
     mmu->ever_global = mmu_map_sparse(LINEAR_PAGES / 8);
-    window_add(cpu, 0);
+    window_add_linear(cpu, 0);
     mmu_switch(cpu);
 }
 
@@ -215,16 +163,14 @@ static i64 entry_plain(const BusPage *page, u32 linear_page) {
     return (i64)(uintptr_t)page->host - ((i64)linear_page << PAGE_SHIFT);
 }
 
-static i64 entry_direct(Cpu *cpu, const MmuContext *c, const BusPage *page, u32 linear_page, u32 ppn) {
-    bool is_ram = page->host == bus_ram(cpu->bus) + ((u64)ppn << PAGE_SHIFT);
-    if (is_ram && window_shows(cpu->mmu, c, linear_page, ppn)) return (i64)(uintptr_t)c->base;
-    return entry_plain(page, linear_page);
+static i64 entry_direct(Cpu *cpu, const MmuContext *c, const BusPage *page, u32 linear_page) {
+    bool shown = (c->linear_count || c->window_maps) && window_shows(cpu, c, linear_page, page->host);
+    return shown ? (i64)(uintptr_t)c->base : entry_plain(page, linear_page);
 }
 
-static bool entry_leads_to(const CpuMmu *mmu, const MmuContext *c, i64 entry, u32 linear_page,
-                           const BusPage *page, u32 ppn) {
+static bool entry_leads_to(Cpu *cpu, const MmuContext *c, i64 entry, u32 linear_page, const BusPage *page) {
     return entry >= 0 && (entry == entry_plain(page, linear_page) ||
-                          (entry == (i64)(uintptr_t)c->base && window_shows(mmu, c, linear_page, ppn)));
+                          (entry == (i64)(uintptr_t)c->base && window_shows(cpu, c, linear_page, page->host)));
 }
 
 // May stores to the page go the direct way? `storing`: one is about to happen (makes it dirty).
@@ -244,10 +190,10 @@ static i64 *writer_entry(CpuMmu *mmu, const MmuWriter *w, MmuContext **c) {
     return &mmu_writes((*c)->base)[w->where & (LINEAR_PAGES - 1)];
 }
 
-static bool writer_is_alive(CpuMmu *mmu, const MmuWriter *w, const BusPage *page, u32 ppn) {
+static bool writer_is_alive(Cpu *cpu, const MmuWriter *w, const BusPage *page) {
     MmuContext *c;
-    i64 entry = *writer_entry(mmu, w, &c);
-    return entry_leads_to(mmu, c, entry, w->where & (LINEAR_PAGES - 1), page, ppn);
+    i64 entry = *writer_entry(cpu->mmu, w, &c);
+    return entry_leads_to(cpu, c, entry, w->where & (LINEAR_PAGES - 1), page);
 }
 
 static void writer_free(CpuMmu *mmu, u32 i) {
@@ -255,10 +201,11 @@ static void writer_free(CpuMmu *mmu, u32 i) {
     mmu->writer_free = i;
 }
 
-static void writer_tidy(CpuMmu *mmu, u32 ppn, const BusPage *page) {
+static void writer_tidy(Cpu *cpu, u32 ppn, const BusPage *page) {
+    CpuMmu *mmu = cpu->mmu;
     for (u32 *at = &mmu->writer[ppn]; *at;) {
         u32 i = *at;
-        if (writer_is_alive(mmu, &mmu->writers[i], page, ppn)) {
+        if (writer_is_alive(cpu, &mmu->writers[i], page)) {
             at = &mmu->writers[i].next;
             continue;
         }
@@ -269,11 +216,12 @@ static void writer_tidy(CpuMmu *mmu, u32 ppn, const BusPage *page) {
 
 static bool writers_are_left(const CpuMmu *mmu) { return mmu->writer_free || mmu->writer_used < WRITERS; }
 
-static void writer_note(CpuMmu *mmu, const MmuContext *c, u32 ppn, u32 linear_page, const BusPage *page) {
+static void writer_note(Cpu *cpu, const MmuContext *c, u32 ppn, u32 linear_page, const BusPage *page) {
+    CpuMmu *mmu = cpu->mmu;
     u32 where = linear_page | c->number << 20, count = 0;
     for (u32 i = mmu->writer[ppn]; i; i = mmu->writers[i].next, count++)
         if (mmu->writers[i].where == where) return;
-    if (count >= WRITER_SHORT) writer_tidy(mmu, ppn, page);
+    if (count >= WRITER_SHORT) writer_tidy(cpu, ppn, page);
     u32 fresh = mmu->writer_free;
     if (fresh) mmu->writer_free = mmu->writers[fresh].next;
     else fresh = mmu->writer_used++;
@@ -295,8 +243,8 @@ static void entry_put_write(Cpu *cpu, MmuContext *c, u32 linear_page, u32 ppn, b
     BusPage *page = bus_page(cpu->bus, ppn);
     i64 entry = MMU_KNOWN(ppn);
     if (page_takes_direct(cpu, page, ppn, storing)) {
-        writer_note(cpu->mmu, c, ppn, linear_page, page);
-        entry = entry_direct(cpu, c, page, linear_page, ppn);
+        writer_note(cpu, c, ppn, linear_page, page);
+        entry = entry_direct(cpu, c, page, linear_page);
     }
     mmu_writes(c->base)[linear_page] = entry;
 }
@@ -348,7 +296,7 @@ static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess acces
         return;
     }
     const BusPage *target = bus_page(cpu->bus, ppn);
-    i64 entry = target->host ? entry_direct(cpu, c, target, page, ppn) : MMU_KNOWN(ppn);
+    i64 entry = target->host ? entry_direct(cpu, c, target, page) : MMU_KNOWN(ppn);
     mmu_reads(c->base)[page] = entry;
     if (entry >= 0) mmu_touch(cpu, entry, addr, ppn);
     if (m->writable && m->dirty) entry_put_write(cpu, c, page, ppn, access == MMU_STORE);
@@ -442,7 +390,7 @@ void mmu_protect_phys(Cpu *cpu, u32 ppn) {
         const MmuWriter *w = &mmu->writers[i];
         MmuContext *c;
         i64 *entry = writer_entry(mmu, w, &c);
-        if (entry_leads_to(mmu, c, *entry, w->where & (LINEAR_PAGES - 1), page, ppn)) *entry = MMU_INVALID;
+        if (entry_leads_to(cpu, c, *entry, w->where & (LINEAR_PAGES - 1), page)) *entry = MMU_INVALID;
         next = w->next;
         writer_free(mmu, i);
     }

@@ -55,5 +55,9 @@ void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that
 void mmu_map_changed(void *cpu, u32 ppn, u32 pages);
 void mmu_write_protect(void *cpu, u32 ppn);
 void mmu_note_table(void *cpu, u32 ppn);
+// For the jit: Cpu.window_credit is used up by an access to this page; a quantum begins.
+void mmu_show_hot(Cpu *cpu, u32 page);
+void mmu_sample(Cpu *cpu);
+void mmu_stress_windows(Cpu *cpu);                   // shows pages, and uses windows at CPL 3, at once
 
 #endif

@@ -97,9 +97,10 @@ static inline void quick_set_cpl(Cpu *cpu, u32 cpl) {
 
 static inline u32 quick_mode(const Cpu *cpu, u32 cpl) {
     u32 flat = SEG_FLAT << MODE_SEG_SHIFT(CPU_CS) | SEG_FLAT << MODE_SEG_SHIFT(CPU_SS);
-    u32 gone = MODE_CPL | MODE_IO_OK | MODE_TF | 3u << MODE_SEG_SHIFT(CPU_CS) | 3u << MODE_SEG_SHIFT(CPU_SS);
+    u32 gone = MODE_CPL | MODE_WINDOW | MODE_IO_OK | MODE_TF;
+    gone |= 3u << MODE_SEG_SHIFT(CPU_CS) | 3u << MODE_SEG_SHIFT(CPU_SS);
     u32 io = cpu_iopl(cpu) >= cpl ? MODE_IO_OK : 0;
-    return (cpu->mode & ~gone) | cpl | io | flat | MODE_CODE32 | MODE_STACK32;
+    return (cpu->mode & ~gone) | (cpl == 3 ? cpu->mode_user : cpl) | io | flat | MODE_CODE32 | MODE_STACK32;
 }
 
 bool quick_enter(Cpu *cpu, const QuickEntry *e) {

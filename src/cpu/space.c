@@ -163,11 +163,17 @@ static void region_check(Cpu *cpu, MmuSpace *s, u32 r) {
     table_watch(cpu, g->table);
 }
 
+// Directories that have lost most of what they had are those of another process now.
 static void space_check_directories(Cpu *cpu, MmuSpace *s) {
+    u32 before = s->live_count;
     s->directories_dirty = false;
     for (u32 i = s->live_count; i-- > 0;) {
         u32 r = s->live[i];
         if (!entry_holds(s->region[r].pde, walk_read_entry(cpu, s->region[r].pde_at))) region_end(cpu, s, r);
+    }
+    if (s->live_count < before / 2) {
+        window_begin(cpu->mmu, s);
+        window_note_mode(cpu);
     }
     for (u32 i = 0; i < MMU_DIRECTORIES; i++)
         if (s->directory[i]) table_watch(cpu, s->directory[i] - 1);
@@ -223,7 +229,9 @@ static MmuSpace *space_take(Cpu *cpu, const u64 root[4], u32 mode) {
     for (u32 i = 1; i < mmu->space_count; i++)
         if (mmu->spaces[i]->used < s->used) s = mmu->spaces[i];
     if (!s || (mmu->space_count < MMU_SPACES && mmu_has_room())) s = space_open(mmu);
+    window_reset(cpu, s);
     space_empty(cpu, s, s->mode == mode && !s->stale ? s->global : NULL);
+    window_begin(mmu, s);
     for (u32 i = 0; i < 4; i++) s->root[i] = root[i];
     s->mode = mode;
     return s;
@@ -249,8 +257,9 @@ void mmu_switch(Cpu *cpu) {
     mmu->space = s;
     mmu->context = s->context;
     for (u32 i = 0; i < 2; i++) cpu->context_base[i] = s->context[i].base;
+    window_note_mode(cpu);
     cpu->mmu_base = mmu_context_base(mmu, cpu->cpl == 3);
     if (s->stale) space_empty(cpu, s, NULL);
-    mmu_show_linear(cpu, &s->context[0]);
+    window_show_linear(cpu, &s->context[0]);
     space_check(cpu, s);
 }

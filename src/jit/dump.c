@@ -94,7 +94,7 @@ static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
     Jit *jit = dump_rig(1);
     X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT,
                        .eip = eip, .ppn = eip >> PAGE_SHIFT,
-                       .flags.op = X64_FLAGS_IN_STATE, .linear = (mode & MODE_CPL) != 3 };
+                       .flags.op = X64_FLAGS_IN_STATE, .form = jit_form(mode) };
     dump_stages(ir, &jit->target, &entry, jit->hot_next, (u32)(jit->hot_end - jit->hot_next), out);
     jit_free(jit);
 }

@@ -22,7 +22,8 @@ typedef struct JitOptions {
     u32 passes;                // of flags through an edge before its target is made for them; 0: default
     bool perfmap;              // names for perf and gdb: names.c
     u32 check;                 // -check: of so many executions of blocks one is compared with ir/eval; 0: none
-    const char *stress;        // "wrong=inc:dec": the first operation is translated as the second; NULL: none is
+    const char *stress;        // "wrong=inc:dec": the first operation is translated as the second; "window":
+                               //   pages are shown and windows used as soon as can be; NULL: none is
     JitRestore restore;        // how the guest's state is found for a host pc
     u32 icount_shift;          // with icount: guest ns per instruction = 1 << shift
     bool icount;

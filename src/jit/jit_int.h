@@ -179,6 +179,7 @@ struct Jit {
     const u8 *helper_stub[256];
     u64 helper_calls[256];
     const u8 *enter, *signal_exit;             // stubs
+    const u8 *show_hot;                        // a page past the window may be shown in it
     const u8 *commit_nothing, *commit_bounce, *commit_device, *commit_code;     // after a store: in WORD_SLOW_COMMIT
     const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
     u8 *thunk;                                 // IR_THUNK_BYTES for eval
@@ -305,6 +306,11 @@ bool cache_is_at(const Jit *jit, const Block *b, const u8 *host_pc);
 // Is a breakpoint at this offset of some page? Blocks begin there and are entered by the run loop only.
 static inline bool cache_may_break(const Jit *jit, u32 addr) {
     return jit->break_offsets[(addr & ~PAGE_MASK) >> 3] >> (addr & 7) & 1;
+}
+
+// How code of this mode accesses memory (x64.h).
+static inline u8 jit_form(u32 mode) {
+    return (mode & MODE_CPL) != 3 ? X64_EXPECTED : mode & MODE_WINDOW ? X64_DETOUR : X64_ADDED;
 }
 
 // ---- smc.c -----------------------------------------------------------------------------------------------

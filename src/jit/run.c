@@ -508,6 +508,7 @@ static void run_budget(Jit *jit) {
 static void run_quantum(Jit *jit) {
     run_give_budget(jit, 0);
     u64 free_ns = bus_run_timers(jit->bus);
+    mmu_sample(jit->cpu);
     run_give_budget(jit, run_quantum_insns(jit, free_ns));
     run_budget(jit);
 }

@@ -204,15 +204,37 @@ static void stub_count_direct(Buf *b, bool linear, u32 bytes) {
     if (done) enc_patch32(done, b->p);
 }
 
-// r8 = addend + linear: form 0 wants that, form 1 the same minus r13.
+static void stub_return_direct(const Jit *jit, Buf *b) {
+    stub_lea(b, R9, jit->commit_nothing);
+    enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_SLOW_COMMIT));
+    enc_u8(b, 0xc3);
+}
+
+// r9d = page of an access to a page that the window does not show: the credit for those is used up.
+static const u8 *stub_show_hot(const Jit *jit, Buf *b) {
+    const u8 *at = b->p;
+    stub_push(b, R8);
+    stub_push(b, R10);
+    stub_push(b, R11);
+    stub_store_regs(b, STUB_CALLER_SAVED);
+    stub_pass_cpu(b);
+    enc_rr(b, 0, 0x89, R9, RSI);
+    stub_call_guarded(jit, b, (void *)mmu_show_hot);
+    stub_load_regs(b, STUB_CALLER_SAVED);
+    stub_pop(b, R11);
+    stub_pop(b, R10);
+    stub_pop(b, R8);
+    stub_return_direct(jit, b);
+    return at;
+}
+
+// r8 = addend + linear: form ADDED wants that, the others the same minus r13.
 static void stub_slow_direct(const Jit *jit, Buf *b, Rm entry, bool linear, u32 bytes) {
     enc_rm(b, ENC_W, 0x03, R8, entry);
     u8 *invalid = enc_jcc32(b, 8);
     if (linear) enc_rr(b, ENC_W, 0x29, R13, R8);
     stub_count_direct(b, linear, bytes);
-    stub_lea(b, R9, jit->commit_nothing);
-    enc_rm(b, ENC_W, 0x89, R9, stub_word(WORD_SLOW_COMMIT));
-    enc_u8(b, 0xc3);
+    stub_return_direct(jit, b);
     enc_patch32(invalid, b->p);
     enc_rm(b, ENC_W, 0x2b, R8, entry);
 }
@@ -354,14 +376,46 @@ static void stub_slow_try(const Jit *jit, Buf *b, Rm entry, bool linear, u32 kin
     enc_patch32(crosses, b->p);
 }
 
-// r8 = linear + entry (form 0) or linear (form 1), r9 = page index.
-static const u8 *stub_slow_table(const Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size,
+// Form DETOUR, r8d = linear: the usual case, in which the access is aligned and the page is not shown. Falls through
+// otherwise, r8d as before.
+//     test  $size-1, %r8b ; jne no
+//     mov   %r8d, %r9d ; shr $12, %r9d
+//     add   table(%r13,%r9,8), %r8 ; js undo
+//     sub   %r13, %r8
+//     decl  credit ; js show_hot
+//     (stores: lea nothing, %r9 ; mov %r9, commit)
+//     ret
+static void stub_slow_detour(const Jit *jit, Buf *b, Rm entry, bool load, u32 bytes) {
+    u8 *unaligned = NULL;
+    if (bytes > 1) {
+        enc_rm(b, ENC_BYTE, 0xf6, 0, rm_reg(R8));
+        enc_u8(b, bytes == 10 ? 15 : bytes - 1);
+        unaligned = enc_jcc32(b, STUB_JNE);
+    }
+    enc_rr(b, 0, 0x89, R8, R9);
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));
+    enc_u8(b, PAGE_SHIFT);
+    enc_rm(b, ENC_W, 0x03, R8, entry);
+    u8 *invalid = enc_jcc32(b, 8);
+    enc_rr(b, ENC_W, 0x29, R13, R8);
+    enc_rm(b, 0, 0xff, 1, rm_mem(R14, OFF(window_credit)));
+    enc_patch32(enc_jcc32(b, 8), jit->show_hot);
+    if (load) enc_u8(b, 0xc3);
+    else stub_return_direct(jit, b);
+    enc_patch32(invalid, b->p);
+    enc_rm(b, ENC_W, 0x2b, R8, entry);
+    if (unaligned) enc_patch32(unaligned, b->p);
+}
+
+// r8 = linear + entry and r9 = page index (form ADDED) or r8 = linear.
+static const u8 *stub_slow_table(const Jit *jit, Buf *b, unsigned form, u32 kind, u32 seg, u32 size,
                                  u32 cls, const u8 *tail, const u8 *beside) {
     const X64Target *t = &jit->target;
     const u8 *at = b->p;
     Rm entry = rm_sib(R13, R9, 3, kind == X64_SLOW_LOAD ? t->read_table : t->write_table);
-    if (!linear) enc_rm(b, ENC_W, 0x2b, R8, entry);
-    stub_slow_try(jit, b, entry, linear, kind, size, cls, beside);
+    if (form == X64_ADDED) enc_rm(b, ENC_W, 0x2b, R8, entry);
+    if (form == X64_DETOUR) stub_slow_detour(jit, b, entry, kind == X64_SLOW_LOAD, stub_bytes[size]);
+    stub_slow_try(jit, b, entry, form != X64_ADDED, kind, size, cls, beside);
     if (cls != X64_FLAT) enc_rm(b, 0, 0x2b, R8, rm_mem(R14, t->seg_base[seg]));
     enc_mov_imm(b, R9, stub_slow_info(kind, seg, size));
     enc_patch32(enc_jmp32(b), tail);
@@ -393,19 +447,19 @@ static const u8 *stub_slow_offset(const Jit *jit, Buf *b, bool linear, u32 kind,
     return at;
 }
 
-static void stub_slow_access(Jit *jit, Buf *b, bool linear, u32 kind, u32 seg, u32 size, const u8 *tail) {
+static void stub_slow_access(Jit *jit, Buf *b, unsigned form, u32 kind, u32 seg, u32 size, const u8 *tail) {
     X64Target *t = &jit->target;
     bool asks = jit->cpu && kind != X64_SLOW_LOAD;         // no CPU: code is only looked at
-    const u8 *beside = asks ? stub_beside(jit, b, linear, kind, seg, size, tail) : NULL;
-    t->slow_offset[linear][kind][seg][size] = stub_slow_offset(jit, b, linear, kind, seg, size, tail, beside);
+    const u8 *beside = asks ? stub_beside(jit, b, form != X64_ADDED, kind, seg, size, tail) : NULL;
+    t->slow_offset[form][kind][seg][size] = stub_slow_offset(jit, b, form != X64_ADDED, kind, seg, size, tail, beside);
     for (u32 cls = 0; cls < X64_CLASSES; cls++)
-        t->slow[linear][kind][seg][size][cls] = stub_slow_table(jit, b, linear, kind, seg, size, cls, tail, beside);
+        t->slow[form][kind][seg][size][cls] = stub_slow_table(jit, b, form, kind, seg, size, cls, tail, beside);
 }
 
-static void stub_slow_accesses(Jit *jit, Buf *b, bool linear, const u8 *tail) {
+static void stub_slow_accesses(Jit *jit, Buf *b, unsigned form, const u8 *tail) {
     for (u32 kind = 0; kind < X64_SLOW_KINDS; kind++)
         for (u32 seg = 0; seg < 6; seg++)
-            for (u32 size = 0; size < X64_SIZES; size++) stub_slow_access(jit, b, linear, kind, seg, size, tail);
+            for (u32 size = 0; size < X64_SIZES; size++) stub_slow_access(jit, b, form, kind, seg, size, tail);
 }
 
 // After a store through a pointer that a slow access gave: keeps every register and host EFLAGS. A word says where
@@ -564,6 +618,25 @@ static const u8 *stub_helper(const Jit *jit, Buf *b, u32 helper, const void *fn,
     enc_patch32(fault, b->p);
     stub_take_pc(b);
     stub_leave_as(b, exit, EXIT_FAULT);
+    return at;
+}
+
+// reg = linear, r9 = page index: reg = host address minus r13 when the entry is good and there is credit; Z: it is.
+//     mov table(%r13,%r9,8), %r9 ; test %r9, %r9 ; js no ; decl credit ; js no
+//     add %r9, %reg ; sub %r13, %reg ; xor %r9d, %r9d ; no: ret
+static const u8 *stub_group_detour(const X64Target *t, Buf *b, unsigned reg, bool write) {
+    const u8 *at = b->p;
+    enc_rm(b, ENC_W, 0x8b, R9, rm_sib(R13, R9, 3, write ? t->write_table : t->read_table));
+    enc_rr(b, ENC_W, 0x85, R9, R9);
+    u8 *invalid = enc_jcc32(b, 8);
+    enc_rm(b, 0, 0xff, 1, rm_mem(R14, OFF(window_credit)));
+    u8 *broke = enc_jcc32(b, 8);
+    enc_rr(b, ENC_W, 0x01, R9, reg);
+    enc_rr(b, ENC_W, 0x29, R13, reg);
+    enc_rr(b, 0, 0x31, R9, R9);
+    enc_patch32(invalid, b->p);
+    enc_patch32(broke, b->p);
+    enc_u8(b, 0xc3);
     return at;
 }
 
@@ -941,12 +1014,14 @@ static void slow_commit_checked(Cpu *cpu) {
 // A group's check failed: fill the table's entry if that shows the guest nothing (A and D are set already).
 static u32 group_fix(Cpu *cpu, u32 addr, u32 info) {
     u32 span = X64_GROUP_SPAN(info);
-    bool write = info & X64_GROUP_WRITE, linear = info & X64_GROUP_LINEAR;
+    unsigned form = X64_GROUP_FORM(info);
+    bool write = info & X64_GROUP_WRITE;
     bool crosses = (addr & ~PAGE_MASK) + span > PAGE_BYTES;
-    if (crosses && (!linear || addr + span < addr)) return false;
+    if (crosses && (form == X64_ADDED || addr + span < addr)) return false;
     i64 entry = mmu_fill_quietly(cpu, lin(addr), write), base = (i64)(uintptr_t)cpu->mmu_base;
     if (crosses && mmu_fill_quietly(cpu, lin(addr + span - 1), write) != base) return false;
-    return linear ? entry == base : entry >= 0;
+    if (form == X64_DETOUR && cpu->window_credit < 0) mmu_show_hot(cpu, addr >> PAGE_SHIFT);
+    return form == X64_EXPECTED || crosses ? entry == base : entry >= 0;
 }
 
 static u64 flags_for_host(Cpu *cpu) {
@@ -999,12 +1074,15 @@ void stubs_generate(Jit *jit) {
                             (void *)slow_commit_device, (void *)slow_commit_code);
     if (jit->cpu) jit->cpu->jit_word[WORD_SLOW_COMMIT] = (u64)(uintptr_t)jit->commit_nothing;
     if (jit->cpu) jit->cpu->jit_word[WORD_PAGES] = (u64)(uintptr_t)bus_page(jit->bus, 0);
-    for (unsigned linear = 0; linear < 2; linear++) {
+    jit->show_hot = stub_show_hot(jit, &b);
+    for (unsigned form = 0; form < X64_FORMS; form++) {
         void *access = jit->opt.check ? (void *)slow_access_checked : (void *)slow_access;
-        const u8 *tail = stub_slow_tail(jit, &b, access, linear, exit_call);
-        if (!linear) t->probe = tail;
-        stub_slow_accesses(jit, &b, linear, tail);
+        const u8 *tail = stub_slow_tail(jit, &b, access, form != X64_ADDED, exit_call);
+        if (form == X64_ADDED) t->probe = tail;
+        stub_slow_accesses(jit, &b, form, tail);
     }
+    for (unsigned n = 0; n < 4; n++)
+        t->group_detour[n >> 1][n & 1] = stub_group_detour(t, &b, n >> 1 ? R11 : R10, n & 1);
     stub_groups(jit, &b, (void *)group_fix, exit_call);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)

@@ -547,7 +547,7 @@ static void usual_is_flat(Usual *u, u32 mask) {
 static void usual_sysenter(Usual *u) {
     usual_is_flat(u, 0);
     usual_flat_pair(u, 0);
-    usual_alu(u, ALU_AND, STATE(mode), ~MODE_CPL);
+    usual_alu(u, ALU_AND, STATE(mode), ~(MODE_CPL | MODE_WINDOW));
     usual_alu(u, ALU_OR, STATE(mode), MODE_IO_OK);
     usual_alu(u, ALU_AND, STATE(eflags), ~(FLAG_IF | FLAG_RF));
     usual_load(u, R15, STATE(msr_sysenter_esp));
@@ -570,7 +570,7 @@ static void usual_sysexit(Usual *u) {
     usual_flat_pair(u, 3);
     usual_load(u, R10, STATE(mode));
     usual_alu(u, ALU_AND, rm_reg(R10), ~MODE_IO_OK);
-    usual_alu(u, ALU_OR, rm_reg(R10), 3);
+    enc_rm(u->b, 0, 0x0b, R10, STATE(mode_user));              // or
     usual_store(u, R10, STATE(mode));
     usual_copy(u, R15, RCX);
     usual_store(u, RDX, STATE(eip));

@@ -224,11 +224,11 @@ static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, cons
     }
     if (j->limit || j->crosses) {
         ac_address(e, c, op->a);
-        enc_patch32(enc_call32(c), e->t->slow_offset[e->linear][kind][op->seg][size]);
+        enc_patch32(enc_call32(c), e->t->slow_offset[e->form][kind][op->seg][size]);
     } else {
         if (j->constant) ac_address(e, c, op->a);
         else if (j->reg != R8) enc_rr(c, 0, 0x89, j->reg, R8);
-        enc_patch32(enc_call32(c), e->t->slow[e->linear][kind][op->seg][size][ac_class(op)]);
+        enc_patch32(enc_call32(c), e->t->slow[e->form][kind][op->seg][size][ac_class(op)]);
     }
     st_record(e, c, c->p - 1);
     if (!ir_sets_fpu_pointers(op)) return;
@@ -264,6 +264,10 @@ static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
 // Form 0: ja cold ; shrx ; add table(%r13,%r9,8), %r11 ; js cold
 // cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp resume
 //
+// Form DETOUR
+// cold:   rorx .. ; cmp .. ; ja fix ; shrx .. ; call group_detour ; je resume
+//   fix:  as above
+//
 // r11 (r10) is the group's. Where the lowest address is a guest register that stays as it is until the last access
 // (linear form), that register does, and there is no lea.
 
@@ -287,7 +291,7 @@ static unsigned gr_choose_reg(const Emit *e, const IrOp *op) {
     unsigned own = g->reg ? R10 : R11;
     IrRef base = op->a;
     u32 disp = 0;
-    if (!e->linear || ac_class(op) != X64_FLAT || op->addr16) return own;
+    if (e->form != X64_EXPECTED || ac_class(op) != X64_FLAT || op->addr16) return own;
     if (ir_kind(base) == IR_KIND_TEMP) {
         const IrOp *ea = &e->ir->ops[e->temp[ir_index(base)].def];
         if (ea->b != IR_NONE) return own;
@@ -344,13 +348,8 @@ static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
     return enc_jcc32(e->b, 7);
 }
 
-// Does [reg, reg + span) go over a page's end? The offset in the page, turned to the top, tells. One place that is
-// used again is seldom misaligned: then that is the question, where its answer is not the last word.
-static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
-    if (e->linear && (span == 2 || span == 4)) {
-        enc_test_imm8(b, reg, span - 1);
-        return ac_unfit(e, b, 5);
-    }
+// Compares the offset in the page, turned to the top, with that of the last place from which `span` bytes end in it.
+static void gr_compare_end(const Emit *e, Buf *b, unsigned reg, u32 span) {
     if (e->t->bmi2) {
         enc_rorx(b, R9, reg, PAGE_SHIFT);
     } else {
@@ -360,6 +359,16 @@ static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
     }
     u32 number = BIT(32 - PAGE_SHIFT) - 1;                   // the page's is below it
     enc_alu_imm(b, 0, 7, rm_reg(R9), (PAGE_BYTES - span) << (32 - PAGE_SHIFT) | number, 4);
+}
+
+// Does [reg, reg + span) go over a page's end? One place that is used again is seldom misaligned: then that is the
+// question, where its answer is not the last word.
+static u8 *gr_crosses(Emit *e, Buf *b, unsigned reg, u32 span) {
+    if (e->linear && (span == 2 || span == 4)) {
+        enc_test_imm8(b, reg, span - 1);
+        return ac_unfit(e, b, 5);
+    }
+    gr_compare_end(e, b, reg, span);
     return ac_unfit(e, b, 7);
 }
 
@@ -385,6 +394,19 @@ static void gr_never(Emit *e, u8 *const *jumps, unsigned count) {
     }
 }
 
+// The window does not show the page: fine when the group ends in it.
+static void gr_detour(Emit *e, Buf *c, unsigned reg, const IrGroup *g, const u8 *resume) {
+    u8 *crosses = NULL;
+    if (g->span > 1) {
+        gr_compare_end(e, c, reg, g->span);
+        crosses = enc_jcc32(c, 7);                           // ja
+    }
+    ac_page_index(e, c, reg);
+    enc_patch32(enc_call32(c), e->t->group_detour[reg == R11][g->write]);
+    enc_patch32(enc_jcc32(c, 4), resume);                    // je
+    if (crosses) enc_patch32(crosses, c->p);
+}
+
 static void gr_cold(Emit *e, const IrOp *op, unsigned reg, u8 *start, u8 *resume) {
     const IrGroup *g = &e->ir->groups[op->group];
     Buf *c = &e->cold;
@@ -392,7 +414,8 @@ static void gr_cold(Emit *e, const IrOp *op, unsigned reg, u8 *start, u8 *resume
         gr_address(e, c, op, R8);
         if (ac_class(op) != X64_FLAT) enc_rm(c, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
     }
-    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, resume - start, g->write, e->linear));
+    if (e->form == X64_DETOUR) gr_detour(e, c, reg, g, resume);
+    enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, resume - start, g->write, e->form));
     enc_patch32(enc_call32(c), e->linear ? e->t->group[g->write][reg] : e->t->group_fix);
     st_record(e, c, c->p - 1);
     enc_patch32(enc_jmp32(c), resume);

@@ -1326,7 +1326,8 @@ bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
                .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end },
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
                .base_of = ST_NO_BASE,
-               .f = fl_at_entry(&entry->flags), .linear = entry->linear, .edge_capacity = 8, .restore_capacity = 32 };
+               .f = fl_at_entry(&entry->flags), .form = entry->form, .linear = entry->form != X64_ADDED,
+               .edge_capacity = 8, .restore_capacity = 32 };
     e.b = &e.hot;
     e.temp = arena_alloc(arena, (ir->temp_count + 1) * sizeof *e.temp);
     memset(e.temp, 0, (ir->temp_count + 1) * sizeof *e.temp);

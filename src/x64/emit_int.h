@@ -50,7 +50,8 @@ typedef struct Emit {
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
     bool cold_copy;        // the access at hand has a cold path with a copy of its instruction
-    bool linear;           // memory accesses expect r13 as their addend
+    u8 form;               // of memory accesses: X64_ADDED, ...
+    bool linear;           // it is another: they go by r13
     u8 fpu_told;           // what fpu_used is known to say: see op_fpu_used()
     u32 edge_capacity, restore_capacity;
 } Emit;

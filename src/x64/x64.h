@@ -29,16 +29,19 @@ static inline unsigned x64_size_index(u32 bytes) {
     return bytes == 1 ? X64_SIZE_1 : bytes == 2 ? X64_SIZE_2 : bytes == 4 ? X64_SIZE_4
          : bytes == 8 ? X64_SIZE_8 : bytes == 10 ? X64_SIZE_10 : X64_SIZE_16;
 }
+// How an address becomes the host's: by adding the table's entry; by adding r13, which the entry must be; the same,
+// where entries that are not r13 are frequent enough for a short detour.
+enum { X64_ADDED, X64_EXPECTED, X64_DETOUR, X64_FORMS };
 // How a slow access is described to the C side: what, segment, size in bytes.
 #define X64_SLOW_INFO(kind, seg, bytes) ((kind) | (seg) << 2 | (bytes) << 8)
 #define X64_SLOW_ALIGN16 0x80u                     // or'ed in: #GP(0) where not aligned to 16
 // A group of accesses: bytes from its lowest address on (1..256), bytes of code from the start of its check to where
-// it goes on, one of them is a store, memory form.
-#define X64_GROUP_INFO(span, back, write, linear) \
-    (((span) - 1) | (u32)(back) << 8 | (u32)(write) << 16 | (u32)(linear) << 17)
+// it goes on, one of them is a store, form.
+#define X64_GROUP_INFO(span, back, write, form) \
+    (((span) - 1) | (u32)(back) << 8 | (u32)(write) << 16 | (u32)(form) << 17)
 #define X64_GROUP_SPAN(info) (((info) & 0xff) + 1)
 #define X64_GROUP_WRITE BIT(16)
-#define X64_GROUP_LINEAR BIT(17)
+#define X64_GROUP_FORM(info) ((info) >> 17 & 3)
 // The table for indirect jumps: entries of 16 bytes, the eip and at 8 where its code is, or never an eip of this entry.
 enum { X64_JUMPS = 32768 };
 static inline u32 x64_jump(u32 eip) { return eip >> 1 & (X64_JUMPS - 1); }
@@ -58,15 +61,18 @@ typedef struct X64Target {
     // displacements of the tables from r13
     i32 read_table, write_table, code_table;
     // stubs. Calls keep every register but those named.
-    // After a failed table or alignment test, form [0]: r8 = linear + entry, r9 = page index; out: r8 host
-    // pointer. Form [1] (linear): r8d = linear, r9 = page index; out: r8 host pointer minus r13.
-    const u8 *slow[2][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
+    // After a failed table or alignment test, form ADDED: r8 = linear + entry, r9 = page index; out: r8 host
+    // pointer. The others: r8d = linear; out: r8 host pointer minus r13.
+    const u8 *slow[X64_FORMS][X64_SLOW_KINDS][6][X64_SIZES][X64_CLASSES];
     // After a failed limit test: r8d = offset. Out as above.
-    const u8 *slow_offset[2][X64_SLOW_KINDS][6][X64_SIZES];
+    const u8 *slow_offset[X64_FORMS][X64_SLOW_KINDS][6][X64_SIZES];
     // Called, with r9d X64_GROUP_INFO, after a failed group check of the linear address in a register, or (group_fix)
     // in r8d; a jump follows to where the block goes on. Returns, does the check once more, or leaves the block.
     const u8 *group[2][16], *group_fix;
     const u8 *ungroup;                // called: the group's accesses need checks one by one
+    // Form DETOUR, called where the window does not show a group's page: r9 = page index, r10 or r11 = linear. Out,
+    // with Z set: it is the host address minus r13. With Z clear it is what it was: `group` has to look.
+    const u8 *group_detour[2][2];     // of r10 and r11, for loads and for stores
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *sse_load;               // called by blocks that use XMM registers when they are not live
@@ -116,7 +122,7 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     u32 ppn;                   // physical page expected there
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;
-    bool linear;               // memory form: expected addend (r13) instead of a loaded one
+    u8 form;                   // of accesses to memory: X64_ADDED, ...
     X64Recipe flags;           // where the flags are on entry
 } X64Entry;
 

@@ -56,7 +56,7 @@ static const struct { const char *name; u32 mode; } mode_words[] = {
     { "protected16", MODE_PE | MODE_IO_OK },
     { "vm86", MODE_PE | MODE_VM | 3 | SEG_REAL * 0x555000u },
     { "fpu_nm", MODE_FPU_NM }, { "wait_nm", MODE_WAIT_NM }, { "ac", MODE_AC }, { "tf", MODE_TF },
-    { "debug", MODE_DEBUG }, { "sse", MODE_SSE },
+    { "debug", MODE_DEBUG }, { "window", MODE_WINDOW }, { "sse", MODE_SSE },
 };
 static const char *const seg_names[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
 static const char *const class_names[4] = { [SEG_CHECKED] = "checked", [SEG_FLAT] = "flat",

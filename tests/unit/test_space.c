@@ -18,15 +18,14 @@ enum { PD_B = 0x20000, PT_B = 0x21000, PT_NEW = 0x22000, OLD = 0x30000, NEW = 0x
 
 // ---- what holds at any time ---------------------------------------------------------------------
 static bool leads_to(const TestCpu *c, const MmuContext *x, i64 entry, u32 addr, u32 phys) {
-    const CpuMmu *mmu = c->cpu->mmu;
+    u8 *ram = bus_ram(c->bus) + phys, *shown = x->base + addr;
     if (entry < 0) return (u32)(entry & 0xfffff) == phys >> 12;
-    if (entry + addr == (i64)(uintptr_t)(bus_ram(c->bus) + phys)) return true;
-    bool shown = false;
-    for (u32 i = 0; i < x->linear_count; i++) {
-        const MmuLinear *l = &mmu->linear[i];
-        shown |= addr >= l->first && addr < l->end && addr - l->offset == phys;
-    }
-    return shown && entry == (i64)(uintptr_t)x->base;
+    if (entry + addr == (i64)(uintptr_t)ram) return true;
+    if (entry != (i64)(uintptr_t)x->base || *shown != *ram) return false;
+    *ram ^= 0xff;                                        // the window shows the very page
+    bool same = *shown == *ram;
+    *ram ^= 0xff;
+    return same;
 }
 
 static bool page_is_fresh(TestCpu *c, bool user, u32 page) {
@@ -65,12 +64,10 @@ static void assert_watched(TestCpu *c) {
         for (u32 i = 0; i < x->filled_count; i++) {
             i64 entry = mmu_writes(x->base)[x->filled[i]];
             if (entry < 0) continue;
-            const u8 *host = (const u8 *)(entry + ((i64)x->filled[i] << 12));
             for (u32 ppn = 0; ppn < 64; ppn++) {
                 if (!(bus_page(c->bus, ppn)->flags & BUS_PAGE_TABLE)) continue;
                 bool same = leads_to(c, x, entry, x->filled[i] << 12, ppn << 12);
-                if (same) fail_msg("page %05x of context %u stores to table %x (%p)", x->filled[i], n, ppn,
-                                   (const void *)host);
+                if (same) fail_msg("page %05x of context %u stores to table %x", x->filled[i], n, ppn);
             }
         }
     }
@@ -108,6 +105,22 @@ static void store(TestCpu *c, u32 addr, u32 v) {
 static i64 entry_of(TestCpu *c, u32 addr, bool write) {
     u8 *base = mmu_context_base(c->cpu->mmu, false);
     return (write ? mmu_writes(base) : mmu_reads(base))[addr >> 12];
+}
+
+static u32 load_user(TestCpu *c, u32 addr) {
+    u64 v = 0;
+    assert_true(mem_load(c->cpu, addr, 4, true, &v));
+    return (u32)v;
+}
+static void store_user(TestCpu *c, u32 addr, u32 v) { assert_true(mem_store(c->cpu, addr, 4, true, v)); }
+static bool is_shown(TestCpu *c, u32 addr, bool write) {
+    u8 *base = mmu_context_base(c->cpu->mmu, true);
+    return (write ? mmu_writes(base) : mmu_reads(base))[addr >> 12] == (i64)(uintptr_t)base;
+}
+static void show(TestCpu *c, u32 addr) {
+    store_user(c, addr, load_user(c, addr));
+    mmu_show_hot(c->cpu, addr >> 12);
+    assert_true(is_shown(c, addr, false) && is_shown(c, addr, true));
 }
 
 static void change_nothing(TestCpu *c) { store(c, AT_PT + 4 * 0x3ff, 0); }
@@ -348,6 +361,7 @@ static void use_many(TestCpu *c) {
         go(c, 0x200000 + 0x2000 * n);
         assert_int_equal(load(c, VA), n);
         store(c, VA, n);
+        show(c, VA);
     }
 }
 
@@ -356,6 +370,7 @@ static void test_many(void **state) {
     TestCpu *c = *state;
     use_many(c);
     assert_int_equal(c->cpu->mmu->space_count, MMU_SPACES);
+    assert_int_equal(c->cpu->mmu->window_maps, MMU_SPACES);
 }
 
 // Or when the host has no addresses for another.
@@ -389,6 +404,123 @@ static void test_reuse(void **state) {
         cpu_slow_store(c->cpu, VA, CPU_ACCESS(CPU_DS, 2), 1);
         assert_fault(c, VEC_PF, 3);
     }
+}
+
+// A hot page is shown, with what lies next to it in RAM; the entry decides whether that still counts. A page that
+// comes back is shown at once.
+static void test_hot(void **state) {
+    TestCpu *c = *state;
+    two_spaces(c);
+    go(c, AT_PD);
+    store(c, AT_PT + 4 * 0x101, (OLD + 0x1000) | 7);
+    store(c, AT_PT + 4 * 0xff, 0x70007);
+    go(c, AT_PD);
+    store_user(c, VA, 1);
+    load_user(c, VA + 0x1000);
+    load_user(c, VA - 0x1000);
+    assert_false(is_shown(c, VA, false));
+    show(c, VA);
+    assert_true(is_shown(c, VA + 0x1000, false) && !is_shown(c, VA + 0x1000, true));
+    assert_false(is_shown(c, VA - 0x1000, false));
+    store_user(c, VA, 0x5107e);
+    assert_int_equal(peek32(c, OLD), 0x5107e);
+    put_le32(mmu_context_base(c->cpu->mmu, true) + VA, 0x3107e);
+    assert_int_equal(peek32(c, OLD), 0x3107e);
+    store(c, AT_PT + 4 * (VA >> 12), NEW | 7);
+    go(c, AT_PD);
+    assert_int_equal(load_user(c, VA), 0x0e30e3);
+    assert_false(is_shown(c, VA, false));
+    store(c, AT_PT + 4 * (VA >> 12), OLD | 7);
+    go(c, AT_PD);
+    store_user(c, VA, 2);
+    assert_true(is_shown(c, VA, true));
+    mmu_protect_phys(c->cpu, OLD >> 12);
+    assert_false(is_shown(c, VA, true));
+    u64 pages = c->cpu->stats.window_pages;
+    mmu_show_hot(c->cpu, 0xe0000);                        // nothing there
+    mmu_show_hot(c->cpu, VA >> 12);                       // shown already
+    assert_int_equal(c->cpu->stats.window_pages, pages);
+}
+
+static bool samples_begin(TestCpu *c, u32 count) {
+    for (u32 i = 0; i < count; i++) mmu_sample(c->cpu);
+    return c->cpu->mode & MODE_WINDOW;
+}
+
+static void ring0(TestCpu *c) {
+    c->cpu->cpl = 0;
+    cpu_update_mode(c->cpu);
+}
+
+// Code at CPL 3 expects the base after some time there, as long as the page tables stay.
+static void test_windowed(void **state) {
+    enum { LONG = 4000 };
+    TestCpu *c = *state;
+    two_spaces(c);
+    assert_false(samples_begin(c, LONG));
+    testcpu_ring3(c, 2);
+    assert_false(c->cpu->mode & MODE_WINDOW);
+    assert_true(samples_begin(c, LONG));
+    ring0(c);
+    assert_false(c->cpu->mode & MODE_WINDOW);
+    go(c, PD_B);
+    assert_false(c->cpu->mmu->space->windowed);
+    go(c, AT_PD);
+    assert_true(c->cpu->mmu->space->windowed);
+    for (u32 i = 0; i < 3; i++) store(c, AT_PD + 4 * i, AT_PT | 7);
+    for (u32 i = 0; i < 3; i++) load(c, i << 22 | VA);
+    go(c, AT_PD);
+    for (u32 i = 1; i < 3; i++) store(c, AT_PD + 4 * i, 0);
+    store(c, AT_PD, PT_NEW | 7);
+    go(c, AT_PD);
+    assert_false(c->cpu->mmu->space->windowed);
+}
+
+// Where what is shown changes all the time, windows do not pay: there are none for a while.
+static void test_wear(void **state) {
+    enum { LONG = 4000, OFTEN = 1000 };
+    TestCpu *c = *state;
+    two_spaces(c);
+    go(c, AT_PD);
+    for (u32 pass = 0; pass < 2; pass++) {
+        testcpu_ring3(c, 2);
+        assert_true(samples_begin(c, LONG));
+        for (u32 i = 0; i < OFTEN; i++) {
+            ring0(c);
+            store(c, AT_PT + 4 * (VA >> 12), (i & 1 ? OLD : NEW) | 7);
+            go(c, AT_PD);
+            load_user(c, VA);
+            mmu_show_hot(c->cpu, VA >> 12);
+            testcpu_ring3(c, 2);
+            if (pass) samples_begin(c, 10);
+        }
+        assert_int_equal(samples_begin(c, LONG), pass);
+        ring0(c);
+        for (u32 n = 1; n < 2 * MMU_SPACES; n++) go(c, PD_B + 0x10000 * n);         // the space becomes another
+        go(c, AT_PD);
+    }
+}
+
+// While a block runs no page is taken out of a window: its groups may be there. When there are too many mappings, all
+// go before the next block.
+static void test_full(void **state) {
+    TestCpu *c = *state;
+    u32 most = 0;
+    two_spaces(c);
+    go(c, AT_PD);
+    mmu_stress_windows(c->cpu);
+    for (u32 i = 0; i < 100; i++) {
+        store(c, AT_PT + 4 * ((VA >> 12) + i), (0x80000 - 0x1000 * i) | 7);
+        load_user(c, VA + 0x1000 * i);
+        mmu_show_hot(c->cpu, (VA >> 12) + i);
+    }
+    while (most < 100 && is_shown(c, VA + 0x1000 * most, false)) most++;
+    assert_in_range(most, 1, 99);
+    assert_int_equal(c->cpu->mmu->window_maps, most);
+    mmu_sample(c->cpu);
+    assert_int_equal(c->cpu->mmu->window_maps, 0);
+    for (u32 i = 0; i < most; i++) assert_false(is_shown(c, VA + 0x1000 * i, false));
+    show(c, VA);
 }
 
 // Tables where nothing can be watched: not kept.
@@ -463,7 +595,8 @@ static void random_access(TestCpu *c, u32 *s) {
     u64 v;
     bool user = kind & 0x100;
     unsigned size = 1u << (kind >> 9 & 3);
-    if (kind % 8 < 3) mem_load(c->cpu, addr, size, user, &v);
+    if (kind % 64 == 63) mmu_show_hot(c->cpu, addr >> 12);
+    else if (kind % 8 < 3) mem_load(c->cpu, addr, size, user, &v);
     else if (kind % 8 < 6) mem_store(c->cpu, addr, size, user, random_entry(s) | (u64)random_entry(s) << 32);
     else if (!user) cpu_fetch_page(c->cpu, lin(addr), &ppn);
     else mem_probe(c->cpu, addr, size, true, user);
@@ -514,6 +647,8 @@ int main(void) {
         TEST_PROTECTED(test_own_marks), TEST_PROTECTED(test_large_split), TEST_PROTECTED(test_toggles),
         TEST_PROTECTED(test_global_elsewhere), TEST_PROTECTED(test_many), TEST_PROTECTED(test_reuse),
         TEST_PROTECTED(test_no_room),
+        TEST_PROTECTED(test_hot), TEST_PROTECTED(test_windowed), TEST_PROTECTED(test_wear),
+        TEST_PROTECTED(test_full),
         TEST_PROTECTED(test_unwatched),
         TEST_PROTECTED(test_random),
     };

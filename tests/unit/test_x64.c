@@ -10,6 +10,7 @@
 // a budget that runs out at a poll, a block that overwrites itself, where the flags are at entry. What
 // fails is printed with its seed, the IR, the host code and the restore records.
 #define _GNU_SOURCE
+#include "cpu/cpu_int.h"
 #include "testcpu.h"
 
 #include "irgen.h"
@@ -54,7 +55,8 @@ typedef struct Rig {
     u64 seed, random;
     IrGen gen;
     i32 budget;
-    bool linear, grouped;                     // form of the code
+    u8 form;                                  // of the code's accesses
+    bool grouped;
     bool host_bmi2;
     X64Recipe flags;                          // at entry
     u32 flag_words[3];                        // the CPU state's words for it
@@ -293,27 +295,35 @@ static void arrange_segment(Rig *g, unsigned s, bool real) {
     }
 }
 
-// Page tables map the memory as it is; some pages are in a bad way.
+// Page tables map the memory as it is, or neighbours in each other's place; some pages are in a bad way.
 static void arrange_pages(Rig *g, bool paging) {
+    u32 swap = one_in(g, 2) ? 0x1000 : 0;
     bus_map_ram(g->c->bus, MEMORY >> 12, PAGES, bus_ram(g->c->bus) + MEMORY);
     for (u32 i = 0; i < PAGES; i++) {
-        u32 rights = 7;
+        u32 rights = swap ? 0x67 : 7;
         switch (g->smc ? 13 : pick(g, 14)) {
-        case 0: rights = 6; break;
-        case 1: rights = 5; break;
+        case 0: rights -= 1; break;
+        case 1: rights -= 2; break;
         case 2: bus_map_mmio(g->c->bus, (MEMORY >> 12) + i, 1, g->mmio_region, i << 12); break;
         default: break;
         }
-        poke32(g->c, AT_PT + 4 * ((MEMORY >> 12) + i), MEMORY + (i << 12) + rights);
+        poke32(g->c, AT_PT + 4 * ((MEMORY >> 12) + i), MEMORY + ((i << 12) ^ (i + 1 < PAGES ? swap : 0)) + rights);
     }
     g->cpu->cr0 = (g->cpu->cr0 & 0x7ffeffff) | (paging ? 0x80010000 : 0);
     mmu_flush(g->cpu);
+}
+
+// It shows nothing yet; pages that have been accessed are there.
+static void arrange_window(Rig *g) {
+    window_reset(g->cpu, g->cpu->mmu->space);
+    for (u32 i = 0; i < PAGES; i++) mmu_fill_quietly(g->cpu, lin(MEMORY + (i << 12)), true);
 }
 
 static void arrange_machine(Rig *g) {
     Cpu *cpu = g->cpu;
     bool real = one_in(g, 4), flat = !real && one_in(g, 2);
     cpu->cr0 = (cpu->cr0 & 0x7ffffffe) | (real ? 0 : 1);
+    cpu->cpl = !real && one_in(g, 2) ? 3 : 0;
     for (unsigned s = 0; s < 6; s++) {
         if (flat) cpu->seg[s] = (CpuSeg){ .limit = 0xffffffff, .access = 0xc093 };
         else arrange_segment(g, s, real);
@@ -381,7 +391,7 @@ static void state_load_flags(Rig *g) {
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .checked = true, .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
                        .base = g->cpu->seg[CPU_CS].base, .ppn = (g->cpu->seg[CPU_CS].base + EIP) >> PAGE_SHIFT,
-                       .linear = g->linear, .flags = g->flags };
+                       .form = g->form, .flags = g->flags };
 }
 
 // The same code and records come out at another address (what -restore retranslate relies on).
@@ -559,7 +569,9 @@ static void case_arrange(Rig *g, u64 seed, unsigned insns) {
     arrange_flags(g);
     g->gen.polls = g->budget < 1000 || one_in(g, 2);
     g->gen.fpu = one_in(g, 2);
-    g->linear = one_in(g, 2);
+    g->form = (u8)pick(g, X64_FORMS);
+    g->cpu->window_credit = one_in(g, 4) ? 1000 : (i32)pick(g, 4);
+    if (g->form == X64_DETOUR && g->cpu->cpl == 3) arrange_window(g);
     g->grouped = one_in(g, 2);
 }
 
@@ -618,13 +630,14 @@ static void test_random_blocks(void **state) {
         if (!getenv("N") && seconds() - start > 8) break;
     }
     print_message("%llu blocks: %u jumps, %u faults (#DE %u #BR %u #SS %u #GP %u #PF %u), %u polls, "
-                  "%u restarts, %u ungrouped\n", (unsigned long long)i, g->ends[0], g->ends[1], g->vectors[0],
-                  g->vectors[5], g->vectors[12], g->vectors[13], g->vectors[14], g->ends[2],
-                  g->ends[3], g->ends[4]);
+                  "%u restarts, %u ungrouped, %u pages shown\n", (unsigned long long)i, g->ends[0], g->ends[1],
+                  g->vectors[0], g->vectors[5], g->vectors[12], g->vectors[13], g->vectors[14], g->ends[2],
+                  g->ends[3], g->ends[4], (unsigned)g->cpu->stats.window_pages);
     if (count < 5000 || i < 5000) return;
     for (unsigned k = 0; k < END_UNGROUP; k++) assert_true(g->ends[k] > i / 200);
     assert_true(g->vectors[0] > 10 && g->vectors[12] > 10 && g->vectors[13] > 10);
     assert_true(g->vectors[14] > 10 && g->vectors[5] > 10);
+    assert_true(g->cpu->stats.window_pages > i / 40);
 }
 
 // ---- the fixture --------------------------------------------------------------------------------
@@ -639,6 +652,7 @@ static int rig_setup(void **state) {
     g->jit = jit_new(g->cpu, g->c->bus, &g->c->t.log, &options, &error);
     if (!g->jit) return 1;
     g->host_bmi2 = g->jit->target.bmi2;
+    mmu_stress_windows(g->cpu);
     BusMmio ops = { "test", g, mmio_read, mmio_write };
     g->mmio_region = bus_add_mmio(g->c->bus, &ops);
     g->arena = arena_new(1 << 16);
