@@ -107,6 +107,7 @@ typedef struct {
     char wanted[LAYOUT_SECTOR_BYTES]; // the programs' names, blanks between; empty: all
     const Suite *suite;
     const char *native, *image, *kernel; // as the suite has them; with a kernel, image is its initial RAM disk
+    const char *results; // file to which the medians are added, for bench/aims.sh; or NULL
     char image_copy[512]; // the image with `wanted` in it; removed at the end
 } Options;
 
@@ -507,6 +508,30 @@ static void table_print(const Bench *bench)
            options->suite->native ? "x native: the lower the better; " : "");
 }
 
+// SUITE ROW NATIVE GLASSBOX QEMU ITERATIONS: seconds, '-' where there is no figure.
+static void results_add(Bench *bench)
+{
+    const Options *options = &bench->options;
+    FILE *file = fopen(options->results, "a");
+    if (!file) {
+        bench_problem(bench, "cannot write %s: %s", options->results, strerror(errno));
+        return;
+    }
+    for (int i = 0; i < options->suite->count; i++) {
+        fprintf(file, "%s %s", options->suite->name, options->suite->programs[i].name);
+        for (int p = 0; p < PLACES; p++) {
+            double median = samples_median(&bench->runners[p].samples[i], options->clock);
+            if (isnan(median))
+                fputs(" -", file);
+            else
+                fprintf(file, " %.6f", median);
+        }
+        fprintf(file, " %u\n", options->suite->programs[i].iterations);
+    }
+    if (fclose(file) != 0)
+        bench_problem(bench, "cannot write %s: %s", options->results, strerror(errno));
+}
+
 // Says so when other work kept the programs waiting.
 static void table_note_load(const Bench *bench)
 {
@@ -610,12 +635,13 @@ static bool suite_parse(Options *options, const char *name)
 static void usage_print(void)
 {
     fputs("usage: bench [-p PROGRAM[:ITERATIONS],...] [-n ROUNDS] [-t SECONDS] [-c wall|cpu]\n"
-          "             [-g GLASSBOX] [-q QEMU] NATIVE IMAGE\n"
+          "             [-g GLASSBOX] [-q QEMU] [-r RESULTS] NATIVE IMAGE\n"
           "       bench -s events|modes [OPTIONS] IMAGE\n"
           "       bench -s user|system [OPTIONS] NATIVE KERNEL INITRD\n"
           "  -p  these programs only     -n  rounds, 5     -t  limit of one run, 120 s\n"
           "  -c  the clock of the table  -g  glassbox, build/glassbox\n"
-          "  -q  qemu-system-i386        '-' as -g or -q leaves that emulator out\n",
+          "  -q  qemu-system-i386        '-' as -g or -q leaves that emulator out\n"
+          "  -r  file to which the medians are added (bench/aims.sh)\n",
           stderr);
 }
 
@@ -624,7 +650,7 @@ static bool options_parse(Bench *bench, int argc, char **argv)
     Options *options = &bench->options;
     const char *wanted = "";
     int option;
-    while ((option = getopt(argc, argv, "s:p:n:t:c:g:q:")) != -1) {
+    while ((option = getopt(argc, argv, "s:p:n:t:c:g:q:r:")) != -1) {
         bool good = true;
         switch (option) {
         case 's': good = suite_parse(options, optarg); break;
@@ -634,6 +660,7 @@ static bool options_parse(Bench *bench, int argc, char **argv)
         case 'c': good = clock_parse(options, optarg); break;
         case 'g': bench->runners[PLACE_GLASSBOX].path = optarg; break;
         case 'q': bench->runners[PLACE_QEMU].path = optarg; break;
+        case 'r': options->results = optarg; break;
         default: usage_print(); return false;
         }
         if (!good)
@@ -695,6 +722,8 @@ int main(int argc, char **argv)
         unlink(bench->options.image_copy);
     table_print(bench);
     table_note_load(bench);
+    if (bench->options.results)
+        results_add(bench);
     int status = bench->problems != 0;
     free(bench);
     return status;

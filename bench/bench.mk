@@ -10,6 +10,7 @@
 #                                 under a Linux kernel, which is made from Debian packages (tests/guests/linux.sh), and
 #                                 system programs under it
 #   make bench SYS="user system"  only these (events, modes, user, system)
+#                                 what was measured is judged by the aims in bench/aims.txt
 #   make translator [FILE=PROGRAM]    where the instructions of a translation go (valgrind)
 #   make bench LINUX_IMAGE=Image LINUX_DISK=hd.img    also times Linux 0.11 to its prompt (bench/extra.sh)
 #
@@ -34,15 +35,21 @@ BENCH_HEADERS := bench/program.h bench/programs.def bench/runner.h bench/layout.
 
 BENCH_SUITES := $(if $(SYS),$(patsubst 1,programs events modes user system,$(SYS)),programs)
 BENCH_RUN = $(BENCH_OUT)/bench $(if $(P),-p $(P)) $(if $(N),-n $(N)) $(if $(T),-t $(T)) $(if $(C),-c $(C)) \
-    -g $(GLASSBOX) -q $(QEMU)
+    -g $(GLASSBOX) -q $(QEMU) -r $(BENCH_OUT)/results.txt
 
-.PHONY: translator bench bench-build bench-programs bench-events bench-modes bench-user bench-system
+.PHONY: translator bench bench-begin bench-build bench-programs bench-events bench-modes bench-user bench-system
 
 bench: $(BENCH_SUITES:%=bench-%)
+	@sh bench/aims.sh $(BENCH_OUT)/results.txt
+
+bench-begin:
+	@mkdir -p $(BENCH_OUT)
+	@rm -f $(BENCH_OUT)/results.txt
+bench-programs bench-events bench-modes bench-user bench-system: bench-begin
 
 bench-programs: bench-build
 	$(BENCH_RUN) $(BENCH_OUT)/native $(BENCH_OUT)/bench.img
-	@$(if $(P),,sh bench/extra.sh $(GLASSBOX) $(QEMU) $(BUILD)/tests/e2e/mon $(BENCH_OUT))
+	@$(if $(P),,sh bench/extra.sh $(GLASSBOX) $(QEMU) $(BUILD)/tests/e2e/mon $(BENCH_OUT) $(BENCH_OUT)/results.txt)
 
 bench-events: $(BENCH_OUT)/bench $(BENCH_OUT)/events.img
 	$(BENCH_RUN) -s events $(BENCH_OUT)/events.img
@@ -56,7 +63,7 @@ bench-user bench-system: bench-%: $(BENCH_OUT)/bench $(BENCH_OUT)/linux/system.g
 bench-build: $(addprefix $(BENCH_OUT)/,bench native bench.img events.img modes.img)
 
 $(BENCH_OUT)/bench: bench/bench.c bench/layout.h bench/programs.def bench/events/events.def bench/modes/modes.def \
-    bench/system/system.def     bench/bench.mk
+    bench/system/system.def bench/bench.mk
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -Wall -Wextra -o $@ $< -lm
 

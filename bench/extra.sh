@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# usage: bench/extra.sh GLASSBOX QEMU MON OUT     (make bench runs it after the table)
+# usage: bench/extra.sh GLASSBOX QEMU MON OUT RESULTS     (make bench runs it after the table)
 #
 # What the table does not show: CPU time to the first boot-sector instruction, host bytes per guest byte, and,
 # where LINUX_IMAGE (floppy) and LINUX_DISK (hard disk, not written to) name Linux 0.11's images, the time to its
 # prompt. MON is the monitor client of the tests. '-' as an emulator leaves it out.
+# RESULTS: the file for bench/aims.sh.
 set -u
-glassbox=$1 qemu=$2 mon=$3 out=$4
+glassbox=$1 qemu=$2 mon=$3 out=$4 results=$5
 LINUX_IMAGE=${LINUX_IMAGE:-} LINUX_DISK=${LINUX_DISK:-}
 mkdir -p "$out"
 
@@ -51,16 +52,22 @@ linux_prompt() {
 }
 
 boot_sector
+prompts=
 for emulator in "$glassbox" "$qemu"; do
-    usable "$emulator" || { echo "$emulator: not there, left out"; continue; }
+    usable "$emulator" || { echo "$emulator: not there, left out"; prompts="$prompts -"; continue; }
     name=$(basename "$emulator")
     echo "$name: $(first_instruction "$emulator") s of CPU time to the first boot-sector instruction"
     if [ -n "$LINUX_IMAGE" ] && [ -n "$LINUX_DISK" ]; then
-        echo "$name: $(linux_prompt "$emulator") s to the prompt of Linux 0.11"
+        prompt=$(linux_prompt "$emulator")
+        echo "$name: $prompt s to the prompt of Linux 0.11"
+        prompts="$prompts $prompt"
     fi
 done
+[ -n "${prompts# }" ] && echo "extra linux011 -$prompts 1" >> "$results"
 [ -n "$LINUX_IMAGE" ] || echo "Linux 0.11: not measured (LINUX_IMAGE= and LINUX_DISK= name its images)"
 if usable "$glassbox"; then
     (sleep 2; echo 'info jit'; echo quit) | timeout 20 "$glassbox" -display none -monitor stdio 2> /dev/null |
-        grep -a 'expansion' | sed 's/^/lab and firmware: /'
+        grep -a 'expansion' > "$out/expansion"
+    sed 's/^/lab and firmware: /' "$out/expansion"
+    sed -n 's/.* \([0-9.]*\) all).*/extra expansion - \1 - 1/p' "$out/expansion" >> "$results"
 fi
