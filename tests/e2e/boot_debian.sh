@@ -49,8 +49,8 @@ boot() {
     expect '2000 .*4000 .*6000 .*/ # ' 30
     # The kernel takes the TSC when it has watched it for a while, some three seconds after its start.
     send 'cd /sys/devices/system/clocksource/clocksource0'
-    send 'n=0; until grep tsc current_clocksource || [ $n = 50 ]; do n=$((n + 1)); sleep 0.1; done; cd /'
-    expect 'tsc.*/ # ' 20
+    send 'n=0; until grep tsc current_clocksource || [ $n = 300 ]; do n=$((n + 1)); sleep 0.1; done; cd /'
+    expect 'tsc.*/ # ' 60
     log_is_clean
     send 'dmesg | grep "PMU driver"'
     expect 'Performance Events: p6 PMU driver' 20
