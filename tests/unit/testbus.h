@@ -46,10 +46,29 @@ static inline void testbus_advance(TestBus *t, u64 ns) {
     t->now_ns = end;
 }
 
+// A snapshot of all devices, loaded into those of another bus.
+static inline void testbus_copy_devices(Bus *to, Bus *from) {
+    char *text, *err = NULL;
+    size_t bytes;
+    FILE *f = open_memstream(&text, &bytes);
+    assert_true(device_save(from, f, &err));
+    fclose(f);
+    f = fmemopen(text, bytes, "r");
+    assert_true(device_load(to, f, &err));
+    fclose(f);
+    free(text);
+}
+
 static inline void testpin_set(void *self, unsigned n, bool level) {
     TestPin *pin = (TestPin *)self + n;
     if (level && !pin->level) pin->rises++;
     pin->level = level;
+}
+
+// Until the pin is high, a hundred steps of time at most.
+static inline void testpin_wait(TestBus *t, const TestPin *pin, u64 step_ns) {
+    for (unsigned i = 0; i < 100 && !pin->level; i++) testbus_advance(t, step_ns);
+    assert_true(pin->level);
 }
 
 static inline Wire testpin_wire(TestPin *pins, unsigned n) {
