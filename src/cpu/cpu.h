@@ -223,6 +223,7 @@ typedef struct Cpu {
     Log *log;
     void *jit;           // owner: jit
     u64 jit_slow[16];    // accesses that left generated code's fast path, by cause (owner: jit)
+    u32 jit_past_window; // linear page of the last one that was direct, but past the window (owner: jit)
     struct {
         u64 exceptions, interrupts, page_faults, task_switches;
         u64 tlb_fills, tlb_flushes, tlb_drops, tlb_changes, table_stores, space_switches, space_misses;

@@ -62,6 +62,7 @@ void msr_reset(Cpu *cpu);                        // msr.c
 
 // ---- soft MMU -----------------------------------------------------------------------------------
 #define MMU_LINEAR_MAX 4u
+#define MMU_SINGLE_MAX 8u
 #define MMU_SPACES 32u       // address spaces whose entries are kept
 #define MMU_REGIONS 2048u    // of a space's linear addresses: one per directory entry
 #define MMU_DIRECTORIES 4u   // of a space, under PAE; else one
@@ -69,9 +70,14 @@ typedef struct MmuLinear {   // linear addresses [first, end) of a window show p
     u64 first, end;
     u32 offset;
 } MmuLinear;
+typedef struct MmuSingle {   // a page that windows show besides
+    u32 page, file_page;     // linear; of the file behind RAM
+    u32 met;                 // how often mmu_show_page() was asked for it
+} MmuSingle;
 typedef struct MmuContext {
     u8 *base;                // of the window; MMU_READ, MMU_WRITE, MMU_CODE tables lie before it
-    u32 linear_count;        // ranges of CpuMmu.linear that the window shows
+    u32 linear_count;        // ranges of CpuMmu.linear that the window shows,
+    u32 single_count;        // and pages of CpuMmu.single
     u32 *filled;             // linear page numbers with an entry in any table; each once
     u32 filled_count;
     u32 *listed;             // bitmap of the pages in `filled`
@@ -124,6 +130,10 @@ struct CpuMmu {
     u64 clock;               // counts switches
     MmuLinear linear[MMU_LINEAR_MAX];   // what supervisors' windows show
     u32 linear_count;
+    MmuSingle single[MMU_SINGLE_MAX];   // shown over the ranges; each linear page once
+    u32 single_count;
+    MmuSingle asked[MMU_SINGLE_MAX];    // those asked for last that are not
+    u32 asked_next;
     u32 candidate;           // offset that fills outside the window had last,
     u32 candidate_fills;     // and how often in a row
     u32 window_maps;         // all contexts'

@@ -50,6 +50,9 @@ void mmu_switch(Cpu *cpu);                           // CR3 was loaded, CR0.WP c
 void mmu_flush(Cpu *cpu);                            // CR0.PG, CR4, A20, the map: nothing holds any more
 void mmu_drop_page(Cpu *cpu, Lin addr);              // INVLPG
 void mmu_table_written(Cpu *cpu, u32 ppn);           // a store to a page that is in use as page table
+// Asked for again and again, a page is shown in supervisors' windows, in every address space: if it is one that stays,
+// which is to say mapped global (Linux: the stack on which it is entered). For between blocks. True: it is from now on.
+bool mmu_show_page(Cpu *cpu, u32 page);
 void mmu_protect_phys(Cpu *cpu, u32 ppn);            // drops write entries that lead to the page
 // For the bus hooks of the same names (opaque: the Cpu).
 void mmu_map_changed(void *cpu, u32 ppn, u32 pages);

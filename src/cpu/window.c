@@ -4,7 +4,8 @@
 // without waiting for the table.
 //
 //  1. Where many pages in a row lie at one distance (no paging, a kernel's direct map), supervisors' windows show
-//     all of RAM at that distance: one mapping each.
+//     all of RAM at that distance: one mapping each. Single pages that supervisors use all the time, and that stay,
+//     which is to say are mapped global, are shown besides (Linux: the stack on which it is entered).
 //  2. In users' windows pages are shown one by one, when they are hot. A mapping costs some 8 us, an access to a page
 //     that is not shown a few ns more than one that is; so a page is shown when such accesses have cost as much as
 //     a mapping. It is the one that the last of them went to, which finds pages in proportion to their heat.
@@ -27,6 +28,7 @@
 #define WEAR_OF_CHANGE 6                   // quanta in which a window has to make good for the change of a mapping,
 #define WEAR_MOST 4096                     // how many it may be behind,
 #define USER_AGAIN (32 * USER_QUANTA)      // and for how long there is none when it is more
+#define SINGLE_MET 8                       // times a page is asked for before it is shown: most go soon
 #define ALL_PAGES (1u << 20)
 
 static void *window_map(Cpu *cpu, const MmuContext *c, u64 first, u64 bytes, u64 file_at, int flags) {
@@ -42,6 +44,8 @@ bool window_shows(Cpu *cpu, const MmuContext *c, u32 linear_page, const u8 *host
     u32 file_page = window_file_page(cpu, host);
     if (linear_page == ALL_PAGES - 1) return false;          // accesses of a group may go on behind their page
     if (c->window_maps && c->shown[linear_page]) return c->shown[linear_page] == file_page + 1;
+    for (u32 i = 0; i < c->single_count; i++)
+        if (cpu->mmu->single[i].page == linear_page) return cpu->mmu->single[i].file_page == file_page;
     for (u32 i = 0; i < c->linear_count; i++) {
         const MmuLinear *l = &cpu->mmu->linear[i];
         if (addr >= l->first && addr < l->end) return addr - l->offset == (u64)file_page << PAGE_SHIFT;
@@ -50,11 +54,20 @@ bool window_shows(Cpu *cpu, const MmuContext *c, u32 linear_page, const u8 *host
 }
 
 // ---- linear ranges ------------------------------------------------------------------------------
+// Single pages lie over the ranges.
 void window_show_linear(Cpu *cpu, MmuContext *c) {
-    while (c->linear_count < cpu->mmu->linear_count) {
-        const MmuLinear *l = &cpu->mmu->linear[c->linear_count++];
+    const CpuMmu *mmu = cpu->mmu;
+    while (c->linear_count < mmu->linear_count) {
+        const MmuLinear *l = &mmu->linear[c->linear_count++];
         void *p = window_map(cpu, c, l->first, l->end - l->first, l->first - l->offset, 0);
         require(p != MAP_FAILED);
+        c->single_count = 0;
+    }
+    while (c->single_count < mmu->single_count) {
+        const MmuSingle *s = &mmu->single[c->single_count++];
+        void *p = window_map(cpu, c, (u64)s->page << PAGE_SHIFT, PAGE_BYTES, (u64)s->file_page << PAGE_SHIFT, 0);
+        require(p != MAP_FAILED);
+        mmu_clear_page(mmu->spaces[c->number >> 1], s->page);
     }
 }
 
@@ -111,6 +124,29 @@ static void hot_show(MmuContext *c, u32 page, u32 file_page) {
 
 static bool window_is_full(const CpuMmu *mmu) {
     return mmu->window_maps >= (mmu->window_stress ? STRESS_MAPPINGS : HOT_MAPPINGS);
+}
+
+static MmuSingle *single_asked(CpuMmu *mmu, u32 page, u32 file_page) {
+    for (u32 i = 0; i < MMU_SINGLE_MAX; i++)
+        if (mmu->asked[i].page == page && mmu->asked[i].file_page == file_page) return &mmu->asked[i];
+    MmuSingle *s = &mmu->asked[mmu->asked_next++ % MMU_SINGLE_MAX];
+    *s = (MmuSingle){ .page = page, .file_page = file_page };
+    return s;
+}
+
+bool mmu_show_page(Cpu *cpu, u32 page) {
+    CpuMmu *mmu = cpu->mmu;
+    u32 file_page;
+    if (mmu->single_count == MMU_SINGLE_MAX || !map_test(mmu->space->global, page)) return false;
+    if (!hot_page(cpu, &mmu->context[0], page, &file_page)) return false;
+    for (u32 i = 0; i < mmu->single_count; i++)
+        if (mmu->single[i].page == page) return false;         // it shows another one for good
+    MmuSingle *s = single_asked(mmu, page, file_page);
+    if (++s->met < SINGLE_MET) return false;
+    cpu_fpu_keep_pointers(cpu);                                // the data pointer leads past the window
+    mmu->single[mmu->single_count++] = *s;
+    window_show_linear(cpu, &mmu->context[0]);
+    return true;
 }
 
 // In the middle of a block: other groups of it may be going on in the window, on pages whose entry is the base. So

@@ -272,6 +272,14 @@ void cache_ungroup(Jit *jit, Block *b) {
     cache_invalidate(jit, b);
 }
 
+void cache_regroup(Jit *jit) {
+    memset(jit->ungrouped, 0, (1u << JIT_UNGROUPED_BITS) / 8);
+    for (u32 i = 0; i < jit->block_count; i++) {
+        Block *b = jit->block[i];
+        if (!b->grouped && !(b->key & JIT_KEY_UNGROUPED)) cache_invalidate(jit, b);
+    }
+}
+
 bool cache_is(const Block *b, u32 phys, u32 eip, u32 base, u32 key) {
     return b->phys == phys && b->eip == eip && b->base == base && b->key == key;
 }

@@ -202,6 +202,7 @@ struct Jit {
     JitMode *quick_mode[JIT_QUICK_MODES];      // by JIT_QUICK_MODE: what cur_mode may become without C
     JitMode no_mode;                           // cur_mode when nothing is known
     JumpEntry *no_jumps;                       // -check: an empty table for generated code
+    u64 past_window;                           // accesses past the window when that was looked at last
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     Block **asleep;                            // hash of blocks whose bytes were overwritten (smc.c)
     bool has_asleep;                           // there was one since the last flush
@@ -288,6 +289,7 @@ Block *cache_find_from_outside(Jit *jit, u32 eip);
 bool cache_stays_inside(const Jit *jit, u32 edge);      // in its page
 Block *cache_find_ungrouped(Jit *jit, u32 eip);   // one whose accesses are checked one by one
 void cache_ungroup(Jit *jit, Block *b);        // its groups do not pay: translate it without from now on
+void cache_regroup(Jit *jit);                      // they may pay after all
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys);
 void cache_insert(Jit *jit, Block *b);         // a new block
 void cache_enter(Jit *jit, Block *b);          // where it is looked for, and its pages' lists

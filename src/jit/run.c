@@ -26,6 +26,7 @@
 #define RUN_INSN_NS 4                  // what an instruction is thought to take at most, on average
 #define RUN_WOKEN 2048                 // the same when the guest slept in a loop (spin.c)
 #define RUN_SLOW_PORT_NS 1000u         // -icount: what an ISA bus cycle takes beside its instruction
+#define RUN_PAST_WINDOW 500            // accesses past the window before the page of one is looked at
 #define RUN_UNGROUPS 24                // failed group checks before a block does without
 #define RUN_SIGNAL_STACK_BYTES (64u << 10)
 
@@ -505,8 +506,18 @@ static void run_budget(Jit *jit) {
     }
 }
 
+// Pages are met here in proportion to their heat.
+static void run_show_hot(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    u64 count = cpu->jit_slow[SLOW_WINDOW];
+    if (count - jit->past_window < RUN_PAST_WINDOW) return;
+    jit->past_window = count;
+    if (mmu_show_page(cpu, cpu->jit_past_window)) cache_regroup(jit);
+}
+
 static void run_quantum(Jit *jit) {
     run_give_budget(jit, 0);
+    run_show_hot(jit);
     u64 free_ns = bus_run_timers(jit->bus);
     mmu_sample(jit->cpu);
     run_give_budget(jit, run_quantum_insns(jit, free_ns));

@@ -188,7 +188,7 @@ static void stub_count(Buf *b, SlowCause cause) {
     enc_rm(b, ENC_W, 0xff, 0, rm_mem(R14, OFF(jit_slow) + 8 * (i32)cause));    // incq
 }
 
-// r8 = where the access goes: it is aligned when only the window was the matter.
+// r8 = where the access goes, r9d its page: it is aligned when only the window was the matter.
 static void stub_count_direct(Buf *b, bool linear, u32 bytes) {
     u32 mask = bytes == 10 ? 15 : bytes - 1;
     u8 *unaligned = NULL;
@@ -197,7 +197,10 @@ static void stub_count_direct(Buf *b, bool linear, u32 bytes) {
         enc_u8(b, mask);
         unaligned = enc_jcc32(b, STUB_JNE);
     }
-    if (linear) stub_count(b, SLOW_WINDOW);
+    if (linear) {
+        enc_rm(b, 0, 0x89, R9, rm_mem(R14, OFF(jit_past_window)));
+        stub_count(b, SLOW_WINDOW);
+    }
     u8 *done = unaligned ? enc_jmp32(b) : NULL;
     if (unaligned) enc_patch32(unaligned, b->p);
     if (unaligned || !linear) stub_count(b, SLOW_UNALIGNED);

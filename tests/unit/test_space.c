@@ -347,6 +347,34 @@ static void test_global_elsewhere(void **state) {
     assert_int_equal(load(c, VA), 0x0e30e3);
 }
 
+// A global page that is asked for often is shown in every window; what is mapped there later is not.
+static void test_single(void **state) {
+    TestCpu *c = *state;
+    two_spaces(c);
+    assert_false(mmu_show_page(c->cpu, VA >> 12));
+    toggle(c, 4, PGE);
+    for (u32 pt = AT_PT; pt <= AT_PT + PT_B; pt += PT_B - AT_PT) store(c, pt + 4 * (VA >> 12), OLD | 0x107);
+    go(c, AT_PD);
+    store(c, VA, 0x01d01e);
+    u32 asked = 0;
+    while (!mmu_show_page(c->cpu, VA >> 12) && asked < 100) asked++;
+    assert_in_range(asked, 1, 99);
+    for (u32 i = 0; i < 2; i++, go(c, PD_B)) {
+        i64 base = (i64)(uintptr_t)mmu_context_base(c->cpu->mmu, false);
+        store(c, VA, load(c, VA) + 1);
+        assert_true(entry_of(c, VA, false) == base && entry_of(c, VA, true) == base);
+    }
+    assert_int_equal(peek32(c, OLD), 0x01d020);
+    for (u32 pt = AT_PT; pt <= AT_PT + PT_B; pt += PT_B - AT_PT) store(c, pt + 4 * (VA >> 12), NEW | 0x107);
+    cpu_h_invlpg(c->cpu, VA, CPU_ACCESS(CPU_DS, 0));
+    for (u32 i = 0; i < 2; i++, go(c, AT_PD)) {
+        store(c, VA, load(c, VA) + 1);
+        assert_true(entry_of(c, VA, false) != (i64)(uintptr_t)mmu_context_base(c->cpu->mmu, false));
+    }
+    assert_int_equal(peek32(c, NEW), 0x0e30e5);
+    for (u32 i = 0; i < 100; i++) assert_false(mmu_show_page(c->cpu, VA >> 12));
+}
+
 static void use_many(TestCpu *c) {
     two_spaces(c);
     for (u32 i = 0; i < 100; i++) {
@@ -603,9 +631,17 @@ static void random_access(TestCpu *c, u32 *s) {
     c->cpu->fault = (CpuFault){ 0 };
 }
 
+static void show_any(Cpu *cpu, u32 r) {
+    const MmuContext *x = &cpu->mmu->context[0];
+    for (u32 n = 0; n < min_u32(x->filled_count, 20); n++)
+        for (u32 i = 0; i < 10; i++)
+            if (mmu_show_page(cpu, x->filled[(r + n) % x->filled_count])) return;
+}
+
 static void random_control(TestCpu *c, u32 *s) {
     Cpu *cpu = c->cpu;
     u32 r = rnd(s);
+    if (r % 64 == 7) show_any(cpu, rnd(s));
     switch (r % 64) {
     case 0: cpu_h_write_cr(cpu, 4, cpu->cr4 ^ PSE); break;
     case 1: cpu_h_write_cr(cpu, 4, cpu->cr4 ^ PGE); break;
@@ -636,17 +672,19 @@ static void test_random(void **state) {
             assert_true(entry_of(c, addr, false) == MMU_INVALID && entry_of(c, addr, true) == MMU_INVALID);
         }
     }
-    print_message("%llu fills, %llu loads of CR3, %llu entries changed, %llu stores to tables\n",
+    print_message("%llu fills, %llu loads of CR3, %llu entries changed, %llu stores to tables, "
+                  "%u pages shown\n",
                   (unsigned long long)c->cpu->stats.tlb_fills, (unsigned long long)c->cpu->stats.space_switches,
-                  (unsigned long long)c->cpu->stats.tlb_changes, (unsigned long long)c->cpu->stats.table_stores);
+                  (unsigned long long)c->cpu->stats.tlb_changes, (unsigned long long)c->cpu->stats.table_stores,
+                  c->cpu->mmu->single_count);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST_PROTECTED(test_changes), TEST_PROTECTED(test_kept), TEST_PROTECTED(test_marks),
         TEST_PROTECTED(test_own_marks), TEST_PROTECTED(test_large_split), TEST_PROTECTED(test_toggles),
-        TEST_PROTECTED(test_global_elsewhere), TEST_PROTECTED(test_many), TEST_PROTECTED(test_reuse),
-        TEST_PROTECTED(test_no_room),
+        TEST_PROTECTED(test_global_elsewhere), TEST_PROTECTED(test_single), TEST_PROTECTED(test_many),
+        TEST_PROTECTED(test_reuse), TEST_PROTECTED(test_no_room),
         TEST_PROTECTED(test_hot), TEST_PROTECTED(test_windowed), TEST_PROTECTED(test_wear),
         TEST_PROTECTED(test_full),
         TEST_PROTECTED(test_unwatched),
