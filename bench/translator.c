@@ -74,7 +74,7 @@ static void sum_block(Sum *s, const Lifted *l, const X64Code *code) {
     }
     for (const X64Edge *x = code->edges; x < code->edges + code->edge_count; x++) {
         u64 words[] = { x->target, (u64)(x->jump - code->hot), (u64)(x->stub - code->cold),
-                        (u64)(x->stub_jump - code->cold), x->saves_flags, x->bare };
+                        x->bare ? 0 : (u64)(x->stub_jump - code->cold), x->saves_flags, x->bare };
         SUM_ADD(words);
     }
     u32 words[] = { code->fast, code->live, code->uses_xmm, l->ir->flags_in };

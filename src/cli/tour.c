@@ -310,11 +310,11 @@ static void tour_tell_fault(const Tour *t) {
 
 static void tour_tell_record(const char *way, const JitRecord *r) {
     printf("    %s %s+0x%x -> IR op 0x%x, instruction %u, eip %08x, flags %s\n", way,
-           r->cold ? "cold" : "hot", r->host, r->op, r->insn, r->eip, r->flags);
+           r->late ? "late" : r->cold ? "cold" : "hot", r->host, r->op, r->insn, r->eip, r->flags);
 }
 
 static bool tour_same(const JitRecord *a, const JitRecord *b) {
-    return a->host == b->host && a->cold == b->cold && a->op == b->op && a->insn == b->insn &&
+    return a->host == b->host && a->cold == b->cold && a->late == b->late && a->op == b->op && a->insn == b->insn &&
            a->eip == b->eip && a->charged == b->charged && !strcmp(a->flags, b->flags);
 }
 

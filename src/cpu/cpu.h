@@ -156,7 +156,7 @@ typedef struct Cpu {
     u32 spill[8];        // displaced values of generated code (owner: jit)
     CpuSeg seg[6];       // in hardware order
     u32 regs[8];         // in hardware order; live in host registers while generated code runs
-    u64 jit_word[9];     // what generated code and the run loop hand each other (owner: jit)
+    u64 jit_word[14];    // what generated code and the run loop hand each other (owner: jit)
     u8 bounce[16] __attribute__((aligned(16)));   // data of an access that cannot be direct (owner: jit)
     u8 xmm[8 * 16] __attribute__((aligned(16)));  // XMM0-7 unless sse_live: C code always finds them here
     u32 mxcsr;           // likewise

@@ -20,6 +20,7 @@
 
 #define CACHE_HASH_BITS 16
 #define CACHE_PASSES 1024          // through a saver before its target is translated for it (default)
+enum { CACHE_CALL = 0xe8, CACHE_JMP = 0xe9 };
 #define CACHE_VARIANTS 8           // blocks for different places of the flags, of one
 
 // Mode 0xffffffff is no mode: it is asked for anew.
@@ -108,6 +109,7 @@ void cache_free(Jit *jit) {
     smc_free(jit);
     free(jit->edge);
     free(jit->block);
+    late_free(jit);
     if (jit->meta) arena_free(jit->meta);
 }
 
@@ -128,6 +130,7 @@ void cache_flush(Jit *jit) {
     }
     jit->block_count = 0;
     restore_forget(jit);
+    late_forget(jit);
     jit->entered = NULL;
     jit->edge_count = 0;
     jit->hot_next = jit->hot_start;
@@ -350,7 +353,7 @@ Block *cache_find_from_outside(Jit *jit, u32 eip) {
 
 static bool cache_is_in(const Block *b, const u8 *pc, bool cold) {
     const u8 *start = cold ? b->cold : b->hot;
-    return pc >= start && pc < start + (cold ? b->cold_bytes : b->hot_bytes);
+    return (pc >= start && pc < start + (cold ? b->cold_bytes : b->hot_bytes)) || (cold && late_has(b->late, pc));
 }
 
 bool cache_is_at(const Jit *jit, const Block *b, const u8 *pc) { return cache_is_in(b, pc, pc >= jit->cold_start); }
@@ -365,9 +368,10 @@ Block *cache_block_at(const Jit *jit, const u8 *pc) {
         if ((cold ? b->cold : b->hot) <= pc) low = mid + 1;
         else high = mid;
     }
-    if (!low) return NULL;
-    Block *b = jit->block[low - 1];
-    return cache_is_in(b, pc, cold) ? b : NULL;
+    Block *b = low ? jit->block[low - 1] : NULL;
+    if (b && cache_is_in(b, pc, cold)) return b;
+    const Late *late = late_at(jit, pc);
+    return late ? late->block : NULL;
 }
 
 // ---- pages -------------------------------------------------------------------------------------------------
@@ -455,16 +459,24 @@ void cache_insert(Jit *jit, Block *b) {
     jit->block[jit->block_count++] = b;
 }
 
+// The pc at which an edge's stub asks for a link: of the question, or the last byte of the call.
+static const u8 *cache_edge_pc(const Edge *e) { return e->bare ? e->stub : e->stub_jump + 3; }
+
 u32 cache_edge_at(const Jit *jit, const u8 *pc) {
     const Block *b = cache_block_at(jit, pc);
     require(b);
     for (u32 i = b->first_edge; i < b->first_edge + b->edge_count; i++)
-        if (jit->edge[i].stub_jump + 3 == pc) return i;
+        if (cache_edge_pc(&jit->edge[i]) == pc) return i;
     panic("host pc %p is no edge of block %08x", (const void *)pc, b->eip);
 }
 
-// The last instruction of an edge's stub: call link, or jmp to the block.
+// The last instruction of an edge's stub: call link, or jmp to the block. A bare one is as good as not there.
 static void cache_aim_stub(const Edge *e, u8 opcode, const u8 *target) {
+    if (e->bare) {
+        enc_patch32(e->jump, opcode == CACHE_CALL ? e->stub : target);
+        return;
+    }
+    enc_patch32(e->jump, e->stub);
     e->stub_jump[-1] = opcode;
     enc_patch32(e->stub_jump, target);
 }
@@ -501,7 +513,7 @@ static bool cache_aim_saver(Jit *jit, Edge *e, const X64Recipe *flags, const u8 
     }
     if (e->passes) *e->passes = (i32)(jit->opt.passes ? jit->opt.passes - 1 : CACHE_PASSES);
     enc_patch32(e->saver_jump, entry);
-    cache_aim_stub(e, 0xe9, e->saver);
+    cache_aim_stub(e, CACHE_JMP, e->saver);
     return true;
 }
 
@@ -514,7 +526,7 @@ static bool cache_same_page(const Edge *e) {
 bool cache_stays_inside(const Jit *jit, u32 edge) { return cache_same_page(&jit->edge[edge]); }
 
 static X64Recipe cache_edge_flags(const Jit *jit, const Edge *e) {
-    const X64Restore *r = restore_record(jit, e->from, e->stub_jump + 3);
+    const X64Restore *r = restore_record(jit, e->from, cache_edge_pc(e));
     require(r);
     return r->flags;
 }
@@ -534,8 +546,7 @@ static bool cache_aim(Jit *jit, Edge *e, Block *to) {
     }
     X64Recipe flags = cache_edge_flags(jit, e);
     if (flags.op != X64_FLAGS_IN_STATE && !variant) return cache_aim_saver(jit, e, &flags, entry);
-    enc_patch32(e->jump, e->stub);
-    cache_aim_stub(e, 0xe9, entry);
+    cache_aim_stub(e, CACHE_JMP, entry);
     return true;
 }
 
@@ -561,8 +572,7 @@ void cache_link(Jit *jit, u32 number, Block *to) {
 }
 
 static void cache_unlink(Jit *jit, Edge *e) {
-    enc_patch32(e->jump, e->stub);
-    cache_aim_stub(e, 0xe8, jit->target.link);
+    cache_aim_stub(e, CACHE_CALL, jit->target.link);
     e->to = NULL;
     jit->stats.unlinks++;
 }

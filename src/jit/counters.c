@@ -102,7 +102,7 @@ void jit_info(const Jit *jit, FILE *out) {
 #define ROW(name, text) fprintf(out, "%-16s %llu\n", text, (unsigned long long)jit->stats.name);
     ROW(links, "links") ROW(unlinks, "unlinks") ROW(misses, "lookup misses") ROW(faults, "faults")
     ROW(spins, "loops that wait") ROW(invalidations, "invalidations")
-    ROW(promotions, "promotions") ROW(wakes, "blocks reused") ROW(flushes, "flushes")
+    ROW(late_parts, "late parts") ROW(promotions, "promotions") ROW(wakes, "blocks reused") ROW(flushes, "flushes")
     ROW(restores_table, "restores") ROW(restores_retranslated, "retranslations")
 #undef ROW
     if (jit->check) check_print(jit->check, out);

@@ -53,13 +53,36 @@ void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir) {
         char flags[64];
         dump_flags(&r->flags, flags, sizeof flags);
         fprintf(out, "%s+0x%04x: op 0x%x insn %u charged %+d flags %s\n",
-                r->host & X64_COLD ? "cold" : "hot ", r->host & ~X64_COLD, r->op, r->insn, r->charged, flags);
+                r->host & X64_COLD ? "cold" : r->host & X64_LATE ? "late" : "hot ",
+                r->host & ~(X64_COLD | X64_LATE), r->op, r->insn, r->charged, flags);
     }
 }
 
 // Stubs that only have to be somewhere near, for dumps without a machine.
 typedef struct DumpRig { u8 *memory; X64Target target; const u8 *helper[256]; } DumpRig;
 enum { DUMP_BYTES = 1 << 18 };
+
+// The hot part as it is when there is a late part, which comes to `late`.
+static bool dump_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, u8 *late, u8 *late_end,
+                           X64Code *code) {
+    X64Late at = { .hot_at = code->hot, .hot_room = code->hot_bytes + 1024, .cold_room = code->cold_bytes + 1024,
+                   .late = late, .late_end = late_end };
+    X64Code again;
+    at.scratch = arena_alloc(ir->arena, at.hot_room + at.cold_room);
+    if (!x64_emit_late(ir, target, entry, &at, &again)) return false;
+    for (u32 i = 0; i < again.late_jump_count; i++)
+        enc_patch32(code->hot + again.late_jumps[i].hot, late + again.late_jumps[i].late);
+    again.hot = code->hot;
+    again.cold = code->cold;
+    *code = again;
+    return true;
+}
+
+static void dump_part(FILE *out, const char *name, const u8 *code, u32 bytes) {
+    if (!bytes) return;
+    fprintf(out, "  -- %s --\n", name);
+    dump_host(out, code, bytes, (u64)(uintptr_t)code);
+}
 
 static void dump_stages(IrBlock *ir, const X64Target *target, const X64Entry *entry, u8 *hot, u32 room,
                         FILE *out) {
@@ -70,12 +93,14 @@ static void dump_stages(IrBlock *ir, const X64Target *target, const X64Entry *en
     fprintf(out, "\nOP after optimization and liveness analysis:\n");
     ir_print(ir, &names, out);
     X64Code code;
-    if (!x64_emit(ir, target, entry, hot, hot + room / 2, hot + room / 2, hot + room, &code)) return;
-    fprintf(out, "\nOUT: [size=%u]  (%u hot, %u cold)\n", code.hot_bytes + code.cold_bytes, code.hot_bytes,
-            code.cold_bytes);
+    u8 *cold = hot + room / 3, *late = cold + room / 3;
+    if (!x64_emit(ir, target, entry, hot, cold, cold, late, &code)) return;
+    if (!dump_emit_late(ir, target, entry, late, hot + room, &code)) return;
+    fprintf(out, "\nOUT: [size=%u]  (%u hot, %u cold; %u late)\n", code.hot_bytes + code.cold_bytes, code.hot_bytes,
+            code.cold_bytes, code.late_bytes);
     dump_host(out, code.hot, code.hot_bytes, (u64)(uintptr_t)code.hot);
-    if (code.cold_bytes) fprintf(out, "  -- cold --\n");
-    dump_host(out, code.cold, code.cold_bytes, (u64)(uintptr_t)code.cold);
+    dump_part(out, "cold", code.cold, code.cold_bytes);
+    dump_part(out, "late", late, code.late_bytes);
     fprintf(out, "\nRESTORE MAP: %u records\n", code.restore_count);
     dump_restores(out, &code, ir);
 }

@@ -87,14 +87,15 @@ bool jit_block_at(const Jit *jit, const u8 *host_pc, JitBlockInfo *info);
 // Called for each block right after its translation, before it runs for the first time.
 void jit_on_block(Jit *jit, void (*fn)(void *self, const JitBlockInfo *info), void *self);
 
+// COLD: the late code, where the host pc is in it.
 typedef enum JitStage { JIT_STAGE_IN, JIT_STAGE_OP, JIT_STAGE_OP_OPT, JIT_STAGE_HOT, JIT_STAGE_COLD } JitStage;
 // Prints one stage of the block that holds host_pc, without a heading, as the log does. The host code
 // is what lies in the cache; the others are made again. Machine thread, between blocks or in on_fault.
 bool jit_print_stage(Jit *jit, const u8 *host_pc, JitStage stage, FILE *out);
 
 typedef struct JitRecord {     // what the restore map says about a host pc
-    u32 host;                  // offset in the hot or the cold code
-    bool cold;
+    u32 host;                  // offset in the hot, the cold or the late code
+    bool cold, late;           // of late code both
     u32 op, insn, eip;         // IR op, guest instruction in the block and its address
     int charged;               // instructions charged to the budget that are not done
     char flags[64];            // where the flags are

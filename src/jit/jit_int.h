@@ -5,6 +5,7 @@
 //   cache.c      blocks: lookup, links, invalidation, code memory
 //   smc.c        code that is stored to
 //   translate.c  guest bytes -> block
+//   late.c       late parts of blocks: what a block's accesses do when their checks fail
 //   restore.c    host pc -> guest state
 //   run.c        the loop
 //   spin.c       loops that wait
@@ -28,7 +29,9 @@
 
 // Cpu.jit_word[]: what generated code hands the run loop.
 enum { WORD_HOST_SP, WORD_EXIT_VALUE, WORD_EXIT_PC, WORD_SLOW_OFFSET, WORD_SLOW_INFO, WORD_SLOW_COMMIT,
-       WORD_SLOW_PAGE, WORD_SLOW_LINEAR, WORD_PAGES };       // PAGES: descriptors of physical pages; it stays
+       WORD_SLOW_PAGE, WORD_SLOW_LINEAR, WORD_PAGES,         // PAGES: descriptors of physical pages; it stays
+       WORD_LATE, WORD_SCRATCH, WORDS = WORD_SCRATCH + 4 };  // where to go on, with r8 to r11 as here
+_Static_assert(WORDS <= ARRAY_LEN(((Cpu *)0)->jit_word), "words");
 
 // r14 points into the Cpu, so that the fields that generated code uses most have displacements of a byte,
 // and so that its low five bits are 12: a count that shifts an address to its page (x64.h).
@@ -48,7 +51,9 @@ typedef enum JitExit {
     EXIT_SIGNAL,        // pc in a block; value = host trap number
     EXIT_PROMOTE,       // pc in an edge's saver: it is used so much that its target is worth a block for its flags
     EXIT_UNGROUP,       // pc in a block: a group's check cannot hold; go on in a block without groups
-    JIT_EXITS
+    EXIT_LATE,          // pc a question: a check has failed in a block without a late part
+    JIT_EXITS,
+    EXIT_ASK = JIT_EXITS     // pc a question, whose record says which of the exits it is
 } JitExit;
 
 typedef enum SlowCause {
@@ -84,6 +89,13 @@ typedef struct BlockPart { u16 offset, bytes; } BlockPart;     // in a page
 typedef struct Names Names;
 typedef struct Check Check;                    // check.h
 typedef struct CheckedIr CheckedIr;
+// A block's late part, and behind it its restore records.
+typedef struct Late {
+    Block *block;
+    u8 *code;
+    u32 bytes, restore_count;
+} Late;
+static inline X64Restore *late_restores(const Late *l) { return (X64Restore *)(l + 1); }
 typedef struct Edge {
     Block *from, *to;          // to: NULL while not linked
     u32 target;                // guest eip
@@ -121,6 +133,7 @@ struct Block {
     u16 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
     u16 restore_count, edge_count;
     u32 first_edge;
+    Late *late;                // NULL: none of its checks has failed yet
     const CheckedIr *checked;  // for -check: as lifted; NULL until it is wanted
     JitMode *mode;             // in whose jump cache it may be; or NULL
     Block *hash_next;
@@ -180,6 +193,7 @@ struct Jit {
     u64 helper_calls[256];
     const u8 *enter, *signal_exit;             // stubs
     const u8 *show_hot;                        // a page past the window may be shown in it
+    const u8 *resume, *resume_sse;             // to WORD_LATE; the second where the guest's XMM registers are wanted
     const u8 *commit_nothing, *commit_bounce, *commit_device, *commit_code;     // after a store: in WORD_SLOW_COMMIT
     const u8 *sse_store, *sse_restore;         // of XMM registers and MXCSR: to and from Cpu
     u8 *thunk;                                 // IR_THUNK_BYTES for eval
@@ -193,6 +207,9 @@ struct Jit {
     Arena *meta;                               // Block, records, edges' blocks
     Block **block;
     u32 block_count, block_capacity;
+    Late **late;                               // late parts, likewise
+    u32 late_count, late_capacity;
+    bool late_wants_room;                      // one could not be made for want of it
     Edge *edge;
     u32 edge_count, edge_capacity;
     u64 *hash;                                 // chains by physical address, eip and key (cache.c)
@@ -250,7 +267,7 @@ struct Jit {
         u64 links, unlinks, misses, faults, spins;
         u64 steps[STEP_CAUSES];
         u64 exits[JIT_EXITS];                  // by JitExit
-        u64 invalidations, wakes, promotions, flushes, restores_table, restores_retranslated;
+        u64 invalidations, wakes, promotions, flushes, late_parts, restores_table, restores_retranslated;
     } stats;
 };
 
@@ -365,15 +382,30 @@ void translate_optimize(IrBlock *ir, bool group);
 Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys, bool checked);
 // The same bytes once more, for flags that are somewhere else at entry. NULL: the cache has been flushed.
 Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags);
-// The same again for an existing block, into scratch memory of the arena: for its records.
+// The same again for an existing block, into scratch memory of the arena: for its records; its late part to where there
+// is room for it, unless that is NULL. False: no room, or the bytes are others.
 // Without passes and code, for looking at; *src is what it was made of.
 bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l);
-bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code);
+bool translate_again(Jit *jit, const Block *b, Lifted *l, u8 *late, u8 *late_end, X64Code *code);
 void translate_print_insns(const Source *src, const Lifted *l, FILE *out);
 void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address);
 void dump_flags(const X64Recipe *r, char *text, size_t text_bytes);
 void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir);
 Jit *dump_rig(u32 cache_mib);                  // without a machine: code memory and stubs only; jit_free() ends it
+
+// ---- late.c ----------------------------------------------------------------------------------------------
+// What the question at WORD_EXIT_PC is about: EXIT_LINK, ..
+JitExit late_answer(Jit *jit);
+// Where generated code goes on after EXIT_LATE. NULL: the block cannot be translated again, CPU_RESTART is pending.
+const u8 *late_go_on(Jit *jit);
+// The block's late part has been made at cold_next: its checks lead there from now on, the one that led to the question
+// to where this says.
+const u8 *late_install(Jit *jit, Block *b, const X64Code *code, const u8 *question);
+const Late *late_at(const Jit *jit, const u8 *host_pc);        // or NULL
+// Whether the pc lies in this late part, which may be NULL.
+static inline bool late_has(const Late *l, const u8 *pc) { return l && pc >= l->code && pc < l->code + l->bytes; }
+void late_forget(Jit *jit);                    // the cache is flushed
+void late_free(Jit *jit);
 
 // ---- restore.c -------------------------------------------------------------------------------------------
 // Guest registers are in cpu->regs; finds eip, flags and the budget for a host pc. NULL: not in a block.

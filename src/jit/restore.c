@@ -14,6 +14,7 @@
 #include <string.h>
 
 static u32 restore_offset(const Jit *jit, const Block *b, const u8 *pc) {
+    if (late_has(b->late, pc)) return (u32)(pc - b->late->code) | X64_LATE;
     if (pc >= jit->cold_start) return (u32)(pc - b->cold) | X64_COLD;
     return (u32)(pc - b->hot);
 }
@@ -28,15 +29,21 @@ static const X64Restore *restore_search(const X64Restore *r, u32 count, u32 host
     return low < count && r[low].host == host ? &r[low] : NULL;
 }
 
+// Kept with the block, or with its late part.
+static const X64Restore *restore_in_table(const Block *b, u32 host) {
+    if (host & X64_LATE) return restore_search(late_restores(b->late), b->late->restore_count, host);
+    return restore_search(block_restores(b), b->restore_count, host);
+}
+
 const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *pc) {
-    return restore_search(block_restores(b), b->restore_count, restore_offset(jit, b, pc));
+    return restore_in_table(b, restore_offset(jit, b, pc));
 }
 
 static const X64Restore *restore_by_translation(Jit *jit, const Block *b, u32 host) {
     Lifted l;
     X64Code code;
     jit->stats.restores_retranslated++;
-    if (!b->valid || !translate_again(jit, b, &l, &code)) return NULL;
+    if (!b->valid || !translate_again(jit, b, &l, NULL, NULL, &code)) return NULL;
     return restore_search(code.restores, code.restore_count, host);
 }
 
@@ -45,7 +52,7 @@ static void restore_log(Jit *jit, const Block *b, const X64Restore *r, const u8 
     fprintf(out, "RESTORE:\n");
     Lifted l;
     X64Code code;
-    if (b->valid && translate_again(jit, b, &l, &code)) {
+    if (b->valid && translate_again(jit, b, &l, NULL, NULL, &code)) {
         for (u32 i = 0, n = 0; i < l.ir->count && n <= r->insn; i++)
             if (l.ir->ops[i].code == IR_INSN) { fprintf(out, "0x%04x: %08x\n", i, l.ir->ops[i].imm); n++; }
     }
@@ -87,7 +94,7 @@ static void restore_print(const char *name, const X64Restore *r) {
 
 static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {
     u32 host = restore_offset(jit, b, pc);
-    const X64Restore *table = restore_search(block_restores(b), b->restore_count, host);
+    const X64Restore *table = restore_in_table(b, host);
     if (jit->opt.restore == JIT_RESTORE_TABLE || !b->valid) return table;
     const X64Restore *again = restore_by_translation(jit, b, host);
     if (again) *copy = *again;
@@ -104,7 +111,7 @@ static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X6
 
 const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *pc, JitRestore how) {
     u32 host = restore_offset(jit, b, pc);
-    if (how == JIT_RESTORE_TABLE) return restore_search(block_restores(b), b->restore_count, host);
+    if (how == JIT_RESTORE_TABLE) return restore_in_table(b, host);
     return restore_by_translation(jit, b, host);
 }
 

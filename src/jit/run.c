@@ -213,6 +213,7 @@ void run_host_exception(Jit *jit, unsigned trap) {
 static void run_deliver(Jit *jit) {
     Cpu *cpu = jit->cpu;
     if (cpu->fault.kind == CPU_RESTART) {
+        if (jit->late_wants_room) cache_flush(jit);
         cpu->fault.pending = 0;
         jit->stats.steps[STEP_RESTART]++;
         if (step_one(jit)) return;
@@ -340,6 +341,18 @@ static bool run_at_break(Jit *jit) {
     return jit->at_break;
 }
 
+// Generated code until an exit that concerns the guest's state, or links.
+static JitExit run_code(Jit *jit, const u8 *code) {
+    while (code) {
+        JitExit exit = (JitExit)((JitEnter)(uintptr_t)jit->enter)(jit->cpu, code);
+        if (exit == EXIT_ASK) exit = late_answer(jit);
+        if (exit != EXIT_LATE) return exit;
+        jit->stats.exits[EXIT_LATE]++;
+        code = late_go_on(jit);
+    }
+    return EXIT_FAULT;
+}
+
 static void run_blocks(Jit *jit) {
     Cpu *cpu = jit->cpu;
     Block *b = cache_find(jit, cpu->eip);
@@ -347,7 +360,7 @@ static void run_blocks(Jit *jit) {
         if (log_on(jit->log, LOG(EXEC) | LOG(CPU))) run_log_block(jit, b);
         if (jit->check) check_begin(jit->check, b);
         jit->entered = b;
-        Left left = run_settle(jit, ((JitEnter)(uintptr_t)jit->enter)(cpu, b->hot + b->fast));
+        Left left = run_settle(jit, run_code(jit, b->hot + b->fast));
         if (jit->check && !check_end(jit->check, left.exit)) return;
         b = run_next(jit, &left);
     }

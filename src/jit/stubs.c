@@ -805,6 +805,37 @@ static void stub_lookup(Jit *jit, Buf *b, const u8 *exit) {
     enc_rm(b, 0, 0x3b, R8, rm_mem(R9, offsetof(JumpEntry, eip)));
     enc_patch32(enc_jcc32(b, STUB_JNE), t->lookup);
     enc_rm(b, 0, 0xff, 4, rm_mem(R9, offsetof(JumpEntry, code)));
+    for (unsigned r = 0; r < 16; r++) {
+        t->lookup_from[r] = r == R8 ? t->lookup : b->p;
+        if (r == R8) continue;
+        enc_rr(b, 0, 0x89, r, R8);
+        enc_patch32(enc_jmp32(b), t->lookup);
+    }
+}
+
+// The end of a row of questions: the call's return address less its five bytes and a byte for each push before it. Code
+// that goes on finds r8 to r11 as they were.
+static void stub_ask(Jit *jit, Buf *b, const u8 *exit) {
+    enum { CALL_BYTES = 5 };
+    stub_align(b);
+    jit->target.ask = b->p;
+    for (unsigned r = R8; r <= R11; r++) enc_rm(b, ENC_W, 0x89, r, stub_word(WORD_SCRATCH + r - R8));
+    stub_pop(b, R8);
+    enc_rm(b, ENC_W, 0x8b, R9, stub_word(WORD_HOST_SP));
+    enc_rr(b, ENC_W, 0x89, R9, R10);
+    enc_rr(b, ENC_W, 0x29, RSP, R9);                       // sub %rsp, %r9
+    enc_rr(b, ENC_W, 0x89, R10, RSP);
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                     // shr $3
+    enc_u8(b, 3);
+    enc_rr(b, ENC_W, 0x29, R9, R8);
+    enc_rm(b, ENC_W, 0x8d, R8, rm_mem(R8, -CALL_BYTES));
+    enc_rm(b, ENC_W, 0x89, R8, stub_word(WORD_EXIT_PC));
+    stub_leave_as(b, exit, EXIT_ASK);
+    jit->resume_sse = b->p;
+    enc_patch32(enc_call32(b), jit->target.sse_load);
+    jit->resume = b->p;
+    for (unsigned r = R8; r <= R11; r++) enc_rm(b, ENC_W, 0x8b, r, stub_word(WORD_SCRATCH + r - R8));
+    enc_rm(b, 0, 0xff, 4, stub_word(WORD_LATE));           // jmp *
 }
 
 static void stub_exits(Jit *jit, Buf *b, const u8 *exit, const u8 *exit_call) {
@@ -812,17 +843,12 @@ static void stub_exits(Jit *jit, Buf *b, const u8 *exit, const u8 *exit_call) {
     t->link = b->p;
     stub_take_pc(b);
     stub_leave_as(b, exit_call, EXIT_LINK);
-    t->stale = b->p;
-    stub_take_pc(b);
-    stub_leave_as(b, exit_call, EXIT_STALE);
     jit->promote = b->p;
     stub_take_pc(b);
     stub_leave_as(b, exit_call, EXIT_PROMOTE);
     stub_lookup(jit, b, exit);
+    stub_ask(jit, b, exit_call);
     stub_leave(jit, b, exit);
-    t->poll = b->p;
-    stub_take_pc(b);
-    stub_leave_as(b, exit_call, EXIT_POLL);
     t->raise = b->p;
     enc_rm(b, 0, 0x89, R9, stub_word(WORD_EXIT_VALUE));
     stub_take_pc(b);

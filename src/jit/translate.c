@@ -547,14 +547,19 @@ bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
     return translate_lift(jit->arena, src, max_insns(jit), l);
 }
 
-bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
+// In scratch memory the late part has room for each op's.
+enum { TRANSLATE_LATE = 64 };
+
+bool translate_again(Jit *jit, const Block *b, Lifted *l, u8 *late, u8 *late_end, X64Code *code) {
     Source src;
     if (!translate_lift_again(jit, b, &src, l)) return false;
     translate_passes(jit, l->ir, b->grouped);
     X64Entry entry = entry_of(b->eip, b->base, b->key, b->phys, b->flags, b->entry_is_hot, l, src.count,
                               b->second_ppn);
-    u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024;
-    u8 *scratch = arena_alloc(jit->arena, hot + cold);
-    return x64_emit(l->ir, &jit->target, &entry, scratch, scratch + hot, scratch + hot,
-                    scratch + hot + cold, code);
+    u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024, room = late ? 0 : l->ir->count * TRANSLATE_LATE + 1024;
+    u8 *scratch = arena_alloc(jit->arena, hot + cold + room);
+    X64Late at = { .hot_at = b->hot, .scratch = scratch, .hot_room = hot, .cold_room = cold, .late = late,
+                   .late_end = late_end };
+    if (!late) at.late_end = (at.late = scratch + hot + cold) + room;
+    return x64_emit_late(l->ir, &jit->target, &entry, &at, code);
 }

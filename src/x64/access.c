@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Guest memory from generated code: the flat-table test and its cold paths.
+// Guest memory from generated code: the flat-table test, and what comes when it fails.
 //
 // Hot path, linear form (address in a register or [base + index*scale + disp]; segment flat; r13 is the expected
 // addend: the access does not wait for the table). An address that is in a register already stays there, a constant
-// one becomes a displacement from r13: then loads have a copy of op on the cold path, as stores do.
+// one becomes a displacement from r13: then loads have a copy of op in the late part, as stores do.
 //
 //     lea   ea, %r8d
 //     test  $size-1, %r8b                   (not for bytes)
@@ -11,7 +11,7 @@
 //     shrx  %r14d, %r8d, %r9d               r14's low bits are 12 (without BMI2: mov and shr)
 //     cmp   %r13, table(%r13,%r9,8)
 //   unfit:
-//     jne   cold
+//     jne   late
 //   resume:
 //     op    (%r8,%r13), ...
 //
@@ -20,15 +20,16 @@
 //     lea   ea, %r8d
 //     shrx  %r14d, %r8d, %r9d
 //     add   table(%r13,%r9,8), %r8          r8 = host address; negative: not in the table
-//     js    cold
+//     js    late
 //     test  $size-1, %r8b
-//     jne   cold
+//     jne   late
 //   resume:
 //     op    (%r8), ...
 //
-// Cold path: a stub for this kind, segment, size and class takes the table's entry off again, looks
-// whether an unaligned access stays inside its page, else asks C.
-//   cold:
+// Few checks ever fail: what comes then is the block's late part, made when the first of its checks fails (until then
+// `late` is a question, X64_ASK_LATE). A stub for this kind, segment, size and class takes the table's entry off again,
+// looks whether an unaligned access stays inside its page, else asks C.
+//   late:
 //     call  slow                            r8 = pointer to the data (RAM or a bounce buffer)
 //     jmp   resume                          loads; stores run a copy of op here and call commit
 //
@@ -102,7 +103,7 @@ static unsigned ac_class(const IrOp *op) {
     return op->seg_class == X64_REAL && !op->addr16 ? X64_CHECKED : op->seg_class;
 }
 
-// `limit`, `crosses`: the cold path computes the address again.
+// `limit`, `crosses`: the late part computes the address again.
 typedef struct AcJumps { u8 *limit, *table, *unfit, *resume; unsigned reg; bool constant, crosses; } AcJumps;
 
 // Will this segment's base be added again before a helper may change it?
@@ -116,7 +117,7 @@ static bool ac_base_again(const Emit *e, unsigned seg) {
 }
 
 // A base that is wanted again goes to r10 and stays there as long as nobody else takes that. This comes before any
-// jump of the check, whose cold path comes back behind the check.
+// jump of the check, whose late part comes back behind the check.
 //     mov base, %r10d
 static void ac_want_base(Emit *e, const IrOp *op) {
     if (ac_class(op) == X64_FLAT || e->base_of == op->seg) return;
@@ -172,7 +173,7 @@ static void ac_test_place(Emit *e, const IrOp *op, unsigned bytes, unsigned mask
     }
 }
 
-//     cmp %r13, table+8*page(%r13) ; jne cold
+//     cmp %r13, table+8*page(%r13) ; jne late
 static void ac_hot_constant(Emit *e, const IrOp *op, bool write, AcJumps *j) {
     i32 page = (i32)(ir_value(e->ir, op->a) >> PAGE_SHIFT);
     enc_rm(e->b, ENC_W, 0x39, R13, rm_mem(R13, (write ? e->t->write_table : e->t->read_table) + 8 * page));
@@ -201,23 +202,28 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
         ac_page_index(e, b, j->reg);
         ac_table(e, b, write, j->reg);
         if (j->unfit) enc_patch8(j->unfit, b->p);
+        j->unfit = NULL;
         j->table = enc_jcc32(b, 5);                          // jne
     } else {
         ac_page_index(e, b, j->reg);
         ac_table(e, b, write, j->reg);
         j->table = enc_jcc32(b, 8);                          // js
         ac_test_place(e, op, bytes, mask, j);
-        if (j->unfit) enc_patch32(j->unfit, e->cold.p);
     }
     j->resume = b->p;
 }
 
-// Emits the cold path: the call, with r8 pointing to the data after it.
-static void ac_cold(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, const AcJumps *j) {
-    Buf *c = &e->cold;
+static void ac_ask(Emit *e, const AcJumps *j) {
+    ask_question(e, X64_ASK_LATE);
+    ask_jump(e, j->table);
+    if (j->limit) ask_jump(e, j->limit);
+    if (j->unfit) ask_jump(e, j->unfit);
+}
+
+// Emits the late part: the call, with r8 pointing to the data after it.
+static void ac_late(Emit *e, const IrOp *op, unsigned bytes, unsigned kind, const AcJumps *j) {
+    Buf *c = &e->late;
     unsigned size = op->attr & IR_ALIGN16 ? X64_SIZE_16A : x64_size_index(bytes);
-    enc_patch32(j->table, c->p);
-    if (j->limit) enc_patch32(j->limit, c->p);
     if (ir_waits_for_fpu(op)) {                              // pending exceptions come before those of the operand
         st_record(e, c, c->p);
         enc_u8(c, 0x9b);                                     // fwait
@@ -254,18 +260,18 @@ static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
 //     ja    unfit
 //     shrx  %r14d, %r11d, %r9d
 //     cmp   %r13, table(%r13,%r9,8)
-//   unfit: jne cold                         unless the second page is good, too
+//   unfit: jne late                         unless the second page is good, too
 //   resume:
 //     test  $15, %r11b ; jne never          where multiples of 16 are wanted
 //   op      offset(%r13,%r11)
-// cold:   mov $info, %r9d ; call group[write][r11] ; jmp resume          goes on at resume, at the start, or leaves
-// never:  call ungroup                      nothing that C could do: another segment limit, a wrap at 64 KiB
+// late:   mov $info, %r9d ; call group[write][r11] ; jmp resume          goes on at resume, at the start, or leaves
+// never:  a question, X64_ASK_UNGROUP       nothing that C could do: another segment limit, a wrap at 64 KiB
 //
-// Form 0: ja cold ; shrx ; add table(%r13,%r9,8), %r11 ; js cold
-// cold:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp resume
+// Form 0: ja late ; shrx ; add table(%r13,%r9,8), %r11 ; js late
+// late:   lea lo, %r8d ; mov $info, %r9d ; call group_fix ; jmp resume
 //
 // Form DETOUR
-// cold:   rorx .. ; cmp .. ; ja fix ; shrx .. ; call group_detour ; je resume
+// late:   rorx .. ; cmp .. ; ja fix ; shrx .. ; call group_detour ; je resume
 //   fix:  as above
 //
 // r11 (r10) is the group's. Where the lowest address is a guest register that stays as it is until the last access
@@ -330,7 +336,7 @@ static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
     }
 }
 
-// A group of 16-bit addresses must not wrap: cmp $0x10000-span, reg ; ja cold
+// A group of 16-bit addresses must not wrap: cmp $0x10000-span, reg ; ja never
 static u8 *gr_wraps(Emit *e, const IrOp *op, unsigned reg) {
     if (!op->addr16) return NULL;
     enc_alu_imm(e->b, 0, 7, rm_reg(reg), 0x10000 - e->ir->groups[op->group].span, 4);
@@ -338,7 +344,7 @@ static u8 *gr_wraps(Emit *e, const IrOp *op, unsigned reg) {
 }
 
 // The limit of a checked segment for the whole group, in 64 bits so that nothing wraps:
-//     lea span(%r11), %r9 ; mov end, %r8d ; cmp %r8, %r9 ; ja cold
+//     lea span(%r11), %r9 ; mov end, %r8d ; cmp %r8, %r9 ; ja never
 static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
     const IrGroup *g = &e->ir->groups[op->group];
     if (ac_class(op) != X64_CHECKED) return NULL;
@@ -383,14 +389,12 @@ static u8 *gr_misaligned(Emit *e, const IrGroup *g, unsigned reg) {
 
 // What cannot become true by filling the table.
 static void gr_never(Emit *e, u8 *const *jumps, unsigned count) {
-    Buf *c = &e->cold;
-    u8 *at = c->p;
+    bool asked = false;
     for (unsigned n = 0; n < count; n++) {
         if (!jumps[n]) continue;
-        enc_patch32(jumps[n], at);
-        if (c->p != at) continue;
-        enc_patch32(enc_call32(c), e->t->ungroup);
-        st_record(e, c, c->p - 1);
+        if (!asked) ask_question(e, X64_ASK_UNGROUP);
+        asked = true;
+        ask_jump(e, jumps[n]);
     }
 }
 
@@ -407,18 +411,18 @@ static void gr_detour(Emit *e, Buf *c, unsigned reg, const IrGroup *g, const u8 
     if (crosses) enc_patch32(crosses, c->p);
 }
 
-static void gr_cold(Emit *e, const IrOp *op, unsigned reg, u8 *start, u8 *resume) {
+static void gr_late(Emit *e, const IrOp *op, unsigned reg, const u8 *start, const u8 *resume) {
     const IrGroup *g = &e->ir->groups[op->group];
-    Buf *c = &e->cold;
+    Buf *c = &e->late;
     if (!e->linear) {
         gr_address(e, c, op, R8);
         if (ac_class(op) != X64_FLAT) enc_rm(c, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
     }
-    if (e->form == X64_DETOUR) gr_detour(e, c, reg, g, resume);
+    if (e->form == X64_DETOUR) gr_detour(e, c, reg, g, resume + e->moved);
     enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, resume - start, g->write, e->form));
     enc_patch32(enc_call32(c), e->linear ? e->t->group[g->write][reg] : e->t->group_fix);
     st_record(e, c, c->p - 1);
-    enc_patch32(enc_jmp32(c), resume);
+    enc_patch32(enc_jmp32(c), resume + e->moved);
 }
 
 static void gr_check(Emit *e, const IrOp *op) {
@@ -436,10 +440,11 @@ static void gr_check(Emit *e, const IrOp *op) {
     if (g->span > 1) crosses = gr_crosses(e, b, reg, g->span);
     ac_page_index(e, b, reg);
     ac_table(e, b, g->write, reg);
+    ask_question(e, X64_ASK_LATE);
     if (crosses && e->linear) enc_patch8(crosses, b->p);
-    else if (crosses) enc_patch32(crosses, e->cold.p);
-    enc_patch32(enc_jcc32(b, e->linear ? 5 : 8), e->cold.p);
-    gr_cold(e, op, reg, start, b->p);
+    else if (crosses) ask_jump(e, crosses);
+    ask_jump(e, enc_jcc32(b, e->linear ? 5 : 8));
+    if (e->late.start) gr_late(e, op, reg, start, b->p);
     gr_never(e, (u8 *[]){ gr_misaligned(e, g, reg), limit, wraps }, 3);
 }
 
@@ -450,7 +455,7 @@ static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
     unsigned reg = e->group_reg[op->group];
     i32 offset = op->group_offset;
     *rm = ac_rm(e, reg, offset);
-    e->cold_copy = false;
+    e->late_copy = false;
     return true;
 }
 
@@ -463,9 +468,10 @@ static Rm ac_single(Emit *e, const IrOp *op, unsigned bytes, unsigned kind) {
     if (!j.constant) j.reg = ac_direct_reg(e, op);
     ac_prepare(e);
     ac_hot(e, op, bytes, !load, &j);
-    ac_cold(e, op, bytes, kind, &j);
-    e->cold_copy = !load || j.constant || j.reg != R8;
-    if (!e->cold_copy) enc_patch32(enc_jmp32(&e->cold), j.resume);
+    ac_ask(e, &j);
+    if (e->late.start) ac_late(e, op, bytes, kind, &j);
+    e->late_copy = e->late.start && (!load || j.constant || j.reg != R8);
+    if (e->late.start && !e->late_copy) enc_patch32(enc_jmp32(&e->late), j.resume + e->moved);
     return j.constant ? rm_mem(R13, (i32)ir_value(e->ir, op->a)) : ac_rm(e, j.reg, 0);
 }
 
@@ -475,19 +481,19 @@ Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw) {
     return ac_single(e, op, bytes, rmw ? X64_SLOW_RMW : X64_SLOW_STORE);
 }
 
-bool ac_cold_copy(Emit *e, Rm *rm) {
-    if (!e->cold_copy) return false;
-    e->b = &e->cold;
+bool ac_late_copy(Emit *e, Rm *rm) {
+    if (!e->late_copy) return false;
+    e->b = &e->late;
     *rm = ac_rm(e, R8, 0);
     return true;
 }
 
 void ac_load_done(Emit *e) {
     e->b = &e->hot;
-    enc_patch32(enc_jmp32(&e->cold), e->hot.p);
+    enc_patch32(enc_jmp32(&e->late), e->hot.p + e->moved);
 }
 
 void ac_store_done(Emit *e) {
-    enc_patch32(enc_call32(&e->cold), e->t->commit);
+    enc_patch32(enc_call32(&e->late), e->t->commit);
     ac_load_done(e);
 }

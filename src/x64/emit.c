@@ -434,8 +434,7 @@ static void op_wide(Emit *e, const IrOp *op, Opd a) {
         a = (Opd){ .rm = rm_reg(R9) };
     }
     if (divides) {                         // the moves before it have moved the instruction
-        u32 cold = e->b == &e->cold ? X64_COLD : 0;
-        e->out->restores[e->out->restore_count - 1].host = (u32)(e->b->p - e->b->start) | cold;
+        e->out->restores[e->out->restore_count - 1].host = st_host_offset(e, e->b, e->b->p);
     }
     op_rm(e, op->size, 0xf7, digit[op->code], a.rm);
     if (divides) fl_end(e, op, NULL);
@@ -805,7 +804,7 @@ static void op_rmw(Emit *e, const IrOp *load) {
     if (kept) fl_carry_stays(e, op, &recipe);
     copy(e, op, bref, rm);
     FlagsState after = e->f;
-    if (ac_cold_copy(e, &rm)) {
+    if (ac_late_copy(e, &rm)) {
         e->f = before;
         copy(e, op, bref, rm);
         ac_store_done(e);
@@ -846,7 +845,7 @@ static void op_fused(Emit *e, const IrOp *load) {
     e->i++;
     op_fused_copy(e, op, load->d, m);
     FlagsState after = e->f;
-    if (ac_cold_copy(e, &m.rm)) {
+    if (ac_late_copy(e, &m.rm)) {
         e->f = before;
         op_fused_copy(e, op, load->d, m);
         ac_load_done(e);
@@ -891,7 +890,7 @@ static void op_load(Emit *e, const IrOp *op) {
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     op_load_copy(e, op, reg, rm);
-    if (!ac_cold_copy(e, &rm)) return;
+    if (!ac_late_copy(e, &rm)) return;
     op_load_copy(e, op, reg, rm);
     ac_load_done(e);
 }
@@ -900,7 +899,7 @@ static void op_store(Emit *e, const IrOp *op) {
     st_settle(e, op->b);
     Rm rm = ac_store(e, op, op->size, false);
     op_store_value(e, op->size, rm, st_read(e, op->b));
-    if (!ac_cold_copy(e, &rm)) return;
+    if (!ac_late_copy(e, &rm)) return;
     op_store_value(e, op->size, rm, st_read(e, op->b));
     ac_store_done(e);
 }
@@ -939,7 +938,7 @@ static void op_fpu_load(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     Rm rm = ac_load(e, op, op->aux);
     op_fpu_mem(e, rm, op);
-    if (ac_cold_copy(e, &rm)) {
+    if (ac_late_copy(e, &rm)) {
         op_fpu_mem(e, rm, op);
         ac_load_done(e);
     }
@@ -950,7 +949,7 @@ static void op_fpu_store(Emit *e, const IrOp *op) {
     fl_prepare_clobber(e, true);
     op_fpu_mem(e, ac_store(e, op, op->aux, false), op);
     Rm rm;
-    if (ac_cold_copy(e, &rm)) {
+    if (ac_late_copy(e, &rm)) {
         op_fpu_mem(e, rm, op);
         ac_store_done(e);
     }
@@ -1003,7 +1002,7 @@ static void op_simd_load(Emit *e, const IrOp *op) {
         reg = st_define(e, op->d);
     }
     op_simd_load_copy(e, op, reg, rm);
-    if (ac_cold_copy(e, &rm)) {
+    if (ac_late_copy(e, &rm)) {
         op_simd_load_copy(e, op, reg, rm);
         ac_load_done(e);
     }
@@ -1019,14 +1018,15 @@ static void op_simd_store(Emit *e, const IrOp *op) {
     if (ir_simd_may_fault(op->imm)) fl_prepare_clobber(e, true);
     Rm rm = ac_store(e, op, op->aux, false);
     op_simd_store_copy(e, op, rm);
-    if (!ac_cold_copy(e, &rm)) return;
+    if (!ac_late_copy(e, &rm)) return;
     op_simd_store_copy(e, op, rm);
     ac_store_done(e);
 }
 
 // ---- exits ----------------------------------------------------------------------------------------------
 // A direct exit: `jump` is the rel32 of the hot jump. Its stub asks for a link; its restore record says where
-// the flags are. What cannot be had later (a carry, flags without a recipe) the stub saves first.
+// the flags are. What cannot be had later (a carry, flags without a recipe) the stub saves first; where there is
+// nothing to save it is one of the questions.
 static void ex_edge(Emit *e, u8 *jump, u32 target) {
     X64Code *out = e->out;
     if (out->edge_count == e->edge_capacity) {
@@ -1042,6 +1042,12 @@ static void ex_edge(Emit *e, u8 *jump, u32 target) {
     if (!before.env && !before.recipe) fl_save_lahf(e, &e->cold, &e->f);
     fl_catch_carry(e, &e->cold, &e->f);
     edge->bare = e->cold.p == edge->stub;
+    if (edge->bare) {
+        edge->stub = e->cold.start + e->questions;           // until ask_finish()
+        ask_question(e, X64_ASK_LINK);
+        ask_jump(e, jump);
+        return;
+    }
     edge->stub_jump = enc_call32(&e->cold);
     enc_patch32(edge->stub_jump, e->t->link);
     st_record(e, &e->cold, e->cold.p - 1);
@@ -1064,7 +1070,7 @@ static void ex_jz(Emit *e, const IrOp *op) {
 }
 
 //     mov a, %r9d ; and $0xfffe, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
-//     cmp (%r11,%r9,8), a ; jne cold ; jmp *8(%r11,%r9,8)                     cold: mov a, %r8d ; jmp lookup
+//     cmp (%r11,%r9,8), a ; jne lookup_from[a] ; jmp *8(%r11,%r9,8)
 // The base is not added, for this is the path that a mispredicted jump waits for.
 static void ex_indirect(Emit *e, const IrOp *op) {
     Buf *b = e->b;
@@ -1076,10 +1082,7 @@ static void ex_indirect(Emit *e, const IrOp *op) {
     enc_rm(b, 0, 0x3b, a, rm_sib(base, R9, 3, 0));
     u8 *miss = enc_jcc32(b, 5);
     enc_rm(b, 0, 0xff, 4, rm_sib(base, R9, 3, 8));
-    enc_patch32(miss, a == R8 ? e->t->lookup : e->cold.p);
-    if (a == R8) return;
-    enc_rr(&e->cold, 0, 0x89, a, R8);
-    enc_patch32(enc_jmp32(&e->cold), e->t->lookup);
+    enc_patch32(miss, e->t->lookup_from[a]);
 }
 
 //     cmp $imm, a ; jne cold             cold: flags to the state; mov a, %r8d ; jmp jump
@@ -1142,10 +1145,8 @@ static void ex_poll(Emit *e, const IrOp *op) {
     fl_reset_host(e);
     enc_alu_imm(e->b, 0, 5, rm_reg(R12), op->imm, 4);              // sub $n, %r12d
     e->charged += op->imm;
-    u8 *out = enc_jcc32(e->b, 8);
-    enc_patch32(out, e->cold.p);
-    enc_patch32(enc_call32(&e->cold), e->t->poll);
-    st_record(e, &e->cold, e->cold.p - 1);
+    ask_question(e, X64_ASK_POLL);
+    ask_jump(e, enc_jcc32(e->b, 8));
 }
 
 // ---- the walk -------------------------------------------------------------------------------------------
@@ -1233,9 +1234,8 @@ static void em_test_page(Buf *b, const X64Target *t, const X64Entry *entry, u32 
 // The test ; jne back to C.
 static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 ppn) {
     em_test_page(&e->hot, e->t, entry, eip, ppn);
-    enc_patch32(enc_jcc32(&e->hot, 5), e->cold.p);
-    enc_patch32(enc_call32(&e->cold), e->t->stale);
-    if (!e->f.env) st_record(e, &e->cold, e->cold.p - 1);
+    ask_question(e, X64_ASK_STALE);
+    ask_jump(e, enc_jcc32(&e->hot, 5));
 }
 
 //     (test) ; je fast ; mov $eip, %r8d ; jmp lookup
@@ -1271,7 +1271,9 @@ static void em_entries(Emit *e, const X64Entry *entry) {
 enum { EM_OP_HOT = 256, EM_OP_COLD = 512 };     // no op with its fused successors takes more
 
 static bool em_has_room(const Emit *e, u32 ops) {
-    return e->hot.end - e->hot.p >= (i64)ops * EM_OP_HOT && e->cold.end - e->cold.p >= (i64)ops * EM_OP_COLD;
+    const Buf *late = &e->late;
+    return e->hot.end - e->hot.p >= (i64)ops * EM_OP_HOT && e->cold.end - e->cold.p >= (i64)ops * EM_OP_COLD &&
+           (!late->start || late->end - late->p >= (i64)ops * EM_OP_COLD);
 }
 
 // After an op: frees what it has used for the last time.
@@ -1318,27 +1320,44 @@ static void em_sort_restores(X64Code *out) {    // few and nearly sorted: insert
     }
 }
 
-bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
-              u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out) {
+typedef struct EmRoom { Buf hot, cold, late; ptrdiff_t moved; } EmRoom;
+
+static bool em_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const EmRoom *room,
+                    X64Code *out) {
     Arena *arena = ir->arena;
-    *out = (X64Code){ .hot = hot, .cold = cold };
+    *out = (X64Code){ .hot = room->hot.start, .cold = room->cold.start };
     Emit e = { .ir = ir, .t = target, .out = out,
-               .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end },
+               .hot = room->hot, .cold = room->cold, .late = room->late, .moved = room->moved,
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
                .base_of = ST_NO_BASE,
                .f = fl_at_entry(&entry->flags), .form = entry->form, .linear = entry->form != X64_ADDED,
-               .edge_capacity = 8, .restore_capacity = 32 };
+               .edge_capacity = 8, .restore_capacity = 32, .ask_capacity = 32 };
     e.b = &e.hot;
     e.temp = arena_alloc(arena, (ir->temp_count + 1) * sizeof *e.temp);
     memset(e.temp, 0, (ir->temp_count + 1) * sizeof *e.temp);
     out->edges = arena_alloc(arena, e.edge_capacity * sizeof *out->edges);
     out->restores = arena_alloc(arena, e.restore_capacity * sizeof *out->restores);
-    if (hot_end - hot < EM_OP_HOT || cold_end - cold < EM_OP_COLD) return false;
+    e.asks = arena_alloc(arena, e.ask_capacity * sizeof *e.asks);
+    if (!em_has_room(&e, 1)) return false;
     em_scan(&e);
     em_entries(&e, entry);
-    if (!em_body(&e)) return false;
-    out->hot_bytes = (u32)(e.hot.p - hot);
-    out->cold_bytes = (u32)(e.cold.p - cold);
+    if (!em_body(&e) || !ask_finish(&e)) return false;
+    out->hot_bytes = (u32)(e.hot.p - e.hot.start);
+    out->cold_bytes = (u32)(e.cold.p - e.cold.start);
+    out->late_bytes = (u32)(e.late.p - e.late.start);
     em_sort_restores(out);
     return true;
+}
+
+bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
+              u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out) {
+    EmRoom room = { .hot = { hot, hot, hot_end }, .cold = { cold, cold, cold_end } };
+    return em_emit(ir, target, entry, &room, out);
+}
+
+bool x64_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const X64Late *at, X64Code *out) {
+    u8 *hot = at->scratch, *cold = hot + at->hot_room;
+    EmRoom room = { .hot = { hot, hot, cold }, .cold = { cold, cold, cold + at->cold_room },
+                    .late = { at->late, at->late, at->late_end }, .moved = at->hot_at - hot };
+    return em_emit(ir, target, entry, &room, out);
 }

@@ -3,6 +3,7 @@
 //   emit.c   the walk over the block: one case per IR op, fusion, exits
 //   access.c guest memory: the table test and its cold paths
 //   state.c  where things are: temporaries, and the guest's flags
+//   ask.c    the row of questions
 #ifndef X64_EMIT_INT_H
 #define X64_EMIT_INT_H
 
@@ -32,11 +33,19 @@ typedef struct FlagsState {
     };
 } FlagsState;
 
+// A jump to a question; late: offset of what it leads to in the late part.
+typedef struct Ask { u8 *jump; u32 question, late; bool is_late; } Ask;
+
 typedef struct Emit {
     const IrBlock *ir;
     const X64Target *t;
     X64Code *out;
     Buf hot, cold, *b;     // b: where the op at hand goes
+    Buf late;              // start is NULL when it is not wanted
+    ptrdiff_t moved;       // where the hot part will be, from where it is emitted
+    Ask *asks;             // jumps to questions
+    u32 ask_count, ask_capacity, questions;
+    bool asks_late;        // the newest question
     u32 i;                 // index of the op at hand
     u32 skip;              // ops after it that it has swallowed
     TempState *temp;
@@ -49,7 +58,7 @@ typedef struct Emit {
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
     i32 charged;           // instructions charged so far
-    bool cold_copy;        // the access at hand has a cold path with a copy of its instruction
+    bool late_copy;        // the access at hand has a late part with a copy of its instruction
     u8 form;               // of memory accesses: X64_ADDED, ...
     bool linear;           // it is another: they go by r13
     u8 fpu_told;           // what fpu_used is known to say: see op_fpu_used()
@@ -110,6 +119,17 @@ void fl_catch_carry(Emit *e, Buf *b, FlagsState *f);     // a carry still in hos
 FlagsState fl_at_entry(const X64Recipe *r);
 void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe);  // op has set host EFLAGS
 void st_record(Emit *e, const Buf *b, const u8 *host);   // a restore record for this host pc
+static inline u32 st_host_offset(const Emit *e, const Buf *b, const u8 *host) {
+    return (u32)(host - b->start) | (b == &e->cold ? X64_COLD : b == &e->late ? X64_LATE : 0);
+}
+
+// ---- ask.c ------------------------------------------------------------------------------------------
+// A question, whose restore record says how things are now, and a jump to the newest: one for the late part will
+// lead to where that is now.
+void ask_question(Emit *e, unsigned what);
+void ask_jump(Emit *e, u8 *rel32);
+// The row, when nothing else is to come. False: no room.
+bool ask_finish(Emit *e);
 
 // ---- encoding with byte-register care (emit.c) ---------------------------------------------------------
 // opcode is that of the 16/32-bit form; the byte form is opcode - 1. reg: register or digit.
@@ -120,13 +140,13 @@ void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a regi
 // The operand of an access: base and r8 (index or base). Never the CPU state.
 static inline bool ac_is_operand(Opd o) { return !o.is_imm && o.rm.mem && o.rm.reg != R14; }
 // Emits the check for `op` (LOAD STORE FPULD FPUST SIMDLD SIMDST) at address a of `bytes` bytes. Afterwards r8/r9 are
-// taken and rm addresses the data. The caller emits the instruction with rm, then ac_cold_copy() gives the operand
-// for the cold copy, which the caller emits again from the same state, then ac_load_done() or ac_store_done().
-// ac_cold_copy() says false where there is no copy: the cold path, if there is one, comes back to the point after
+// taken and rm addresses the data. The caller emits the instruction with rm, then ac_late_copy() gives the operand
+// for the late copy, which the caller emits again from the same state, then ac_load_done() or ac_store_done().
+// ac_late_copy() says false where there is no copy: the late part, if there is one, comes back to the point after
 // the check. e->b switches between the two buffers.
 Rm ac_load(Emit *e, const IrOp *op, unsigned bytes);
 Rm ac_store(Emit *e, const IrOp *op, unsigned bytes, bool rmw);
-bool ac_cold_copy(Emit *e, Rm *rm);
+bool ac_late_copy(Emit *e, Rm *rm);
 void ac_load_done(Emit *e);
 void ac_store_done(Emit *e);
 

@@ -71,5 +71,6 @@ static inline void enc_patch8(u8 *rel8, const u8 *target) { *rel8 = (u8)(target 
 static inline void enc_patch32(u8 *rel32, const u8 *target) {
     put_le32(rel32, (u32)(i32)(target - (rel32 + 4)));
 }
+static inline const u8 *enc_target32(const u8 *rel32) { return rel32 + 4 + (i32)get_le32(rel32); }
 
 #endif

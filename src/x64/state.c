@@ -458,8 +458,7 @@ void st_record(Emit *e, const Buf *b, const u8 *host) {
         memcpy(out->restores, old, out->restore_count * sizeof *old);
     }
     X64Restore *r = &out->restores[out->restore_count++];
-    *r = (X64Restore){ .host = (u32)(host - b->start) | (b == &e->cold ? X64_COLD : 0),
-                       .op = (u16)e->i, .insn = (u8)e->insn,
+    *r = (X64Restore){ .host = st_host_offset(e, b, host), .op = (u16)(e->i & X64_RESTORE_OP), .insn = (u8)e->insn,
                        .charged = (i8)(e->charged - (i32)e->insn),
                        .flags.op = X64_FLAGS_IN_STATE };
     if (e->f.env || !e->f.recipe) return;

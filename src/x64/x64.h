@@ -77,12 +77,12 @@ typedef struct X64Target {
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *sse_load;               // called by blocks that use XMM registers when they are not live
     const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
-    const u8 *poll;                   // called: budget used up
+    const u8 *ask;                    // called at the end of a block's row of questions (X64_ASK_*)
     const u8 *raise;                  // called: r9d = RAISE's imm
     const u8 *link;                   // called: by the stub of an edge that is not linked
     const u8 *lookup;                 // jumped to: r8d = guest eip, which is not in jump_cache
+    const u8 *lookup_from[16];        // the same with the eip in another register
     const u8 *jump;                   // jumped to: r8d = guest eip
-    const u8 *stale;                  // called: the checked entry found another page there
     const u8 *leave;                  // jumped to: cpu->eip is set
     const u8 *const *helper;          // called: arguments r8d r9d r10d; out: r8; r9 r10 r11 lost
 } X64Target;
@@ -92,9 +92,9 @@ typedef struct X64Edge {       // a direct exit
     u8 *jump;                  // the rel32 that leaves; leads to the stub until linked
     u8 *stub;                  // cold: saves flags if it must, then asks for linking
     u8 *stub_jump;             // rel32 of the stub's last instruction: a call of target->link until linked,
-                               //   then a jmp
+                               //   then a jmp; NULL where it is bare
     bool saves_flags;          // the stub saves flags: a successor that needs none can be entered directly
-    bool bare;                 // the stub does nothing before it asks
+    bool bare;                 // the stub is a question, and does nothing before it
 } X64Edge;
 
 enum { X64_FLAGS_IN_STATE = 0xff };
@@ -105,10 +105,23 @@ typedef struct X64Recipe {     // where the guest's flags are
     u32 imm;                   // for X64_AT_IMM
 } X64Recipe;
 
+// What a block has to ask C seldom, or once, it asks by a jump into its row of questions: a byte for each, which the
+// address of tells them apart.
+//     push %rax ; push %rax ; .. ; call ask         as many pushes as there are questions behind the one jumped to
+enum { X64_ASK_NOTHING,
+       X64_ASK_LINK,                   // an edge that is not linked: where is its target?
+       X64_ASK_STALE,                  // the checked entry found another page there
+       X64_ASK_POLL,                   // budget used up
+       X64_ASK_UNGROUP,                // the group's accesses need checks one by one
+       X64_ASK_LATE };                 // a check of an access has failed: for the block's late part
+
 #define X64_COLD 0x80000000u   // in X64Restore.host: offset into the cold part
+#define X64_RESTORE_OP 0x1fffu
+#define X64_LATE 0x40000000u   // likewise, into the late part
 typedef struct X64Restore {
-    u32 host;                  // offset of the instruction, or of the last byte of a call; | X64_COLD
-    u16 op;                    // index of the IR op
+    u32 host;                  // offset of the instruction, or of the last byte of a call; | X64_COLD or X64_LATE
+    u16 op : 13;               // index of the IR op, modulo X64_RESTORE_OP + 1
+    u16 ask : 3;               // X64_ASK_*: it is a question's
     u8 insn;                   // index of the guest instruction in the block
     i8 charged;                // instructions charged to the budget minus instructions completed
     X64Recipe flags;
@@ -126,15 +139,20 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     X64Recipe flags;           // where the flags are on entry
 } X64Entry;
 
+typedef struct X64LateJump { u32 hot, late; } X64LateJump;     // rel32 in the hot part, where it is to lead
+
 typedef struct X64Code {
     u8 *hot, *cold;            // start of the parts; hot starts with the checked entry, if there is one
     u32 hot_bytes, cold_bytes;
+    u32 late_bytes;            // of x64_emit_late(), and:
+    X64LateJump *late_jumps;
+    u32 late_jump_count;
     u32 fast;                  // offset of the fast entry in hot
     u32 live;                  // the same for code that leaves the guest's XMM registers in the host's
     bool uses_xmm;             // is such code itself
     X64Edge *edges;
     u32 edge_count;
-    X64Restore *restores;      // hot ones ascending by host, then cold ones ascending
+    X64Restore *restores;      // hot ones ascending by host, then late ones, then cold ones
     u32 restore_count;
 } X64Code;
 
@@ -142,6 +160,12 @@ typedef struct X64Code {
 // ir's arena. The same input at the same addresses gives the same code and records. False: no room.
 bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
               u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out);
+
+// The late part of a block, by the same input: what its accesses do when their checks fail, which few ever do. Until
+// the first of them does the checks lead to questions, then by late_jumps to this part, which leads back to the hot
+// part at `hot_at`. Hot and cold part come out once more, as long as they were, to be thrown away: into `scratch`.
+typedef struct X64Late { const u8 *hot_at; u8 *scratch; u32 hot_room, cold_room; u8 *late, *late_end; } X64Late;
+bool x64_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const X64Late *at, X64Code *out);
 
 // The checked entry of a block that was made without one and takes its flags in the CPU state: tests, goes on at
 // `fast`, or to `lookup`. Returns its end.

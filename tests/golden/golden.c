@@ -216,17 +216,20 @@ static void restore_line(const char *line, FILE *out) {
 }
 
 static void write_x64(Golden *g, const char *out) {
-    u32 host = find_line(&g->dump, "OUT:"), host_end = section_end(&g->dump, host), cold = host_end;
+    u32 host = find_line(&g->dump, "OUT:"), host_end = section_end(&g->dump, host), cold = host_end, late = host_end;
     u32 map = find_line(&g->dump, "RESTORE MAP");
-    for (u32 i = host; i < host_end; i++)
+    for (u32 i = host_end; i-- > host;) {
+        if (strstr(g->dump.at[i], "-- late --")) cold = late = i;
         if (strstr(g->dump.at[i], "-- cold --")) cold = i;
+    }
     host_addresses(g, host + 1, host_end);
     FILE *f = create(out, ".x64");
-    fprintf(f, "; host instructions: %u hot, %u cold%s\n", count_lines(g, host + 1, cold, true, ""),
-            count_lines(g, cold, host_end, true, ""), strchr(g->dump.at[host], ']') + 1);
+    fprintf(f, "; host instructions: %u hot, %u cold, %u late%s\n", count_lines(g, host + 1, cold, true, ""),
+            count_lines(g, cold, late, true, ""), count_lines(g, late, host_end, true, ""),
+            strchr(g->dump.at[host], ']') + 1);
     for (u32 i = host + 1; i < host_end; i++)
         if (g->address[i]) host_line(g, host + 1, i, f);
-        else fprintf(f, "; cold\n");
+        else fprintf(f, "; %s\n", i == late ? "late" : "cold");
     for (u32 i = map + 1; i < section_end(&g->dump, map); i++) restore_line(g->dump.at[i], f);
     fclose(f);
 }

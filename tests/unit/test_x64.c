@@ -30,8 +30,8 @@ enum {
     ENV_BYTES = 64, MMIO_BYTES = PAGES << 12,
 };
 
-typedef enum EndKind { END_JUMP, END_FAULT, END_POLL, END_RESTART, END_UNGROUP, ENDS } EndKind;
-static const char *const end_names[] = { "jump", "fault", "poll", "restart", "ungroup" };
+typedef enum EndKind { END_JUMP, END_FAULT, END_POLL, END_RESTART, END_UNGROUP, END_ALONE, ENDS } EndKind;
+static const char *const end_names[] = { "jump", "fault", "poll", "restart", "ungroup", "alone" };
 
 // Everything that may be observed after a run.
 typedef struct State {
@@ -66,6 +66,8 @@ typedef struct Rig {
     IrBlock *plain, *block;                   // as generated; after the passes
     X64Code code;
     unsigned ends[ENDS], vectors[32];            // how often seen
+    bool alone;                                  // late parts cannot be made: the instruction would be run alone
+    unsigned lates;                              // late parts made
 } Rig;
 
 static Rig *signal_rig;
@@ -414,7 +416,8 @@ static Block *code_insert(Rig *g) {
                   .bytes = (u16)(g->smc ? g->smc_bytes : 1), .insns = (u8)g->block->insns, .parts = 1,
                   .hot = g->code.hot, .cold = g->code.cold, .hot_bytes = (u16)g->code.hot_bytes,
                   .cold_bytes = (u16)g->code.cold_bytes, .fast = (u16)g->code.fast,
-                  .restore_count = (u16)g->code.restore_count, .flags.op = X64_FLAGS_IN_STATE };
+                  .uses_xmm = g->code.uses_xmm, .restore_count = (u16)g->code.restore_count,
+                  .flags.op = X64_FLAGS_IN_STATE };
     if (g->smc && (b->phys & 0xfff) + b->bytes > 0x1000) b->bytes = 0x1000 - (b->phys & 0xfff);
     g->smc_bytes = b->bytes;
     memcpy(block_restores(b), g->code.restores, restore_bytes);
@@ -426,10 +429,10 @@ static Block *code_insert(Rig *g) {
     return b;
 }
 
-// The edge whose stub's call has left: the pc is the call's last byte.
+// The edge that has asked: the pc is the question, or the last byte of its stub's call.
 static u32 code_edge_target(const Rig *g, const u8 *pc) {
-    for (u32 i = 0; i < g->code.edge_count; i++)
-        if (g->code.edges[i].stub_jump + 3 == pc) return g->code.edges[i].target;
+    for (const X64Edge *x = g->code.edges, *end = x + g->code.edge_count; x < end; x++)
+        if (pc == (x->bare ? x->stub : x->stub_jump + 3)) return x->target;
     fail_msg("host pc %p is no edge", (const void *)pc);
     return 0;
 }
@@ -446,6 +449,7 @@ static EndKind code_end(Rig *g, const Block *b, u32 exit) {
         cpu->eip = code_edge_target(g, pc);
         return END_JUMP;
     case EXIT_UNGROUP: end = END_UNGROUP; break;
+    case EXIT_LATE: end = END_ALONE; break;
     case EXIT_LOOKUP: return END_JUMP;
     case EXIT_POLL: end = END_POLL; break;
     case EXIT_RAISE: eval_raise(g, value & 0xff, value & 0x100, value >> 16); break;
@@ -461,6 +465,32 @@ static EndKind code_end(Rig *g, const Block *b, u32 exit) {
     return end;
 }
 
+// The block's late part, when its first check fails: as late.c has it, but from the IR that is at hand.
+static const u8 *code_late(Rig *g, Block *b, const u8 *question) {
+    Jit *jit = g->jit;
+    X64Entry entry = code_entry(g);
+    X64Late at = { .hot_at = b->hot, .hot_room = b->hot_bytes + 1024u, .cold_room = b->cold_bytes + 1024u,
+                   .late = jit->cold_next, .late_end = jit->cold_end };
+    X64Code again;
+    at.scratch = arena_alloc(g->arena, at.hot_room + at.cold_room);
+    if (!x64_emit_late(g->block, &jit->target, &entry, &at, &again)) fail_msg("no room for the late part");
+    assert_true(again.hot_bytes == b->hot_bytes && again.cold_bytes == b->cold_bytes);
+    const u8 *go_on = late_install(jit, b, &again, question);
+    assert_non_null(go_on);
+    jit->cpu->jit_word[WORD_LATE] = (u64)(uintptr_t)go_on;
+    return b->uses_xmm ? jit->resume_sse : jit->resume;
+}
+
+static u32 code_enter(Rig *g, Block *b, const u8 *code) {
+    for (;;) {
+        u32 exit = ((JitEnter)(uintptr_t)g->jit->enter)(g->cpu, code);
+        if (exit == EXIT_ASK) exit = late_answer(g->jit);
+        if (exit != EXIT_LATE || g->alone) return exit;
+        g->lates++;
+        code = code_late(g, b, (const u8 *)(uintptr_t)g->cpu->jit_word[WORD_EXIT_PC]);
+    }
+}
+
 static void run_code(Rig *g) {
     Jit *jit = g->jit;
     X64Entry entry = code_entry(g);
@@ -472,16 +502,22 @@ static void run_code(Rig *g) {
         show_failure(g, "code is not the same the second time");
         fail();
     }
+    u8 *cold = jit->cold_next;
+    jit->cold_next += g->code.cold_bytes;
     Block *b = code_insert(g);
     cpu_fetch_page(g->cpu, lin(g->cpu->seg[CPU_CS].base + EIP), &ppn);
     state_load(g, &g->start);
     state_load_flags(g);
     u32 entry_at = one_in(g, 2) ? 0 : b->fast;
-    u32 exit = ((JitEnter)(uintptr_t)jit->enter)(g->cpu, b->hot + entry_at);
+    u32 exit = code_enter(g, b, b->hot + entry_at);
     EndKind end = code_end(g, b, exit);
     state_save(g, &g->coded, end, g->cpu->eip);
     cache_invalidate(jit, b);
+    bus_page(jit->bus, b->phys >> PAGE_SHIFT)->blocks = NULL;      // a flush would not find it
     jit->block_count = 0;                     // the same code memory again
+    jit->cold_next = cold;
+    jit->entered = NULL;
+    late_forget(jit);
     restore_forget(jit);
 }
 
@@ -573,6 +609,7 @@ static void case_arrange(Rig *g, u64 seed, unsigned insns) {
     g->cpu->window_credit = one_in(g, 4) ? 1000 : (i32)pick(g, 4);
     if (g->form == X64_DETOUR && g->cpu->cpl == 3) arrange_window(g);
     g->grouped = one_in(g, 2);
+    g->alone = one_in(g, 8);
 }
 
 static const char *case_run(Rig *g, u64 seed, unsigned insns) {
@@ -630,12 +667,14 @@ static void test_random_blocks(void **state) {
         if (!getenv("N") && seconds() - start > 8) break;
     }
     print_message("%llu blocks: %u jumps, %u faults (#DE %u #BR %u #SS %u #GP %u #PF %u), %u polls, "
-                  "%u restarts, %u ungrouped, %u pages shown\n", (unsigned long long)i, g->ends[0], g->ends[1],
-                  g->vectors[0], g->vectors[5], g->vectors[12], g->vectors[13], g->vectors[14], g->ends[2],
-                  g->ends[3], g->ends[4], (unsigned)g->cpu->stats.window_pages);
+                  "%u restarts, %u ungrouped, %u alone, %u pages shown, %u late parts\n", (unsigned long long)i,
+                  g->ends[0], g->ends[1], g->vectors[0], g->vectors[5], g->vectors[12], g->vectors[13],
+                  g->vectors[14], g->ends[2], g->ends[3], g->ends[4], g->ends[5],
+                  (unsigned)g->cpu->stats.window_pages, g->lates);
     if (count < 5000 || i < 5000) return;
     for (unsigned k = 0; k < END_UNGROUP; k++) assert_true(g->ends[k] > i / 200);
     assert_true(g->vectors[0] > 10 && g->vectors[12] > 10 && g->vectors[13] > 10);
+    assert_true(g->ends[END_ALONE] > i / 200 && g->lates > i / 10);
     assert_true(g->vectors[14] > 10 && g->vectors[5] > 10);
     assert_true(g->cpu->stats.window_pages > i / 40);
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// Late parts of blocks, and the questions that lead to them.
+//
+// What an access does when its check fails is a third of a block's code, and one check in twenty ever fails. So it is
+// left out until a block's first check fails: then the block is translated once more for its late part, the
+// checks are led there, and the code goes on where it was.
+//
+// Rules
+//  1. A late part lies in the cold area, between the cold parts of younger blocks. Like them it is not reused before a
+//     flush.
+//  2. Until a block has its late part all its accesses were to memory that its checks let pass: so an
+//     instruction whose check fails can be run alone, from its beginning, when the part cannot be made.
+#include "jit/jit_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+JitExit late_answer(Jit *jit) {
+    static const u8 exits[] = { [X64_ASK_LINK] = EXIT_LINK, [X64_ASK_STALE] = EXIT_STALE, [X64_ASK_POLL] = EXIT_POLL,
+                                [X64_ASK_UNGROUP] = EXIT_UNGROUP, [X64_ASK_LATE] = EXIT_LATE };
+    const u8 *pc = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];
+    Block *b = cache_block_at(jit, pc);
+    const X64Restore *r = b ? restore_record(jit, b, pc) : NULL;
+    unsigned ask = r ? r->ask : X64_ASK_NOTHING;
+    if (!ask) panic("host pc %p is no question", (const void *)pc);
+    jit->entered = b;
+    return (JitExit)exits[ask];
+}
+
+const Late *late_at(const Jit *jit, const u8 *pc) {
+    u32 low = 0, high = jit->late_count;
+    while (low < high) {
+        u32 mid = (low + high) / 2;
+        if (jit->late[mid]->code <= pc) low = mid + 1;
+        else high = mid;
+    }
+    const Late *l = low ? jit->late[low - 1] : NULL;
+    return late_has(l, pc) ? l : NULL;
+}
+
+static void late_insert(Jit *jit, Late *l) {
+    if (jit->late_count == jit->late_capacity) {
+        jit->late_capacity = jit->late_capacity ? 2 * jit->late_capacity : 256;
+        jit->late = mem_resize(jit->late, jit->late_capacity * sizeof(Late *));
+    }
+    jit->late[jit->late_count++] = l;
+}
+
+static Late *late_new(Jit *jit, Block *b, const X64Code *code) {
+    u32 first = 0, end;
+    while (first < code->restore_count && !(code->restores[first].host & (X64_LATE | X64_COLD))) first++;
+    for (end = first; end < code->restore_count && code->restores[end].host & X64_LATE;) end++;
+    size_t bytes = (end - first) * sizeof *code->restores;
+    Late *l = arena_alloc(jit->meta, sizeof *l + bytes);
+    *l = (Late){ .block = b, .code = jit->cold_next, .bytes = code->late_bytes, .restore_count = end - first };
+    memcpy(late_restores(l), code->restores + first, bytes);
+    return l;
+}
+
+static void late_log(Jit *jit, const Late *l) {
+    if (!log_on(jit->log, LOG(OUT_ASM)) || !log_pc_chosen(jit->log, l->block->eip)) return;
+    FILE *out = jit->log->file;
+    fprintf(out, "LATE: [size=%u] of %p\n", l->bytes, (void *)l->block->hot);
+    dump_host(out, l->code, l->bytes, (u64)(uintptr_t)l->code);
+    fprintf(out, "\n");
+}
+
+const u8 *late_install(Jit *jit, Block *b, const X64Code *code, const u8 *question) {
+    const u8 *answer = NULL;
+    Late *l = b->late = late_new(jit, b, code);
+    late_insert(jit, l);
+    jit->cold_next += code->late_bytes;
+    for (const X64LateJump *j = code->late_jumps, *end = j + code->late_jump_count; j < end; j++) {
+        u8 *jump = b->hot + j->hot;
+        if (enc_target32(jump) == question) answer = l->code + j->late;
+        enc_patch32(jump, l->code + j->late);
+    }
+    late_log(jit, l);
+    jit->stats.late_parts++;
+    jit->stats.cold_bytes += code->late_bytes;
+    return answer;
+}
+
+static const u8 *late_make(Jit *jit, Block *b, const u8 *question) {
+    Lifted l;
+    X64Code code;
+    if (!b->valid) return NULL;
+    jit->late_wants_room = !translate_again(jit, b, &l, jit->cold_next, jit->cold_end, &code);
+    if (jit->late_wants_room || code.hot_bytes != b->hot_bytes || code.cold_bytes != b->cold_bytes) return NULL;
+    return late_install(jit, b, &code, question);
+}
+
+const u8 *late_go_on(Jit *jit) {
+    Cpu *cpu = jit->cpu;
+    Block *b = jit->entered;
+    const u8 *at = late_make(jit, b, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
+    if (!at) cpu->fault = (CpuFault){ .pending = 1, .kind = CPU_RESTART };
+    cpu->jit_word[WORD_LATE] = (u64)(uintptr_t)at;
+    return !at ? NULL : b->uses_xmm ? jit->resume_sse : jit->resume;
+}
+
+void late_forget(Jit *jit) {
+    jit->late_count = 0;
+    jit->late_wants_room = false;
+}
+
+void late_free(Jit *jit) { free(jit->late); }

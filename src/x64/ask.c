@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// The row of questions at the end of a block's cold part (X64_ASK_*).
+//
+// While the block is emitted a question is a number, and its record's host offset stands for that: the row comes last.
+#include "x64/emit_int.h"
+
+#include <string.h>
+
+enum { ASK_FIRST = 1 << 24, ASK_CALL_BYTES = 5 };       // no part is as long as that
+
+void ask_question(Emit *e, unsigned what) {
+    st_record(e, &e->cold, e->cold.start + ASK_FIRST + e->questions++);
+    e->out->restores[e->out->restore_count - 1].ask = (u16)(what & 7);
+    e->asks_late = what == X64_ASK_LATE;
+}
+
+void ask_jump(Emit *e, u8 *rel32) {
+    if (e->ask_count == e->ask_capacity) {
+        Ask *old = e->asks;
+        e->ask_capacity *= 2;
+        e->asks = arena_alloc(e->ir->arena, e->ask_capacity * sizeof *old);
+        memcpy(e->asks, old, e->ask_count * sizeof *old);
+    }
+    u32 late = (u32)(e->late.p - e->late.start);
+    e->asks[e->ask_count++] = (Ask){ rel32, e->questions - 1, late, e->asks_late };
+}
+
+static void ask_name_late_jumps(Emit *e) {
+    X64Code *out = e->out;
+    out->late_jumps = arena_alloc(e->ir->arena, e->ask_count * sizeof *out->late_jumps);
+    for (const Ask *a = e->asks, *end = a + e->ask_count; a < end; a++) {
+        if (!a->is_late) continue;
+        out->late_jumps[out->late_jump_count++] = (X64LateJump){ (u32)(a->jump - e->hot.start), a->late };
+    }
+}
+
+bool ask_finish(Emit *e) {
+    Buf *c = &e->cold;
+    u8 *row = c->p;
+    X64Code *out = e->out;
+    if (!e->questions) return true;
+    if (c->end - row < (i64)e->questions + ASK_CALL_BYTES) return false;
+    memset(row, 0x50, e->questions);                         // push %rax
+    c->p += e->questions - 1;
+    enc_patch32(enc_call32(c), e->t->ask);
+    for (const Ask *a = e->asks, *end = a + e->ask_count; a < end; a++) enc_patch32(a->jump, row + a->question);
+    for (X64Restore *r = out->restores, *end = r + out->restore_count; r < end; r++)
+        if (r->ask) r->host -= ASK_FIRST - (u32)(row - c->start);
+    for (X64Edge *edge = out->edges, *end = edge + out->edge_count; edge < end; edge++)
+        if (edge->bare) edge->stub = row + (edge->stub - c->start);
+    if (e->late.start) ask_name_late_jumps(e);
+    return true;
+}
