@@ -76,7 +76,7 @@ static __attribute__((noinline)) IrOp *build_flags(IrOp *op) {
 }
 _Static_assert(IR_SHRD > IR_SHL && IR_GETF > IR_SHRD && IR_SETF > IR_GETF, "ORDER: build_flags() has them all");
 
-static __attribute__((noinline)) void build_grow_ops(IrBlock *b) {
+void ir_grow(IrBlock *b) {
     b->ops = build_grow(b->arena, b->ops, b->count, &b->capacity, sizeof *b->ops);
 }
 
@@ -93,31 +93,15 @@ IrOp *ir_alu(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, 
 }
 
 IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c) {
-    if (b->count == b->capacity) build_grow_ops(b);
+    if (b->count == b->capacity) ir_grow(b);
     IrOp *op = ir_alu(b, code, size, d, a, x, c);
     u16 props = ir_info[code].props;
     b->exits += (props & IRP_EXIT) != 0;
     b->accesses += (props & (IRP_LOAD | IRP_STORE)) != 0;
     b->steps += code == IR_EA || code == IR_ADD;
     b->folds |= build_may_fold(code);
+    b->simd |= code >= IR_SIMD && code <= IR_SIMDST;
     return op;
-}
-
-static __attribute__((noinline)) void build_insn_grown(IrBlock *b, u32 eip, unsigned length) {
-    build_grow_ops(b);
-    ir_insn(b, eip, length);
-}
-
-void ir_insn(IrBlock *b, u32 eip, unsigned length) {
-    if (__builtin_expect(b->capacity - b->count <= IR_INSN_OPS, 0)) {
-        build_insn_grown(b, eip, length);
-        return;
-    }
-    IrOp *op = ir_put(b, IR_INSN, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
-    op->imm = eip;
-    op->aux = length;
-    b->insns++;
-    b->end_eip = eip + length;
 }
 
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a) {

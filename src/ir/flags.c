@@ -8,20 +8,21 @@
 // A definition that nobody reads and nobody can observe disappears, and with it an op without result.
 #include "ir/ir.h"
 
-// Who looks at all flags through a fault, an exit or a helper that leaves: none, all ops of this code, some.
-enum { FLAGS_UNSEEN, FLAGS_SEEN, FLAGS_MAY_BE_SEEN };
-static const u8 flags_seen[IR_CODE_COUNT] = {
+// What an op is to flags. SEEN: it looks at all of them through a fault, an exit or a helper that leaves; MAY_BE_SEEN:
+// some of its code do. NEEDED: it is wanted without a result, too.
+enum { FLAGS_MARK = 1, FLAGS_NEEDED = 2, FLAGS_SEEN = 4, FLAGS_MAY_BE_SEEN = 8 };
+static const u8 flags_looks[IR_CODE_COUNT] = {
 #define IR(id, name, operands, flags, props, text) \
-    [IR_##id] = !((props) & (IRP_FAULT | IRP_EXIT)) ? FLAGS_UNSEEN \
-              : (props) & (IRP_LOAD | IRP_STORE | IRP_CALL) || IR_##id == IR_SIMD ? FLAGS_MAY_BE_SEEN : FLAGS_SEEN,
+    [IR_##id] = ((props) & IRP_MARK ? FLAGS_MARK : 0) | \
+                ((props) & (IRP_KEEP | IRP_FAULT | IRP_WIDE) ? FLAGS_NEEDED : 0) | \
+                (!((props) & (IRP_FAULT | IRP_EXIT)) ? 0 \
+                 : (props) & (IRP_LOAD | IRP_STORE | IRP_CALL) || IR_##id == IR_SIMD ? FLAGS_MAY_BE_SEEN : FLAGS_SEEN),
 #include "ir/ops.def"
 };
 
 static bool flags_may_be_seen(const IrBlock *b, const IrOp *op) {
     bool checked = op->attr & IR_GROUPED;
     switch (op->code) {
-    case IR_LOAD: return !checked;
-    case IR_STORE: return !checked && !(op->attr & IR_RMW);          // its load has checked
     case IR_SIMD: return ir_simd_may_fault(op->imm);
     case IR_SIMDLD: case IR_SIMDST: return !checked || ir_simd_may_fault(op->imm);
     case IR_CALL: return b->helpers->row[op->imm].attr & (IR_HELPER_FAULT | IR_HELPER_END);
@@ -29,14 +30,10 @@ static bool flags_may_be_seen(const IrBlock *b, const IrOp *op) {
     }
 }
 
-static bool flags_are_seen(const IrBlock *b, const IrOp *op) {
-    unsigned seen = flags_seen[op->code];
-    return seen == FLAGS_MAY_BE_SEEN ? flags_may_be_seen(b, op) : seen;
-}
-
-// Of ops without result.
-static bool flags_is_needed(const IrOp *op) {
-    return ir_info[op->code].props & (IRP_KEEP | IRP_MARK | IRP_FAULT | IRP_WIDE);
+static inline bool flags_are_seen(const IrBlock *b, const IrOp *op, unsigned looks) {
+    if (op->code == IR_LOAD) return !(op->attr & IR_GROUPED);
+    if (op->code == IR_STORE) return !(op->attr & (IR_GROUPED | IR_RMW));    // the load of a pair has checked
+    return looks & FLAGS_SEEN || (looks & FLAGS_MAY_BE_SEEN && flags_may_be_seen(b, op));
 }
 
 // Shift or rotate by CL: count 0 passes the old flags through.
@@ -53,13 +50,11 @@ static u32 flags_define(IrOp *op, u32 later) {
     return later & ~(def | def << 16);
 }
 
-// Without a result and flags that somebody wants. Marked for removal.
-static bool flags_bury(IrOp *op) {
-    if (op->fdef || op->d != IR_NONE || flags_is_needed(op)) return false;
+// Marks an op for removal.
+static void flags_bury(IrOp *op) {
     op->code = IR_INSN;
     op->aux = 0;
     op->fuse = 0;
-    return true;
 }
 
 // Removes dead ops; `first` is the first of them. Groups name their first and last op by its index.
@@ -82,18 +77,20 @@ void ir_flags(IrBlock *b) {
     u32 later = 0;
     IrOp *dead = NULL, *first = b->ops;
     for (IrOp *op = first + b->count; op-- > first;) {
+        unsigned looks = flags_looks[op->code];
         op->flater = later;
-        if (op->code == IR_INSN) {
+        if (looks & FLAGS_MARK) {
             if (!op->aux) dead = op;                     // marked by an earlier pass
             continue;
         }
         if (op->fdef) later = flags_define(op, later);
-        if (op->d == IR_NONE && flags_bury(op)) {
+        if (op->d == IR_NONE && !op->fdef && !(looks & FLAGS_NEEDED)) {      // nobody wants it any more
+            flags_bury(op);
             dead = op;
             continue;
         }
         later |= op->fuse;
-        if (flags_are_seen(b, op)) later |= (u32)FLAG_OSZAPC << 16;
+        if (looks & (FLAGS_SEEN | FLAGS_MAY_BE_SEEN) && flags_are_seen(b, op, looks)) later |= (u32)FLAG_OSZAPC << 16;
     }
     if (dead) flags_remove(b, (u32)(dead - first));
     b->flags_in = (u16)(later | later >> 16);

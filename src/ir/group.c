@@ -274,11 +274,14 @@ static void group_mark(Grouper *g) {
 }
 
 static void group_collect(Grouper *g) {
-    for (IrOp *ops = g->b->ops, *op = ops, *end = ops + g->b->count; op < end; op++) {
+    IrOp *op = g->b->ops;
+    for (u32 i = 0, count = g->b->count; i < count; i++, op++) {
         unsigned looks = group_looks[op->code];
-        if (looks & GROUP_ACCESS) group_add_access(g, op, (u32)(op - ops));
-        if (looks & GROUP_FORGET) group_forget(g, op, (u32)(op - ops));
-        if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, (u32)(op - ops));
+        if (looks & (GROUP_ACCESS | GROUP_FORGET)) {
+            if (looks & GROUP_ACCESS) group_add_access(g, op, i);
+            else group_forget(g, op, i);
+        }
+        if (ir_kind(op->d) == IR_KIND_REG) group_define(g, op, i);
     }
 }
 

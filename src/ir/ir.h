@@ -138,6 +138,7 @@ typedef struct IrBlock {
     u32 exits;           // IRP_EXIT ops built
     u32 accesses, steps; // for passes, at least as many as there are: accesses to memory; sums into a register
     bool folds;          // ir_fold() may find something to begin with
+    bool simd;           // there are SIMD, SIMDLD or SIMDST
     IrGroup *groups;     // after ir_group(): IR_MAX_GROUPS, group_count used
     u32 group_count;
     u32 eip;             // of the first guest instruction
@@ -190,13 +191,22 @@ static inline __attribute__((always_inline)) IrOp *ir_put(IrBlock *b, IrCode cod
                   .fuse = (u16)(flags >> 16) };
     return op;
 }
+// A guest instruction begins: the mark, and room for more.
+void ir_grow(IrBlock *b);
+static inline void ir_insn(IrBlock *b, u32 eip, unsigned length) {
+    if (__builtin_expect(b->capacity - b->count <= IR_INSN_OPS, 0)) ir_grow(b);
+    IrOp *op = ir_put(b, IR_INSN, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    op->imm = eip;
+    op->aux = (u8)length;
+    b->insns++;
+    b->end_eip = eip + length;
+}
 IrOp *ir_emit3(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);    // x: operand b
 static inline IrOp *ir_emit(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x) {
     return ir_emit3(b, code, size, d, a, x, IR_NONE);
 }
 // Arithmetic, shifts, NOT, whose a is no constant: they begin no folding.
 IrOp *ir_alu(IrBlock *b, IrCode code, unsigned size, IrRef d, IrRef a, IrRef x, IrRef c);
-void ir_insn(IrBlock *b, u32 eip, unsigned length);
 void ir_mov(IrBlock *b, unsigned size, IrRef d, IrRef a);
 // d = base + (index << scale) + disp: a sum, not base alone. In both, base and index are no constants.
 void ir_ea_to(IrBlock *b, unsigned size, IrRef d, IrRef base, IrRef index, unsigned scale_log2, u32 disp);

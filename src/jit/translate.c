@@ -37,15 +37,15 @@ static bool poll_needed(const IrOp *op, u32 eip) {
     return op->code == IR_JMPI || (direct && op->imm <= eip);
 }
 
-// The ops from `first` on, of the instruction at eip, have exits. The segment may end here: is the last op one?
-static bool segment_leaves(Segment *s, const IrBlock *ir, u32 first, u32 eip) {
-    bool exit = false;
-    for (u32 i = first; i < ir->count; i++) {
-        exit = poll_is_exit(&ir->ops[i]);
-        s->polls |= exit && poll_needed(&ir->ops[i], eip);
+// The last `exits` exits of the ops so far are of the instruction at eip. The segment may end here: is the last op one?
+static bool segment_leaves(Segment *s, const IrBlock *ir, u32 exits, u32 eip) {
+    for (const IrOp *op = &ir->ops[ir->count]; exits > 0;) {
+        if (!poll_is_exit(--op)) continue;
+        s->polls |= poll_needed(op, eip);
+        exits--;
     }
     s->end = ir->count;
-    return exit;
+    return poll_is_exit(&ir->ops[ir->count - 1]);
 }
 
 // Are the flags before op i, which the poll there shows to the outside, a plain sum's or logic result's of this
@@ -126,10 +126,10 @@ typedef struct Walk {
     u32 side_exits, follows, leaves;
     u32 returns[JIT_MAX_FOLLOWS], calls;     // where the calls followed return to
     i32 part;                  // likewise of the piece of the page that the block goes through
-    i64 before;                // eip of the instruction before; -1: there is none
+    bool back;                 // the next instruction lies before the last one
     Segment *segment;          // room for SEGMENTS_MAX
     u32 segments;
-    bool open;                 // the last of them goes on
+    Segment *open;             // the last of them, if it goes on; or NULL
 } Walk;
 
 static bool walk_is_inside(const Walk *w, i32 at) {
@@ -155,6 +155,7 @@ static bool walk_follow(Walk *w, u32 eip) {
     for (u32 i = 0; i < w->insns; i++)
         if (w->l->insn_offset[i] == at) return false;
     w->follows++;
+    w->back = at <= w->l->insn_offset[w->insns - 1];
     if (w->at != at) {
         walk_close_part(w);
         w->part = at;
@@ -163,13 +164,19 @@ static bool walk_follow(Walk *w, u32 eip) {
     return true;
 }
 
+// The block's last op, an exit, is not wanted.
+static void walk_drop_exit(IrBlock *ir) {
+    ir->count--;
+    ir->exits--;
+}
+
 // A forward Jcc: its way not taken goes on (ops: .., jcc, jmp next).
 static bool walk_beyond_jcc(Walk *w, u32 next) {
     IrBlock *ir = w->l->ir;
     if (ir->count < 2 || w->side_exits >= LIFT_SIDE_EXITS) return false;
     const IrOp *jcc = &ir->ops[ir->count - 2], *jmp = &ir->ops[ir->count - 1];
     if (jcc->code != IR_JCC || jmp->code != IR_JMP || jmp->imm != next || jcc->imm < next) return false;
-    ir->count--;
+    walk_drop_exit(ir);
     w->side_exits++;
     return true;
 }
@@ -182,7 +189,7 @@ static bool walk_goes_on(Walk *w, const Insn *in) {
     unsigned lifter = isa_row(in)->lifter;
     if (walk_beyond_jcc(w, next)) return true;
     if (last->code == IR_JMP && (lifter == ISA_LIFT_JMP || lifter == ISA_LIFT_CALL) && walk_follow(w, last->imm)) {
-        ir->count--;
+        walk_drop_exit(ir);
         if (lifter == ISA_LIFT_CALL) w->returns[w->calls++] = next;
         return true;
     }
@@ -221,14 +228,14 @@ static void walk_soften(Walk *w, const Insn *in) {
 }
 
 // The segment that the next instruction belongs to.
-static Segment *walk_segment(Walk *w) {
-    if (w->open) return &w->segment[w->segments - 1];
-    Segment *s = &w->segment[w->segments++];
+static __attribute__((noinline)) Segment *walk_new_segment(Walk *w) {
+    Segment *s = w->open = &w->segment[w->segments++];
     *s = (Segment){ .first = w->l->ir->count };
-    w->open = true;
     ir_put(w->l->ir, IR_COUNT, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     return s;
 }
+
+static inline Segment *walk_segment(Walk *w) { return w->open ? w->open : walk_new_segment(w); }
 
 static inline bool walk_lift(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
     if (st != ISA_OK) {
@@ -242,20 +249,19 @@ static inline bool walk_lift(IrBlock *ir, const Source *src, const Insn *in, Isa
 }
 
 // One instruction, lifted as w->at is. False: nothing follows it.
-static bool walk_insn(Walk *w, const Insn *in, IsaStatus st) {
+static inline bool walk_insn(Walk *w, const Insn *in, IsaStatus st) {
     IrBlock *ir = w->l->ir;
     u32 eip = w->src->eip + (u32)w->at, exits = ir->exits;
     Segment *s = walk_segment(w);
-    u32 first = ir->count;
     s->insns++;
-    s->polls |= eip <= w->before;
-    w->before = eip;
+    s->polls |= w->back;
+    w->back = false;
     w->l->insn_offset[w->insns++] = (i16)w->at;
     bool ended = walk_lift(ir, w->src, in, st, eip);
     w->at += in->length;
     bool goes_on = !ended || (st == ISA_OK && walk_goes_on(w, in));
     if (ir->exits == exits) return goes_on;
-    w->open = !segment_leaves(s, ir, first, eip);
+    if (segment_leaves(s, ir, ir->exits - exits, eip)) w->open = NULL;
     if (ir->ops[ir->count - 1].code == IR_LEAVENZ && ++w->leaves == LIFT_LEAVES) w->stop = w->insns;
     return goes_on;
 }
@@ -263,8 +269,9 @@ static bool walk_insn(Walk *w, const Insn *in, IsaStatus st) {
 // The block ends before w->at.
 static void walk_end(Walk *w) {
     IrBlock *ir = w->l->ir;
+    u32 last = w->src->eip + (u32)w->l->insn_offset[w->insns - 1];
     ir_jmp(ir, w->src->eip + (u32)w->at);
-    segment_leaves(&w->segment[w->segments - 1], ir, ir->count - 1, (u32)w->before);
+    segment_leaves(&w->segment[w->segments - 1], ir, 1, last);
 }
 
 // The instruction at the page's end, put together from both pages.
@@ -280,7 +287,7 @@ static bool walk_crossing(Walk *w) {
     Segment *s = walk_segment(w);
     s->insns = 1;
     if (!walk_lift(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
-    segment_leaves(s, l->ir, 0, src->eip);
+    segment_leaves(s, l->ir, l->ir->exits, src->eip);
     l->bytes = in.length;
     l->second = in.length > src->count;
     l->insn_offset[0] = 0;
@@ -311,7 +318,7 @@ static bool walk(Walk *w) {
 bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l) {
     IrBlock *ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32);
     Segment segment[SEGMENTS_MAX];
-    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .max_insns = max_insns, .before = -1,
+    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .max_insns = max_insns,
                .segment = segment };
     ir->code_limit = src->limit;
     ir->features = src->features;

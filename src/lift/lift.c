@@ -174,14 +174,14 @@ static LiftFamily *const lift_families[ISA_LIFTER_COUNT] = {
 #undef X
 };
 
-static Lift lift_begin(IrBlock *b, const Insn *in, u32 eip, unsigned length) {
+static inline Lift lift_begin(IrBlock *b, const Insn *in, u32 eip, unsigned length) {
     ir_insn(b, eip, length);
     return (Lift){ .b = b, .in = in, .row = isa_row(in), .eip = eip, .next = eip + length };
 }
 
 bool lift_insn(IrBlock *b, const Insn *in, u32 eip) {
-    const IsaRow *row = isa_row(in);
     Lift l = lift_begin(b, in, eip, in->length);
+    const IsaRow *row = l.row;
     bool checked = row->attr & LIFT_CHECKED || lift_family_checked[row->lifter];
     if (!checked || lift_check(&l)) lift_families[row->lifter](&l);
     return l.ended;

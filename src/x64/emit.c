@@ -23,7 +23,7 @@ static __attribute__((noinline)) void op_rm_high(Emit *e, unsigned flags, u32 op
     if (!enc_needs_rex(reg, rm)) { enc_rm(e->b, flags, opcode, reg, rm); return; }
     op_swap_bytes(e, high);
     if (reg & ENC_HIGH) reg &= 3;
-    else rm.reg &= 3;
+    else rm = rm_reg(rm.reg & 3);
     enc_rm(e->b, flags, opcode, reg, rm);
     op_swap_bytes(e, high);
 }
@@ -40,7 +40,7 @@ void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
 
 void op_mov(Emit *e, unsigned size, unsigned reg, Opd from) {
     if (!from.is_imm) {
-        if (!from.rm.mem && from.rm.reg == reg) return;
+        if (!opd_is_mem(from) && from.rm.reg == reg) return;
         op_rm(e, size, 0x8b, reg, from.rm);
     } else if (size == 4) {
         enc_mov_imm(e->b, reg, from.imm);
@@ -145,7 +145,7 @@ static bool fl_alu_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
 
 // ---- ALU ----------------------------------------------------------------------------------------------
 static void op_before_write_ref(Emit *e, const IrOp *op, IrRef d) {
-    if (ir_kind(d) == IR_KIND_REG) st_before_write(e, ir_reg(d), fl_survivors(op));
+    if (ir_kind(d) == IR_KIND_REG) st_before_write(e, op, ir_reg(d));
 }
 
 // cmp/test: no result. a or b may be memory (fused load).
@@ -160,13 +160,13 @@ static void op_compare(Emit *e, const IrOp *op, Opd a, Opd b) {
         if (op->size == 1) enc_u8(e->b, b.imm);
         else if (op->size == 2) enc_u16(e->b, b.imm);
         else enc_u32(e->b, b.imm);
-    } else if (b.is_imm && b.imm == 0 && !a.rm.mem) {
+    } else if (b.is_imm && b.imm == 0 && !opd_is_mem(a)) {
         op_rm(e, op->size, 0x85, a.rm.reg, a.rm);                  // cmp $0: test says the same
     } else if (b.is_imm) {
         op_alu_imm(e, op->size, 7, a.rm, b.imm);
-    } else if (!b.rm.mem) {
+    } else if (!opd_is_mem(b)) {
         op_rm(e, op->size, test ? 0x85 : 0x39, b.rm.reg, a.rm);
-    } else if (!a.rm.mem) {
+    } else if (!opd_is_mem(a)) {
         op_rm(e, op->size, test ? 0x85 : 0x3b, a.rm.reg, b.rm);
     } else {
         op_rm(e, op->size, 0x8b, R9, a.rm);
@@ -192,7 +192,7 @@ static bool fl_would_lose(const Emit *e, const IrOp *op) {
 static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
     if (op->fdef || op->size == 1 || !opd_is_reg(a)) return false;
     if (op->code != IR_ADD && !(op->code == IR_SUB && b.is_imm)) return false;
-    if (!b.is_imm && b.rm.mem) return false;
+    if (opd_is_mem(b)) return false;
     if (op->size == 2 && op->a == op->d && !fl_would_lose(e, op)) return false;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
@@ -318,7 +318,7 @@ static void op_unary(Emit *e, const IrOp *op) {
     bool lea = step && !op->fdef && op->size == 4 && opd_is_reg(a);
     if (op->code != IR_NOT && !lea && !(have && fl_carry_stays(e, op, &recipe))) fl_begin(e, op);
     bool wanted = fl_survivors(op) && !(step && op->fdef);      // of INC and DEC it is CF, which has been seen to
-    if (ir_kind(op->d) == IR_KIND_REG) st_before_write(e, ir_reg(op->d), wanted);
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_change(e, ir_reg(op->d), wanted);
     unsigned reg = st_define(e, op->d);
     if (lea) {
         enc_rm(e->b, 0, 0x8d, reg, rm_mem(a.rm.reg, op->code == IR_INC ? 1 : -1));
@@ -402,8 +402,8 @@ static void op_double_shift(Emit *e, const IrOp *op) {
 
 // ---- multiply, divide, bits ---------------------------------------------------------------------------
 static void op_before_wide(Emit *e, const IrOp *op) {
-    st_before_write(e, 0, fl_survivors(op));
-    if (op->size != 1) st_before_write(e, 2, fl_survivors(op));
+    st_before_write(e, op, 0);
+    if (op->size != 1) st_before_write(e, op, 2);
 }
 
 // A multiplication leaves all flags but CF and OF alone: what is known of them can stay.
@@ -487,7 +487,7 @@ static void op_bit_test(Emit *e, const IrOp *op) {
         enc_u8(e->b, b.imm & (op->size * 8 - 1));
     } else {
         unsigned scratch = work == R9 ? R8 : R9;
-        if (b.rm.mem) { op_mov(e, op->size, scratch, b); b.rm = rm_reg(scratch); }
+        if (opd_is_mem(b)) { op_mov(e, op->size, scratch, b); b.rm = rm_reg(scratch); }
         u32 opcode = 0x0f83 | (u32)digit[op->code] << 3;           // a3 ab b3 bb
         enc_rm(e->b, size_flags(op->size), opcode, b.rm.reg, rm_reg(work));
     }
@@ -548,9 +548,9 @@ static void op_extend_into(Emit *e, const IrOp *op, unsigned reg, Opd a) {
         op_mov(e, op->size, reg, a);
     } else {
         u32 opcode = (sign ? 0x0fbe : 0x0fb6) + (op->aux == 2);
-        bool swap = !a.rm.mem && a.rm.reg & ENC_HIGH && enc_needs_rex(reg, a.rm);
+        bool swap = !opd_is_mem(a) && a.rm.reg & ENC_HIGH && enc_needs_rex(reg, a.rm);
         unsigned high = a.rm.reg;
-        if (swap) { op_swap_bytes(e, high); a.rm.reg &= 3; }
+        if (swap) { op_swap_bytes(e, high); a.rm = rm_reg(a.rm.reg & 3); }
         enc_rm(e->b, op->size == 2 ? ENC_66 : 0, opcode, reg, a.rm);
         if (swap) op_swap_bytes(e, high);
     }
@@ -572,17 +572,19 @@ static void op_ea_into(Emit *e, const IrOp *op, unsigned reg) {
     if (op->size == 2) enc_rr(e->b, 0, 0x0fb7, reg, reg);
 }
 
-static bool op_guest_or_none(IrRef r) { return !(ir_kind(r) & ~IR_KIND_REG); }
-
-static void op_ea(Emit *e, const IrOp *op) {
-    if (ir_kind(op->d) == IR_KIND_TEMP && op_guest_or_none(op->a) && op_guest_or_none(op->b)) {
-        st_postpone(e, op->d);
-        return;
-    }
+static __attribute__((noinline)) void op_ea_now(Emit *e, const IrOp *op) {
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     op_ea_into(e, op, reg);
     st_defined(e, op->d, reg);
+}
+
+// A temporary that is computed from guest registers can wait.
+static void op_ea(Emit *e, const IrOp *op) {
+    enum { OTHERS = 0xffff & ~(IR_KIND_REG << 12 | 0xfff) };
+    u64 kinds = op->refs & (u64)OTHERS * 0x100010001u;
+    if (kinds == IR_KIND_TEMP << 12) st_postpone(e, op);
+    else op_ea_now(e, op);
 }
 
 static void op_select(Emit *e, const IrOp *op) {
@@ -677,7 +679,7 @@ static void op_store_value(Emit *e, unsigned size, Rm to, Opd v) {
         else enc_u32(e->b, v.imm);
         return;
     }
-    if (v.rm.mem) { op_mov(e, 4, R9, v); v.rm = rm_reg(R9); }
+    if (opd_is_mem(v)) { op_mov(e, 4, R9, v); v.rm = rm_reg(R9); }
     op_rm(e, size, 0x89, v.rm.reg, to);
 }
 
@@ -714,9 +716,9 @@ static void op_call(Emit *e, const IrOp *op) {
 }
 
 // ---- memory: fusion ------------------------------------------------------------------------------------
+// The next op is the last to look at a load's temporary.
 static bool op_only_use(const Emit *e, IrRef temp, u32 at) {
-    const TempState *t = &e->temp[ir_index(temp)];
-    return ir_kind(temp) == IR_KIND_TEMP && t->uses == 1 && t->last == at;
+    return ir_kind(temp) == IR_KIND_TEMP && e->temp[ir_index(temp)].last == at;
 }
 
 // LOAD.rmw t; op t2 = t, x; STORE.rmw same address, t2: one instruction.
@@ -740,7 +742,7 @@ static void op_rmw_encode(Emit *e, const IrOp *op, Opd b, Rm rm) {
     if (!op_is_alu(op->code)) { op_unary_encode(e, op, rm); return; }
     unsigned digit = op_alu_digit[op->code];
     if (b.is_imm) op_alu_imm(e, op->size, digit, rm, b.imm);
-    else if (b.rm.mem) op_rm(e, op->size, digit << 3 | 3, rm.reg, b.rm);   // spilled; rm is r9
+    else if (opd_is_mem(b)) op_rm(e, op->size, digit << 3 | 3, rm.reg, b.rm);   // spilled; rm is r9
     else op_rm(e, op->size, digit << 3 | 1, b.rm.reg, rm);
 }
 
@@ -750,7 +752,7 @@ static void op_rmw_copy(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     fl_begin(e, op);
     if (bref != IR_NONE) {
         b = st_read(e, bref);
-        if (!b.is_imm && b.rm.mem) { op_mov(e, 4, R9, b); b.rm = rm_reg(R9); }
+        if (opd_is_mem(b)) { op_mov(e, 4, R9, b); b.rm = rm_reg(R9); }
     }
     op_rmw_encode(e, op, b, rm);
 }
@@ -786,7 +788,7 @@ static void op_rmw_copy_kept(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, R9, rm);
     if (!sum) op_rmw_encode(e, op, b, rm_reg(R9));
     enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
-    bool again = sum || (op->size != 4 && !b.rm.mem);
+    bool again = sum || (op->size != 4 && !opd_is_mem(b));
     if (again) op_rmw_encode(e, op, b, rm);
     else op_rm(e, op->size, 0x89, R9, rm);
 }
@@ -834,12 +836,11 @@ static void op_fused_copy(Emit *e, const IrOp *op, IrRef from, Opd m) {
 // A load and the op behind it. What has to be rescued is before the check, so that both copies find the same state.
 static void op_fused(Emit *e, const IrOp *load) {
     const IrOp *op = load + 1;
-    bool wanted = fl_survivors(op);
     st_settle(e, op->a == load->d ? IR_NONE : op->a);
     st_settle(e, op->b == load->d ? IR_NONE : op->b);
-    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), wanted);
-    if (ir_info[op->code].props & IRP_WIDE) st_before_load(e, 0, wanted);
-    if (ir_info[op->code].props & IRP_WIDE && op->size != 1) st_before_load(e, 2, wanted);
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, op, ir_reg(op->d));
+    if (ir_info[op->code].props & IRP_WIDE) st_before_load(e, op, 0);
+    if (ir_info[op->code].props & IRP_WIDE && op->size != 1) st_before_load(e, op, 2);
     Opd m = { .rm = ac_load(e, load, load->size) };
     FlagsState before = e->f;
     e->i++;
@@ -884,7 +885,7 @@ static void op_load(Emit *e, const IrOp *op) {
     if (op_fuses_rmw(e, op)) { op_rmw(e, op); return; }
     if (op_fuse_next(e, op)) return;
     // Both copies must find the same state: what has to be rescued is before the check.
-    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(op));
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, op, ir_reg(op->d));
     // Of a read-modify-write that is not one instruction: probes the write; the pointer is not kept.
     Rm rm = op->attr & IR_RMW ? ac_store(e, op, op->size, true) : ac_load(e, op, op->size);
     op_before_write_ref(e, op, op->d);
@@ -919,7 +920,7 @@ static void op_fpu_used(Emit *e, const IrOp *op) {
 
 static void op_fpu(Emit *e, const IrOp *op) {
     unsigned opcode = op->imm & 0xff, modrm = op->imm >> 8 & 0xff;
-    if (opcode == 0xdf && modrm == 0xe0) st_before_write(e, 0, op->flive | op->fobs);
+    if (opcode == 0xdf && modrm == 0xe0) st_before_write(e, op, 0);
     fl_prepare_clobber(e, true);                        // a pending exception is a fault point
     if (op->fuse) fl_need_host(e, op->fuse);
     st_record(e, e->b, e->b->p);
@@ -995,7 +996,7 @@ static void op_simd_load_copy(Emit *e, const IrOp *op, unsigned reg, Rm rm) {
 static void op_simd_load(Emit *e, const IrOp *op) {
     unsigned reg = op->imm >> 19 & 7;
     if (ir_simd_may_fault(op->imm)) fl_prepare_clobber(e, true);
-    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, ir_reg(op->d), fl_survivors(op));
+    if (ir_kind(op->d) == IR_KIND_REG) st_before_load(e, op, ir_reg(op->d));
     Rm rm = ac_load(e, op, op->aux);
     if (op->d != IR_NONE) {
         op_before_write_ref(e, op, op->d);
@@ -1202,19 +1203,22 @@ static void (*const em_ops[IR_CODE_COUNT])(Emit *, const IrOp *) = {
     [IR_LIMIT] = ex_limit, [IR_COUNT] = ex_count, [IR_POLL] = ex_poll,
 };
 
-// Counts uses of temporaries, finds the last, and whether there is an op that works on XMM registers.
+// Finds the last use of each temporary.
 static void em_scan(Emit *e) {
-    const IrOp *ops = e->ir->ops, *end = ops + e->ir->count;
-    for (const IrOp *op = ops; op < end; op++) {
-        if (op->code >= IR_SIMD && op->code <= IR_SIMDST && ir_simd_uses_xmm(op->imm)) e->out->uses_xmm = true;
-        for (u64 temps = ir_temps(op); temps; temps &= temps - 1) {
-            unsigned n = ir_temp_operand(temps);
-            TempState *t = &e->temp[ir_index(op->ref[n])];
-            if (n == 1 && op->attr & (IR_GROUP_FIRST | IR_GROUPED)) continue;    // the address is the group's
-            t->uses += n != 0;
-            t->last = (u32)(op - ops);
-        }
+    const IrOp *op = e->ir->ops;
+    for (u32 i = 0, count = e->ir->count; i < count; i++, op++) {
+        u64 temps = ir_temps(op);
+        if (op->attr & (IR_GROUP_FIRST | IR_GROUPED)) temps &= ~0xffff0000ull;       // the address is the group's
+        for (; temps; temps &= temps - 1) e->temp[ir_index(op->ref[ir_temp_operand(temps)])].last = i;
     }
+}
+
+// Is there an op that works on XMM registers?
+static bool em_uses_xmm(const IrBlock *ir) {
+    if (!ir->simd) return false;
+    for (const IrOp *op = ir->ops; op < ir->ops + ir->count; op++)
+        if (op->code >= IR_SIMD && op->code <= IR_SIMDST && ir_simd_uses_xmm(op->imm)) return true;
+    return false;
 }
 
 // Does the page still lead here, and where CS has a base, is it still the same? Flags: equal, or not.
@@ -1340,6 +1344,7 @@ static bool em_emit(const IrBlock *ir, const X64Target *target, const X64Entry *
     e.asks = arena_alloc(arena, e.ask_capacity * sizeof *e.asks);
     if (!em_has_room(&e, 1)) return false;
     em_scan(&e);
+    out->uses_xmm = em_uses_xmm(ir);
     em_entries(&e, entry);
     if (!em_body(&e) || !ask_finish(&e)) return false;
     out->hot_bytes = (u32)(e.hot.p - e.hot.start);

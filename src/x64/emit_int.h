@@ -14,7 +14,6 @@ enum { TEMP_NOWHERE, TEMP_REG, TEMP_SPILL, TEMP_LAZY };
 typedef struct TempState {
     u8 kind;
     u8 index;              // host register or spill slot
-    u16 uses;              // left to come
     u32 last;              // index of the op that uses it last
     u32 def;               // TEMP_LAZY: the EA op that computes it
 } TempState;
@@ -68,11 +67,12 @@ typedef struct Emit {
 // An operand ready for encoding: register or memory (rm), or an immediate. In eight bytes: they travel in a register.
 typedef union Opd {
     Rm rm;
-    struct { u32 : 31, is_imm : 1; u32 imm; };     // a bit that no scale has
+    struct { u32 : 15, is_imm : 1, : 16; u32 imm; };
 } Opd;
-_Static_assert(sizeof(Opd) == 8 && offsetof(Rm, scale) == 3, "is_imm is in rm.scale");
+_Static_assert(sizeof(Opd) == 8 && offsetof(Rm, mem) == 1, "is_imm is the highest bit of rm.mem");
 
-static inline bool opd_is_reg(Opd o) { return !o.is_imm && !o.rm.mem; }
+static inline bool opd_is_reg(Opd o) { return !o.rm.mem; }
+static inline bool opd_is_mem(Opd o) { return o.rm.mem & RM_MEM; }
 static inline unsigned size_flags(unsigned size) {
     return size == 1 ? ENC_BYTE : size == 2 ? ENC_66 : 0;
 }
@@ -84,31 +84,65 @@ static inline Rm rm_state(i32 offset) { return rm_mem(R14, offset); }
 // ---- state.c ----------------------------------------------------------------------------------------
 // Of a guest register operand.
 static inline unsigned st_host_reg(IrRef r) {
-    static const u8 map[8] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI };
-    return ir_is_high(r) ? ENC_HIGH | (4 + ir_reg(r)) : map[ir_reg(r)];
+    static const u8 map[16] = { RAX, RCX, RDX, RBX, R15, RBP, RSI, RDI,
+                                ENC_HIGH | 4, ENC_HIGH | 5, ENC_HIGH | 6, ENC_HIGH | 7 };
+    return map[ir_reg(r) | (r & IR_HIGH) >> 5];
 }
 Opd st_read_value(Emit *e, IrRef r);
 static inline Opd st_read(Emit *e, IrRef r) {            // operand
     return ir_kind(r) == IR_KIND_REG ? (Opd){ .rm = rm_reg(st_host_reg(r)) } : st_read_value(e, r);
 }
 Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch);  // the same, forced into a register
-void st_postpone(Emit *e, IrRef d);                      // d is what the EA at hand computes, where it is used
 void st_settle(Emit *e, IrRef r);                        // computes r now if it is a lazy address
 unsigned st_define(Emit *e, IrRef d);                    // register to compute d in
 void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary
 void st_claim(Emit *e, unsigned reg);                    // takes r10 or r11 away from temporaries
 enum { ST_NO_BASE = 0xff };                              // of Emit.base_of
-void st_free(Emit *e, TempState *t);                     // after its last use
 void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
-// Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.
-void st_before_write(Emit *e, unsigned r, bool flags_wanted);
-// The part of it that makes code, for a load into r whose check is still to come and may see the recipe.
-void st_before_load(Emit *e, unsigned r, bool flags_wanted);
+
+// d is what the EA at hand computes from guest registers, where it is used.
+static inline void st_postpone(Emit *e, const IrOp *ea) {
+    TempState *t = &e->temp[ir_index(ea->d)];
+    e->lazy_count += t->kind != TEMP_LAZY;
+    if (ea->a != IR_NONE) e->lazy_regs |= BIT(ir_reg(ea->a));
+    if (ea->b != IR_NONE) e->lazy_regs |= BIT(ir_reg(ea->b));
+    t->kind = TEMP_LAZY;
+    t->def = e->i;
+}
+static inline void st_no_longer_lazy(Emit *e) {
+    if (!--e->lazy_count) e->lazy_regs = 0;
+}
+// After its last use.
+static inline void st_free(Emit *e, TempState *t) {
+    if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
+    else if (t->kind == TEMP_REG) e->reg_free |= BIT(t->index);
+    else if (t->kind == TEMP_SPILL) e->spill_free |= BIT(t->index);
+    t->kind = TEMP_NOWHERE;
+}
 
 // Old flag bits that must survive the op at hand (wanted after it and not defined by it).
 static inline u16 fl_survivors(const IrOp *op) {
     u16 sets = !op->fdef ? 0 : op->code == IR_CALL ? op->fdef : ir_info[op->code].flags & 0xffff;
     return (op->flive | op->fobs) & ~sets;
+}
+
+// Before guest register r (hardware order) changes: rescue lazy addresses and recipe places.
+void st_rescue_lazy(Emit *e, unsigned r);
+void st_rescue_flags(Emit *e, unsigned r, bool flags_wanted);      // r is a place
+static inline bool st_is_place(const Emit *e, unsigned r) {
+    return e->f.recipe && (e->f.a == r || e->f.b == r || e->f.c == r);
+}
+static inline void st_before_change(Emit *e, unsigned r, bool flags_wanted) {
+    if (e->lazy_regs & BIT(r)) st_rescue_lazy(e, r);
+    if (st_is_place(e, r)) st_rescue_flags(e, r, flags_wanted);
+}
+static inline void st_before_write(Emit *e, const IrOp *op, unsigned r) {
+    if (e->lazy_regs & BIT(r) || st_is_place(e, r)) st_before_change(e, r, fl_survivors(op));
+}
+// The part of it that makes code, for a load into r whose check is still to come and may see the recipe.
+static inline void st_before_load(Emit *e, const IrOp *op, unsigned r) {
+    if (e->lazy_regs & BIT(r)) st_rescue_lazy(e, r);
+    if (st_is_place(e, r) && fl_survivors(op)) st_rescue_flags(e, r, true);
 }
 void fl_multiplied(Emit *e, const IrOp *op);              // after MUL, IMUL
 void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are about to be lost
@@ -138,7 +172,7 @@ void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a regi
 
 // ---- access.c --------------------------------------------------------------------------------------
 // The operand of an access: base and r8 (index or base). Never the CPU state.
-static inline bool ac_is_operand(Opd o) { return !o.is_imm && o.rm.mem && o.rm.reg != R14; }
+static inline bool ac_is_operand(Opd o) { return opd_is_mem(o) && o.rm.reg != R14; }
 // Emits the check for `op` (LOAD STORE FPULD FPUST SIMDLD SIMDST) at address a of `bytes` bytes. Afterwards r8/r9 are
 // taken and rm addresses the data. The caller emits the instruction with rm, then ac_late_copy() gives the operand
 // for the late copy, which the caller emits again from the same state, then ac_load_done() or ac_store_done().

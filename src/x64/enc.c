@@ -2,33 +2,20 @@
 // Encoder: prefixes, REX, opcode, ModRM, SIB, displacement. AMD64 APM Vol. 3, chapter 1.
 #include "x64/enc.h"
 
-// ModRM and what belongs to it. The displacement is always written, and counts as far as it is wanted.
-static inline u8 *enc_memory(u8 *p, unsigned digit, Rm rm) {
-    unsigned base = rm.reg & 7, mod = 0x80, bytes = 4;
-    if (rm.disp == 0 && base != RBP) mod = bytes = 0;
-    else if (rm.disp == (i8)rm.disp) mod = 0x40, bytes = 1;
-    if (rm.index == ENC_NO && base != RSP) {
-        *p++ = mod | digit | base;
-    } else {
-        bool none = rm.reg == ENC_NO;                // no base: disp32 with SIB
-        if (none) mod = 0, base = RBP, bytes = 4;
-        put_le16(p, mod | digit | 4 | (rm.scale << 6 | (rm.index & 7) << 3 | base) << 8);
-        p += 2;
-    }
-    put_le32(p, rm.disp);
-    return p + bytes;
-}
-
 // From REX on.
 static inline void enc_rest(Buf *b, u8 *p, unsigned rex, u32 opcode, unsigned reg, Rm rm) {
-    if (rex) {
-        require(!((reg | rm.reg) & ENC_HIGH));
-        *p++ = 0x40 | rex;
-    }
-    if (opcode & 0xff00) *p++ = opcode >> 8;
+    *p = 0x40 | rex;
+    p += rex != 0;
+    if (opcode > 0xff) *p++ = opcode >> 8;
     *p++ = opcode;
-    if (rm.mem) p = enc_memory(p, (reg & 7) << 3, rm);
-    else *p++ = 0xc0 | (reg & 7) << 3 | (rm.reg & 7);
+    if (rm.mem) {
+        put_le16(p, rm.form | (reg & 7) << 3);
+        p += 1 + (rm.mem >> 2 & 1);
+        put_le32(p, rm.disp);
+        p += rm.mem >> 3 & 7;
+    } else {
+        *p++ = 0xc0 | (reg & 7) << 3 | (rm.reg & 7);
+    }
     b->p = p;
 }
 
@@ -38,12 +25,13 @@ static __attribute__((noinline)) void enc_rm_prefixed(Buf *b, unsigned flags, u3
     if (flags & ENC_66) *p++ = 0x66;
     if (opcode > 0xffff) *p++ = opcode >> 16;
     if (flags & ENC_BYTE && !rm.mem && rm.reg >= RSP && rm.reg <= RDI) rex |= 0x40;      // SPL..DIL, not AH..BH
-    enc_rest(b, p, rex, opcode, reg, rm);
+    require(!rex || !((reg | rm.reg) & ENC_HIGH));
+    enc_rest(b, p, rex, (u16)opcode, reg, rm);
 }
 
 void enc_rm(Buf *b, unsigned flags, u32 opcode, unsigned reg, Rm rm) {
-    if (flags & (ENC_66 | ENC_BYTE) || opcode > 0xffff) enc_rm_prefixed(b, flags, opcode, reg, rm);
-    else enc_rest(b, b->p, enc_rex_bits(reg, rm) | (flags & ENC_W) << 3, opcode, reg, rm);
+    if (flags & ~ENC_W || opcode > 0xffff || !rm.mem) enc_rm_prefixed(b, flags, opcode, reg, rm);
+    else enc_rest(b, b->p, (reg >> 1 & 4) | (rm.mem & RM_REX) | flags << 3, opcode, reg, rm);
 }
 
 void enc_mov_imm(Buf *b, unsigned reg, u32 imm) {
@@ -105,22 +93,4 @@ void enc_shrx(Buf *b, unsigned d, unsigned s, unsigned count) { enc_vex_f2(b, 2,
 void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n) {
     enc_vex_f2(b, 3, 0xf0, d, s, 0);
     enc_u8(b, n);
-}
-
-// An opcode of `bytes` bytes and a displacement of 0.
-static u8 *enc_branch(Buf *b, unsigned opcode, unsigned bytes) {
-    u8 *p = b->p;
-    put_le16(p, opcode);
-    put_le32(p + bytes, 0);
-    b->p = p + bytes + 4;
-    return p + bytes;
-}
-
-u8 *enc_jmp32(Buf *b) { return enc_branch(b, 0xe9, 1); }
-u8 *enc_jcc32(Buf *b, unsigned cc) { return enc_branch(b, 0x800f | cc << 8, 2); }
-u8 *enc_call32(Buf *b) { return enc_branch(b, 0xe8, 1); }
-
-u8 *enc_jcc8(Buf *b, unsigned cc) {
-    enc_u16(b, 0x70 | cc);
-    return b->p - 1;
 }

@@ -14,15 +14,27 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, 
 
 typedef struct Buf { u8 *start, *p, *end; } Buf;
 
-// An r/m operand: register, or memory [base + index << scale + disp].
-typedef struct Rm { bool mem; u8 reg, index, scale; i32 disp; } Rm;
+// An r/m operand: register, or memory [base + index << scale + disp]. Memory is noted as it will be encoded, which
+// the compiler mostly knows.
+typedef struct Rm {
+    u8 reg;                    // the register, or the base
+    u8 mem;                    // memory: RM_MEM | bytes of disp (0, 1, 4) << 3 | RM_SIB | REX.X, REX.B; 128 is Opd's
+    u16 form;                  // of memory: ModRM but for its reg field, SIB
+    i32 disp;
+} Rm;
+enum { RM_REX = 3, RM_SIB = 4, RM_MEM = 64 };
 static inline Rm rm_reg(unsigned reg) { return (Rm){ .reg = reg }; }
-static inline Rm rm_mem(unsigned base, i32 disp) {
-    return (Rm){ .mem = true, .reg = base, .index = ENC_NO, .disp = disp };
-}
 static inline Rm rm_sib(unsigned base, unsigned index, unsigned scale, i32 disp) {
-    return (Rm){ .mem = true, .reg = base, .index = index, .scale = scale, .disp = disp };
+    unsigned low = base & 7, mem = RM_MEM | (base >> 3 & 1) | (index >> 2 & 2), form = 0x80;
+    if (base == ENC_NO) low = RBP, form = 0, mem |= 4 << 3;                          // disp32, with SIB
+    else if (disp == 0 && low != RBP) form = 0;
+    else if (disp == (i8)disp) form = 0x40, mem |= 1 << 3;
+    else mem |= 4 << 3;
+    if (index == ENC_NO && (base & 7) != RSP) form |= low;
+    else form |= RSP | (scale << 6 | (index & 7) << 3 | low) << 8, mem |= RM_SIB;
+    return (Rm){ .reg = base, .mem = mem, .form = form, .disp = disp };
 }
+static inline Rm rm_mem(unsigned base, i32 disp) { return rm_sib(base, ENC_NO, 0, disp); }
 
 enum { ENC_W = 1, ENC_66 = 2, ENC_BYTE = 4 };   // 64-bit; operand-size prefix; reg operands are bytes
 
@@ -35,7 +47,7 @@ static inline void enc_u64(Buf *b, u64 v) { put_le64(b->p, v); b->p += 8; }
 
 // The bits of REX for a pair of operands: 0 if it needs no such prefix (then a high byte register may take part).
 static inline unsigned enc_rex_bits(unsigned reg, Rm rm) {
-    return (reg >> 3 & 1) << 2 | (rm.index >> 3 & 1) << 1 | (rm.reg >> 3 & 1);
+    return (reg >> 1 & 4) | (rm.mem ? rm.mem & RM_REX : rm.reg >> 3 & 1);
 }
 static inline bool enc_needs_rex(unsigned reg, Rm rm) { return enc_rex_bits(reg, rm) != 0; }
 
@@ -63,10 +75,18 @@ void enc_shrx(Buf *b, unsigned d, unsigned s, unsigned count);
 void enc_rorx(Buf *b, unsigned d, unsigned s, unsigned n);
 
 // Jumps: emit with a zero displacement; the return value is the address of the rel32 to patch.
-u8 *enc_jmp32(Buf *b);
-u8 *enc_jcc32(Buf *b, unsigned cc);
-u8 *enc_call32(Buf *b);
-u8 *enc_jcc8(Buf *b, unsigned cc);                                // the same with a rel8
+static inline u8 *enc_branch(Buf *b, unsigned opcode, unsigned opcode_bytes) {
+    u8 *p = b->p;
+    enc_known(b, opcode, opcode_bytes + 4);
+    return p + opcode_bytes;
+}
+static inline u8 *enc_jmp32(Buf *b) { return enc_branch(b, 0xe9, 1); }
+static inline u8 *enc_jcc32(Buf *b, unsigned cc) { return enc_branch(b, 0x800f | cc << 8, 2); }
+static inline u8 *enc_call32(Buf *b) { return enc_branch(b, 0xe8, 1); }
+static inline u8 *enc_jcc8(Buf *b, unsigned cc) {                 // the same with a rel8
+    enc_u16(b, 0x70 | cc);
+    return b->p - 1;
+}
 static inline void enc_patch8(u8 *rel8, const u8 *target) { *rel8 = (u8)(target - (rel8 + 1)); }
 static inline void enc_patch32(u8 *rel32, const u8 *target) {
     put_le32(rel32, (u32)(i32)(target - (rel32 + 4)));

@@ -37,21 +37,6 @@ static void st_place_temp(Emit *e, TempState *t) {
     t->index = reg == ENC_NO ? st_take_spill(e) : reg;
 }
 
-static u8 st_reg_bit(IrRef r) { return ir_kind(r) == IR_KIND_REG ? (u8)BIT(ir_reg(r)) : 0; }
-
-void st_postpone(Emit *e, IrRef d) {
-    const IrOp *ea = &e->ir->ops[e->i];
-    TempState *t = &e->temp[ir_index(d)];
-    e->lazy_count += t->kind != TEMP_LAZY;
-    e->lazy_regs |= st_reg_bit(ea->a) | st_reg_bit(ea->b);
-    t->kind = TEMP_LAZY;
-    t->def = e->i;
-}
-
-static void st_no_longer_lazy(Emit *e) {
-    if (!--e->lazy_count) e->lazy_regs = 0;
-}
-
 // A lazy EA gets a place and is computed now.
 static void st_materialize(Emit *e, TempState *t) {
     const IrOp *ea = &e->ir->ops[t->def];
@@ -103,13 +88,6 @@ void st_defined(Emit *e, IrRef d, unsigned reg) {
     if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
 }
 
-void st_free(Emit *e, TempState *t) {
-    if (t->kind == TEMP_REG) e->reg_free |= BIT(t->index);
-    else if (t->kind == TEMP_SPILL) e->spill_free |= BIT(t->index);
-    else if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
-    t->kind = TEMP_NOWHERE;
-}
-
 void st_claim(Emit *e, unsigned reg) {
     for (u32 n = 0; n < e->ir->temp_count && !(e->reg_free & BIT(reg)); n++) {
         TempState *t = &e->temp[n];
@@ -149,32 +127,22 @@ static void st_rescue_place(Emit *e, u8 *place, u8 home, i32 offset, unsigned r)
     *place = home;
 }
 
-static void st_rescue_lazy(Emit *e, unsigned r) {
-    if (!(e->lazy_regs & 1u << r)) return;
+void st_rescue_lazy(Emit *e, unsigned r) {
     for (u32 n = 0; n < e->ir->temp_count; n++) {
         TempState *t = &e->temp[n];
         if (t->kind == TEMP_LAZY && t->last > e->i && st_lazy_uses(e, t, r)) st_materialize(e, t);
     }
 }
 
-void st_before_load(Emit *e, unsigned r, bool flags_wanted) {
-    if (flags_wanted) st_before_write(e, r, true);
-    else st_rescue_lazy(e, r);
-}
-
-void st_before_write(Emit *e, unsigned r, bool flags_wanted) {
-    st_rescue_lazy(e, r);
-    if (!e->f.recipe) return;
+void st_rescue_flags(Emit *e, unsigned r, bool flags_wanted) {
     if (!flags_wanted) {
-        if (e->f.a == r || e->f.b == r || e->f.c == r) e->f.recipe = false;
-        return;
-    }
-    if (e->f.env) {                      // the state holds them anyway: do not overwrite its words
+        e->f.recipe = false;
+    } else if (e->f.env) {               // the state holds them anyway: do not overwrite its words
         if (e->f.a == r || e->f.b == r) e->f.recipe = false;
-        return;
+    } else {
+        st_rescue_place(e, &e->f.a, X64_AT_A, e->t->flag_a, r);
+        st_rescue_place(e, &e->f.b, X64_AT_B, e->t->flag_b, r);
     }
-    st_rescue_place(e, &e->f.a, X64_AT_A, e->t->flag_a, r);
-    st_rescue_place(e, &e->f.b, X64_AT_B, e->t->flag_b, r);
 }
 
 // ---- flags --------------------------------------------------------------------------------------------
@@ -449,19 +417,25 @@ FlagsState fl_at_entry(const X64Recipe *r) {
 }
 
 // ---- restore records --------------------------------------------------------------------------------
+// With room for more.
+static __attribute__((noinline)) void st_record_grown(Emit *e, const Buf *b, const u8 *host) {
+    X64Code *out = e->out;
+    X64Restore *old = out->restores;
+    e->restore_capacity *= 2;
+    out->restores = arena_alloc(e->ir->arena, e->restore_capacity * sizeof *old);
+    memcpy(out->restores, old, out->restore_count * sizeof *old);
+    st_record(e, b, host);
+}
+
 void st_record(Emit *e, const Buf *b, const u8 *host) {
     X64Code *out = e->out;
-    if (out->restore_count == e->restore_capacity) {
-        X64Restore *old = out->restores;
-        e->restore_capacity *= 2;
-        out->restores = arena_alloc(e->ir->arena, e->restore_capacity * sizeof *old);
-        memcpy(out->restores, old, out->restore_count * sizeof *old);
+    if (out->restore_count == e->restore_capacity) { st_record_grown(e, b, host); return; }
+    X64Recipe flags = { .op = X64_FLAGS_IN_STATE };
+    if (!e->f.env && e->f.recipe) {
+        flags = e->f.at;
+        if (e->f.product) flags.op |= FLAGS_PRODUCT;
     }
-    X64Restore *r = &out->restores[out->restore_count++];
-    *r = (X64Restore){ .host = st_host_offset(e, b, host), .op = (u16)(e->i & X64_RESTORE_OP), .insn = (u8)e->insn,
-                       .charged = (i8)(e->charged - (i32)e->insn),
-                       .flags.op = X64_FLAGS_IN_STATE };
-    if (e->f.env || !e->f.recipe) return;
-    r->flags = e->f.at;
-    if (e->f.product) r->flags.op |= FLAGS_PRODUCT;
+    out->restores[out->restore_count++] = (X64Restore){
+        .host = st_host_offset(e, b, host), .op = (u16)(e->i & X64_RESTORE_OP), .insn = (u8)e->insn,
+        .charged = (i8)(e->charged - (i32)e->insn), .flags = flags };
 }
