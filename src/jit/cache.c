@@ -142,6 +142,7 @@ void cache_flush(Jit *jit) {
     jit->cs_limit_count = 0;
     cache_forget_modes(jit);
     arena_reset(jit->meta);
+    memset(jit->page_blocks, 0, sizeof jit->page_blocks);
     jit->stats.flushes++;
 }
 
@@ -175,7 +176,8 @@ static u32 cache_limit_number(Jit *jit, u32 limit) {
 
 static JitMode *cache_mode_new(Jit *jit) {
     jit->mode = mem_resize(jit->mode, (jit->mode_count + 1) * sizeof *jit->mode);
-    JitMode *m = jit->mode[jit->mode_count++] = mem_new(sizeof *m);
+    JitMode *m = jit->mode[jit->mode_count] = mem_new(sizeof *m);
+    m->number = jit->mode_count++;
     m->cache = cache_new_jumps();
     m->block = mem_new(X64_JUMPS * sizeof *m->block);
     return m;
@@ -339,7 +341,7 @@ static void cache_remember(Jit *jit, Block *b) {
     u32 n = x64_jump(b->eip);
     jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = entry };
     jit->cur_mode->block[n] = b;
-    b->mode = jit->cur_mode;
+    b->mode = (u8)(jit->cur_mode->number + 1);
 }
 
 Block *cache_find_from_outside(Jit *jit, u32 eip) {
@@ -404,14 +406,27 @@ static bool cache_page_of(const Block *b, unsigned n, u32 *ppn) {
     return *ppn != JIT_NO_PAGE;
 }
 
+static PageBlocks *cache_new_list(Jit *jit, unsigned size) {
+    PageBlocks *all = jit->page_blocks[size];
+    if (all) jit->page_blocks[size] = all->next;
+    else all = arena_alloc(jit->meta, offsetof(PageBlocks, at[(size_t)PAGE_BLOCKS_LEAST << size]));
+    all->count = 0;
+    all->size = (u8)size;
+    all->asleep = false;
+    return all;
+}
+
 // The page's list with room for one more.
 static PageBlocks *cache_page_room(Jit *jit, BusPage *page) {
     PageBlocks *old = page->blocks;
-    if (old && old->count < old->room) return old;
-    u32 room = old ? 2 * old->room : 4;
-    PageBlocks *all = page->blocks = arena_alloc(jit->meta, sizeof *all + room * sizeof *all->at);
-    *all = (PageBlocks){ .count = old ? old->count : 0, .room = room };
-    if (old) memcpy(all->at, old->at, old->count * sizeof *all->at);
+    if (!old) return page->blocks = cache_new_list(jit, 0);
+    if (old->count < (u32)PAGE_BLOCKS_LEAST << old->size) return old;
+    PageBlocks *all = page->blocks = cache_new_list(jit, old->size + 1);
+    all->count = old->count;
+    all->asleep = old->asleep;
+    memcpy(all->at, old->at, old->count * sizeof *all->at);
+    old->next = jit->page_blocks[old->size];
+    jit->page_blocks[old->size] = old;
     return all;
 }
 
@@ -614,10 +629,10 @@ void cache_promote(Jit *jit, u32 number) {
     cache_lead(jit, number, to);
 }
 
-static void cache_forget_jumps(const Block *b) {
+static void cache_forget_jumps(Jit *jit, const Block *b) {
     if (!b->mode) return;
     u32 n = x64_jump(b->eip);
-    JumpEntry *j = &b->mode->cache[n];
+    JumpEntry *j = &jit->mode[b->mode - 1]->cache[n];
     if (j->code == b->entry) *j = cache_no_jump(n);
 }
 
@@ -632,7 +647,7 @@ void cache_invalidate(Jit *jit, Block *b) {
     }
     cache_unlink_outgoing(jit, b);
     chain_take(jit, b);
-    cache_forget_jumps(b);
+    cache_forget_jumps(jit, b);
     cache_remove_from_page(jit, b, 0);
     cache_remove_from_page(jit, b, 1);
 }

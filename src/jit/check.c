@@ -531,7 +531,7 @@ static void *check_keep(Check *c, const void *from, size_t bytes) {
 static const CheckedIr *check_ir(Check *c, Block *b) {
     Source src;
     Lifted l;
-    if (b->checked) return b->checked;
+    if (*block_checked(b)) return *block_checked(b);
     if (!bus_page(c->jit->bus, b->phys >> PAGE_SHIFT)->host) return NULL;      // reading might change a device
     if (!translate_lift_again(c->jit, b, &src, &l)) return NULL;
     CheckedIr *made = arena_alloc(c->arena, sizeof *made);
@@ -539,7 +539,7 @@ static const CheckedIr *check_ir(Check *c, Block *b) {
     made->ir.ops = check_keep(c, l.ir->ops, l.ir->count * sizeof *l.ir->ops);
     made->ir.consts = check_keep(c, l.ir->consts, l.ir->const_count * sizeof *l.ir->consts);
     made->fpu = check_ir_uses_fpu(l.ir);
-    return b->checked = made;
+    return *block_checked(b) = made;
 }
 
 void check_begin(Check *c, Block *b) {

@@ -126,6 +126,7 @@ struct Block {
     bool uses_xmm;             // the guest's XMM registers are in the host's from its entry to its edges
     u8 ungroups;               // how often a group's check sent the guest elsewhere
     bool entry_is_hot;
+    u8 mode;                   // number + 1 of the one in whose jump cache it may be; or 0
     X64Recipe flags;           // where they are at entry; not in the CPU state: only edges lead here
     u32 incoming;              // edge number + 1
     u8 *hot, *cold;
@@ -134,10 +135,11 @@ struct Block {
     u16 restore_count, edge_count;
     u32 first_edge;
     Late *late;                // NULL: none of its checks has failed yet
-    const CheckedIr *checked;  // for -check: as lifted; NULL until it is wanted
-    JitMode *mode;             // in whose jump cache it may be; or NULL
     Block *hash_next;
 };
+// In front of it, under -check: as it was lifted; NULL until it is wanted.
+enum { BLOCK_CHECKED_BYTES = ARENA_ALIGN };
+static inline const CheckedIr **block_checked(const Block *b) { return (const CheckedIr **)(void *)b - 1; }
 static inline X64Restore *block_restores(const Block *b) { return (X64Restore *)(b + 1); }
 static inline BlockPart *block_part(const Block *b) { return (BlockPart *)(block_restores(b) + b->restore_count); }
 static inline BlockPart *block_soft(const Block *b) { return block_part(b) + b->parts; }
@@ -151,13 +153,20 @@ typedef struct PageBlock {
     u64 granules;              // of the page that it has bytes in
     uintptr_t block;           // lowest bit: the page is its second
 } PageBlock;
-typedef struct PageBlocks { u32 count, room; PageBlock at[]; } PageBlocks;
+typedef struct PageBlocks {
+    u32 count;
+    u8 size;                   // room for PAGE_BLOCKS_LEAST << size
+    bool asleep;               // a block that began in the page sleeps (smc.c), or did
+    union { PageBlock at[1]; struct PageBlocks *next; };       // next: of those given back
+} PageBlocks;
+enum { PAGE_BLOCKS_LEAST = 4, PAGE_BLOCKS_SIZES = 28 };
 static inline Block *page_block(PageBlock p) { return (Block *)(p.block & ~(uintptr_t)1); }
 static inline unsigned page_which(PageBlock p) { return p.block & 1; }
 
-#define JIT_MODES_MAX 128u             // at most 768 KiB each
+#define JIT_MODES_MAX 128u             // at most 768 KiB each; Block.mode counts them in a byte
 struct JitMode {               // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
+    u32 number;
     u32 mode, limit;           // MODE_* and CS limit that the key stands for at present
     JumpEntry *cache;
     Block **block;             // of each entry
@@ -210,6 +219,7 @@ struct Jit {
     Late **late;                               // late parts, likewise
     u32 late_count, late_capacity;
     bool late_wants_room;                      // one could not be made for want of it
+    PageBlocks *page_blocks[PAGE_BLOCKS_SIZES];        // given back: pages' lists that became too small, by size
     Edge *edge;
     u32 edge_count, edge_capacity;
     u64 *hash;                                 // chains by physical address, eip and key (cache.c)
@@ -222,7 +232,6 @@ struct Jit {
     u64 past_window;                           // accesses past the window when that was looked at last
     u8 *ungrouped;                             // bitmap by hash of physical address: groups do not pay there
     Block **asleep;                            // hash of blocks whose bytes were overwritten (smc.c)
-    bool has_asleep;                           // there was one since the last flush
     bool has_soft;                             // an immediate is soft (since the start)
     u8 *soft_stores;                           // by hash of an immediate's address: how often it was stored to
     u16 *vain;                                 // by hash of a block's address: how often none asleep was wanted there

@@ -38,7 +38,6 @@ void smc_free(Jit *jit) {
 
 void smc_forget(Jit *jit) {
     memset(jit->asleep, 0, sizeof *jit->asleep << ASLEEP_BITS);
-    jit->has_asleep = false;
 }
 
 // ---- soft immediates -----------------------------------------------------------------------------------------
@@ -165,9 +164,11 @@ static bool asleep_takes(const Block *b) {
     return b->has_source && b->second_ppn == JIT_NO_PAGE && b->flags.op == X64_FLAGS_IN_STATE;
 }
 
+static PageBlocks *page_list(const Jit *jit, u32 phys) { return bus_page(jit->bus, phys >> PAGE_SHIFT)->blocks; }
+
 static void asleep_put(Jit *jit, Block *b) {
     Block **at = asleep_at(jit, b->phys, b->key);
-    jit->has_asleep = true;
+    page_list(jit, b->phys)->asleep = true;
     b->hash_next = *at;
     *at = b;
     u32 count = 0;
@@ -184,9 +185,10 @@ void smc_keep_source(Jit *jit, Block *b) {
 
 Block *smc_wake(Jit *jit, u32 phys, u32 eip, u32 key) {
     u8 room[JIT_MAX_INSNS * ISA_MAX_BYTES];
+    const PageBlocks *all = page_list(jit, phys);
+    if (!all || !all->asleep) return NULL;
     u16 *vain = &jit->vain[soft_hash(phys)];
     bool others = false;
-    if (!jit->has_asleep) return NULL;
     if (*vain >= VAIN_MOST) {
         *vain = *vain < VAIN_PAUSE ? *vain + 1 : 0;
         return NULL;

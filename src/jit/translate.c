@@ -452,7 +452,9 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
     size_t bytes = sizeof(Block) + code->restore_count * sizeof *code->restores + l->parts * sizeof *l->part +
                    l->soft_count * sizeof *l->soft + l->ir->insns * sizeof *l->insn_offset + l->bytes;
     require(code->hot_bytes <= UINT16_MAX && code->cold_bytes <= UINT16_MAX);
-    Block *b = arena_alloc(jit->meta, bytes);
+    size_t before = jit->opt.check ? BLOCK_CHECKED_BYTES : 0;
+    Block *b = (Block *)(void *)((u8 *)arena_alloc(jit->meta, before + bytes) + before);
+    if (before) *block_checked(b) = NULL;
     *b = (Block){ .eip = eip, .key = key, .phys = phys, .second_ppn = JIT_NO_PAGE,
                   .bytes = (u16)l->bytes, .insns = (u8)l->ir->insns, .flags_dead = !l->ir->flags_in,
                   .hot = code->hot, .cold = code->cold, .hot_bytes = (u16)code->hot_bytes,
