@@ -53,7 +53,7 @@ __attribute__((noinline)) void translator_one(Jit *jit, const Source *src, Lifte
     translate_optimize(l->ir, true);
     X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT,
                        .eip = src->eip, .ppn = src->eip >> PAGE_SHIFT,
-                       .flags.op = X64_FLAGS_IN_STATE, .linear = (src->mode & MODE_CPL) != 3, .second = l->second,
+                       .flags.op = X64_FLAGS_IN_STATE, .form = jit_form(src->mode), .second = l->second,
                        .second_eip = src->eip + src->count, .second_ppn = (src->eip >> PAGE_SHIFT) + 1 };
     if (!x64_emit(l->ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, code))
         panic("block at %08x does not fit", src->eip);
