@@ -355,7 +355,7 @@ Block *cache_find_from_outside(Jit *jit, u32 eip) {
 
 static bool cache_is_in(const Block *b, const u8 *pc, bool cold) {
     const u8 *start = cold ? b->cold : b->hot;
-    return (pc >= start && pc < start + (cold ? b->cold_bytes : b->hot_bytes)) || (cold && late_has(b->late, pc));
+    return (pc >= start && pc < start + (cold ? b->cold_bytes : b->hot_bytes)) || (cold && late_of(b, pc));
 }
 
 bool cache_is_at(const Jit *jit, const Block *b, const u8 *pc) { return cache_is_in(b, pc, pc >= jit->cold_start); }

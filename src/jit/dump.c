@@ -54,7 +54,7 @@ void dump_restores(FILE *out, const X64Code *code, const IrBlock *ir) {
         dump_flags(&r->flags, flags, sizeof flags);
         fprintf(out, "%s+0x%04x: op 0x%x insn %u charged %+d flags %s\n",
                 r->host & X64_COLD ? "cold" : r->host & X64_LATE ? "late" : "hot ",
-                r->host & ~(X64_COLD | X64_LATE), r->op, r->insn, r->charged, flags);
+                r->host & X64_HOST_OFFSET, r->op, r->insn, r->charged, flags);
     }
 }
 
@@ -65,7 +65,7 @@ enum { DUMP_BYTES = 1 << 18 };
 // The hot part as it is when there is a late part, which comes to `late`.
 static bool dump_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, u8 *late, u8 *late_end,
                            X64Code *code) {
-    X64Late at = { .hot_at = code->hot, .hot_room = code->hot_bytes + 1024, .cold_room = code->cold_bytes + 1024,
+    X64Late at = { .question = X64_ALL_LATE, .hot_at = code->hot, .hot_room = code->hot_bytes + 1024, .cold_room = code->cold_bytes + 1024,
                    .late = late, .late_end = late_end };
     X64Code again;
     at.scratch = arena_alloc(ir->arena, at.hot_room + at.cold_room);

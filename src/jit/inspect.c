@@ -47,9 +47,9 @@ static bool inspect_print_ir(Jit *jit, const Block *b, JitStage stage, FILE *out
 bool jit_print_stage(Jit *jit, const u8 *host_pc, JitStage stage, FILE *out) {
     const Block *b = cache_block_at(jit, host_pc);
     if (!b) return false;
+    const Late *late = late_of(b, host_pc);
     if (stage == JIT_STAGE_HOT) dump_host(out, b->hot, b->hot_bytes, (u64)(uintptr_t)b->hot);
-    else if (stage == JIT_STAGE_COLD && late_has(b->late, host_pc))
-        dump_host(out, b->late->code, b->late->bytes, (u64)(uintptr_t)b->late->code);
+    else if (stage == JIT_STAGE_COLD && late) dump_host(out, late->code, late->bytes, (u64)(uintptr_t)late->code);
     else if (stage == JIT_STAGE_COLD) dump_host(out, b->cold, b->cold_bytes, (u64)(uintptr_t)b->cold);
     else return inspect_print_ir(jit, b, stage, out);
     return true;
@@ -59,7 +59,7 @@ bool jit_record(Jit *jit, const u8 *host_pc, JitRestore how, JitRecord *record) 
     const Block *b = cache_block_at(jit, host_pc);
     const X64Restore *r = b ? restore_lookup(jit, b, host_pc, how) : NULL;
     if (!r) return false;
-    *record = (JitRecord){ .host = r->host & ~(X64_COLD | X64_LATE), .late = (r->host & X64_LATE) != 0,
+    *record = (JitRecord){ .host = r->host & X64_HOST_OFFSET, .late = (r->host & X64_LATE) != 0,
         .cold = (r->host & (X64_COLD | X64_LATE)) != 0, .op = r->op,
         .insn = r->insn, .eip = b->eip + (u32)block_insn_offset(b)[r->insn], .charged = r->charged };
     dump_flags(&r->flags, record->flags, sizeof record->flags);

@@ -5,7 +5,7 @@
 //   cache.c      blocks: lookup, links, invalidation, code memory
 //   smc.c        code that is stored to
 //   translate.c  guest bytes -> block
-//   late.c       late parts of blocks: what a block's accesses do when their checks fail
+//   late.c       late parts of blocks: what an access does when its check fails
 //   restore.c    host pc -> guest state
 //   run.c        the loop
 //   spin.c       loops that wait
@@ -51,7 +51,7 @@ typedef enum JitExit {
     EXIT_SIGNAL,        // pc in a block; value = host trap number
     EXIT_PROMOTE,       // pc in an edge's saver: it is used so much that its target is worth a block for its flags
     EXIT_UNGROUP,       // pc in a block: a group's check cannot hold; go on in a block without groups
-    EXIT_LATE,          // pc a question: a check has failed in a block without a late part
+    EXIT_LATE,          // pc a question: a check has failed that has no late part yet
     JIT_EXITS,
     EXIT_ASK = JIT_EXITS     // pc a question, whose record says which of the exits it is
 } JitExit;
@@ -75,6 +75,7 @@ typedef enum StepCause {
 #define JIT_MAX_FOLLOWS 4      // direct jumps, calls and their returns that a block goes on behind
 #define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
 #define JIT_UNGROUPED_BITS 16
+#define JIT_LATE_ROOM (64u << 10)      // of code memory, for late parts
 #define JIT_NO_PAGE 0xffffffffu
 #define JIT_QUICK_MODES 64u
 #define JIT_QUICK_FACTOR 0x9e3779b1u
@@ -89,11 +90,12 @@ typedef struct BlockPart { u16 offset, bytes; } BlockPart;     // in a page
 typedef struct Names Names;
 typedef struct Check Check;                    // check.h
 typedef struct CheckedIr CheckedIr;
-// A block's late part, and behind it its restore records.
+// The late part of one of a block's checks, and behind it its restore records.
 typedef struct Late {
     Block *block;
+    struct Late *next;         // of the same block
     u8 *code;
-    u32 bytes, restore_count;
+    u32 question, bytes, restore_count;
 } Late;
 static inline X64Restore *late_restores(const Late *l) { return (X64Restore *)(l + 1); }
 typedef struct Edge {
@@ -134,7 +136,7 @@ struct Block {
     u16 hot_bytes, cold_bytes, fast, live;     // live: entry past the test that uses_xmm makes
     u16 restore_count, edge_count;
     u32 first_edge;
-    Late *late;                // NULL: none of its checks has failed yet
+    Late *late;                // the newest of its late parts, or NULL
     Block *hash_next;
 };
 // In front of it, under -check: as it was lifted; NULL until it is wanted.
@@ -391,11 +393,12 @@ void translate_optimize(IrBlock *ir, bool group);
 Block *translate_block(Jit *jit, u32 eip, u32 key, u32 phys, bool checked);
 // The same bytes once more, for flags that are somewhere else at entry. NULL: the cache has been flushed.
 Block *translate_variant(Jit *jit, const Block *b, const X64Recipe *flags);
-// The same again for an existing block, into scratch memory of the arena: for its records; its late part to where there
-// is room for it, unless that is NULL. False: no room, or the bytes are others.
+// The same again for an existing block, into scratch memory of the arena: for its records, or for a late part, which
+// comes to cold_next. False: no room.
 // Without passes and code, for looking at; *src is what it was made of.
 bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l);
-bool translate_again(Jit *jit, const Block *b, Lifted *l, u8 *late, u8 *late_end, X64Code *code);
+bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code);
+bool translate_late(Jit *jit, const Block *b, u32 question, X64Code *code);
 void translate_print_insns(const Source *src, const Lifted *l, FILE *out);
 void dump_host(FILE *out, const u8 *code, u32 bytes, u64 address);
 void dump_flags(const X64Recipe *r, char *text, size_t text_bytes);
@@ -407,12 +410,11 @@ Jit *dump_rig(u32 cache_mib);                  // without a machine: code memory
 JitExit late_answer(Jit *jit);
 // Where generated code goes on after EXIT_LATE. NULL: the block cannot be translated again, CPU_RESTART is pending.
 const u8 *late_go_on(Jit *jit);
-// The block's late part has been made at cold_next: its checks lead there from now on, the one that led to the question
-// to where this says.
-const u8 *late_install(Jit *jit, Block *b, const X64Code *code, const u8 *question);
+u32 late_question(const Jit *jit, const Block *b, const u8 *host_pc);      // the number of the question there
+// The question's late part has been made at cold_next: the check leads there from now on.
+void late_install(Jit *jit, Block *b, u32 question, const X64Code *code);
 const Late *late_at(const Jit *jit, const u8 *host_pc);        // or NULL
-// Whether the pc lies in this late part, which may be NULL.
-static inline bool late_has(const Late *l, const u8 *pc) { return l && pc >= l->code && pc < l->code + l->bytes; }
+const Late *late_of(const Block *b, const u8 *host_pc);        // the same, one of this block's
 void late_forget(Jit *jit);                    // the cache is flushed
 void late_free(Jit *jit);
 

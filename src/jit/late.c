@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Late parts of blocks, and the questions that lead to them.
 //
-// What an access does when its check fails is a third of a block's code, and one check in twenty ever fails. So it is
-// left out until a block's first check fails: then the block is translated once more for its late part, the
-// checks are led there, and the code goes on where it was.
+// What accesses do when their checks fail would be a third of the code, and one check in twenty ever fails. So it is
+// left out until a check fails: then its block is translated once more for this part alone, the check is led there, and
+// the code goes on where it was.
 //
 // Rules
 //  1. A late part lies in the cold area, between the cold parts of younger blocks. Like them it is not reused before a
 //     flush.
-//  2. Until a block has its late part all its accesses were to memory that its checks let pass: so an
-//     instruction whose check fails can be run alone, from its beginning, when the part cannot be made.
+//  2. Where the part cannot be made the instruction is run alone, from its beginning. That is rare: new blocks leave
+//     JIT_LATE_ROOM of the code cache to late parts, and a block that is running stays valid.
 #include "jit/jit_int.h"
 
 #include <stdlib.h>
@@ -27,6 +27,21 @@ JitExit late_answer(Jit *jit) {
     return (JitExit)exits[ask];
 }
 
+// The row's records are the last of the block's.
+u32 late_question(const Jit *jit, const Block *b, const u8 *pc) {
+    const X64Restore *r = restore_record(jit, b, pc), *first = r;
+    while (first > block_restores(b) && first[-1].ask) first--;
+    return (u32)(r - first);
+}
+
+static bool late_has(const Late *l, const u8 *pc) { return pc >= l->code && pc < l->code + l->bytes; }
+
+const Late *late_of(const Block *b, const u8 *pc) {
+    const Late *l = b->late;
+    while (l && !late_has(l, pc)) l = l->next;
+    return l;
+}
+
 const Late *late_at(const Jit *jit, const u8 *pc) {
     u32 low = 0, high = jit->late_count;
     while (low < high) {
@@ -34,8 +49,7 @@ const Late *late_at(const Jit *jit, const u8 *pc) {
         if (jit->late[mid]->code <= pc) low = mid + 1;
         else high = mid;
     }
-    const Late *l = low ? jit->late[low - 1] : NULL;
-    return late_has(l, pc) ? l : NULL;
+    return low && late_has(jit->late[low - 1], pc) ? jit->late[low - 1] : NULL;
 }
 
 static void late_insert(Jit *jit, Late *l) {
@@ -46,13 +60,14 @@ static void late_insert(Jit *jit, Late *l) {
     jit->late[jit->late_count++] = l;
 }
 
-static Late *late_new(Jit *jit, Block *b, const X64Code *code) {
+static Late *late_new(Jit *jit, Block *b, u32 question, const X64Code *code) {
     u32 first = 0, end;
     while (first < code->restore_count && !(code->restores[first].host & (X64_LATE | X64_COLD))) first++;
     for (end = first; end < code->restore_count && code->restores[end].host & X64_LATE;) end++;
     size_t bytes = (end - first) * sizeof *code->restores;
     Late *l = arena_alloc(jit->meta, sizeof *l + bytes);
-    *l = (Late){ .block = b, .code = jit->cold_next, .bytes = code->late_bytes, .restore_count = end - first };
+    *l = (Late){ .block = b, .next = b->late, .code = jit->cold_next, .question = question, .bytes = code->late_bytes,
+                 .restore_count = end - first };
     memcpy(late_restores(l), code->restores + first, bytes);
     return l;
 }
@@ -65,38 +80,37 @@ static void late_log(Jit *jit, const Late *l) {
     fprintf(out, "\n");
 }
 
-const u8 *late_install(Jit *jit, Block *b, const X64Code *code, const u8 *question) {
-    const u8 *answer = NULL;
-    Late *l = b->late = late_new(jit, b, code);
+void late_install(Jit *jit, Block *b, u32 question, const X64Code *code) {
+    Late *l = b->late = late_new(jit, b, question, code);
     late_insert(jit, l);
     jit->cold_next += code->late_bytes;
-    for (const X64LateJump *j = code->late_jumps, *end = j + code->late_jump_count; j < end; j++) {
-        u8 *jump = b->hot + j->hot;
-        if (enc_target32(jump) == question) answer = l->code + j->late;
-        enc_patch32(jump, l->code + j->late);
-    }
+    for (const X64LateJump *j = code->late_jumps, *end = j + code->late_jump_count; j < end; j++)
+        enc_patch32(b->hot + j->hot, l->code + j->late);
     late_log(jit, l);
     jit->stats.late_parts++;
     jit->stats.cold_bytes += code->late_bytes;
-    return answer;
 }
 
-static const u8 *late_make(Jit *jit, Block *b, const u8 *question) {
-    Lifted l;
+// False: no room, or its bytes, which are not in memory, are others.
+static bool late_make(Jit *jit, Block *b, const u8 *pc) {
     X64Code code;
-    if (!b->valid) return NULL;
-    jit->late_wants_room = !translate_again(jit, b, &l, jit->cold_next, jit->cold_end, &code);
-    if (jit->late_wants_room || code.hot_bytes != b->hot_bytes || code.cold_bytes != b->cold_bytes) return NULL;
-    return late_install(jit, b, &code, question);
+    u32 question = late_question(jit, b, pc);
+    if (!b->valid) return false;
+    jit->late_wants_room = !translate_late(jit, b, question, &code);
+    if (jit->late_wants_room || code.hot_bytes != b->hot_bytes || code.cold_bytes != b->cold_bytes) return false;
+    late_install(jit, b, question, &code);
+    return true;
 }
 
 const u8 *late_go_on(Jit *jit) {
     Cpu *cpu = jit->cpu;
     Block *b = jit->entered;
-    const u8 *at = late_make(jit, b, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC]);
-    if (!at) cpu->fault = (CpuFault){ .pending = 1, .kind = CPU_RESTART };
-    cpu->jit_word[WORD_LATE] = (u64)(uintptr_t)at;
-    return !at ? NULL : b->uses_xmm ? jit->resume_sse : jit->resume;
+    if (!late_make(jit, b, (const u8 *)(uintptr_t)cpu->jit_word[WORD_EXIT_PC])) {
+        cpu->fault = (CpuFault){ .pending = 1, .kind = CPU_RESTART };
+        return NULL;
+    }
+    cpu->jit_word[WORD_LATE] = (u64)(uintptr_t)b->late->code;
+    return b->uses_xmm ? jit->resume_sse : jit->resume;
 }
 
 void late_forget(Jit *jit) {

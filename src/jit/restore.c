@@ -14,7 +14,8 @@
 #include <string.h>
 
 static u32 restore_offset(const Jit *jit, const Block *b, const u8 *pc) {
-    if (late_has(b->late, pc)) return (u32)(pc - b->late->code) | X64_LATE;
+    const Late *late = late_of(b, pc);
+    if (late) return (u32)(pc - late->code) | late->question << 16 | X64_LATE;
     if (pc >= jit->cold_start) return (u32)(pc - b->cold) | X64_COLD;
     return (u32)(pc - b->hot);
 }
@@ -31,8 +32,10 @@ static const X64Restore *restore_search(const X64Restore *r, u32 count, u32 host
 
 // Kept with the block, or with its late part.
 static const X64Restore *restore_in_table(const Block *b, u32 host) {
-    if (host & X64_LATE) return restore_search(late_restores(b->late), b->late->restore_count, host);
-    return restore_search(block_restores(b), b->restore_count, host);
+    const Late *l = b->late;
+    if (!(host & X64_LATE)) return restore_search(block_restores(b), b->restore_count, host);
+    while (l->question != X64_LATE_QUESTION(host)) l = l->next;
+    return restore_search(late_restores(l), l->restore_count, host);
 }
 
 const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *pc) {
@@ -43,7 +46,7 @@ static const X64Restore *restore_by_translation(Jit *jit, const Block *b, u32 ho
     Lifted l;
     X64Code code;
     jit->stats.restores_retranslated++;
-    if (!b->valid || !translate_again(jit, b, &l, NULL, NULL, &code)) return NULL;
+    if (!b->valid || !translate_again(jit, b, &l, &code)) return NULL;
     return restore_search(code.restores, code.restore_count, host);
 }
 
@@ -52,7 +55,7 @@ static void restore_log(Jit *jit, const Block *b, const X64Restore *r, const u8 
     fprintf(out, "RESTORE:\n");
     Lifted l;
     X64Code code;
-    if (b->valid && translate_again(jit, b, &l, NULL, NULL, &code)) {
+    if (b->valid && translate_again(jit, b, &l, &code)) {
         for (u32 i = 0, n = 0; i < l.ir->count && n <= r->insn; i++)
             if (l.ir->ops[i].code == IR_INSN) { fprintf(out, "0x%04x: %08x\n", i, l.ir->ops[i].imm); n++; }
     }

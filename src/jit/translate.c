@@ -509,7 +509,8 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     u32 base = jit->cpu->seg[CPU_CS].base;
     X64Entry entry = entry_of(eip, base, key, phys, flags, checked, &l, src.count, second_ppn);
     X64Code code;
-    *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, &code);
+    *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next,
+                      jit->cold_end - JIT_LATE_ROOM, &code);
     if (*full) return NULL;
     jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
     jit->cold_next = code.cold + code.cold_bytes;
@@ -556,19 +557,29 @@ bool translate_lift_again(Jit *jit, const Block *b, Source *src, Lifted *l) {
     return translate_lift(jit->arena, src, max_insns(jit), l);
 }
 
-// In scratch memory the late part has room for each op's.
-enum { TRANSLATE_LATE = 64 };
-
-bool translate_again(Jit *jit, const Block *b, Lifted *l, u8 *late, u8 *late_end, X64Code *code) {
+static bool translate_once_more(Jit *jit, const Block *b, Lifted *l, X64Late *at, X64Code *code) {
+    enum { ROOM = 1024, LATE = 128 };                  // for late parts in scratch memory: of each op
     Source src;
     if (!translate_lift_again(jit, b, &src, l)) return false;
     translate_passes(jit, l->ir, b->grouped);
     X64Entry entry = entry_of(b->eip, b->base, b->key, b->phys, b->flags, b->entry_is_hot, l, src.count,
                               b->second_ppn);
-    u32 hot = b->hot_bytes + 1024, cold = b->cold_bytes + 1024, room = late ? 0 : l->ir->count * TRANSLATE_LATE + 1024;
-    u8 *scratch = arena_alloc(jit->arena, hot + cold + room);
-    X64Late at = { .hot_at = b->hot, .scratch = scratch, .hot_room = hot, .cold_room = cold, .late = late,
-                   .late_end = late_end };
-    if (!late) at.late_end = (at.late = scratch + hot + cold) + room;
-    return x64_emit_late(l->ir, &jit->target, &entry, &at, code);
+    at->hot_at = b->hot;
+    at->hot_room = b->hot_bytes + ROOM;
+    at->cold_room = b->cold_bytes + ROOM;
+    u32 scratch = at->hot_room + at->cold_room, late = at->late ? 0 : l->ir->count * LATE + ROOM;
+    at->scratch = arena_alloc(jit->arena, scratch + late);
+    if (!at->late) at->late_end = (at->late = at->scratch + scratch) + late;
+    return x64_emit_late(l->ir, &jit->target, &entry, at, code);
+}
+
+bool translate_again(Jit *jit, const Block *b, Lifted *l, X64Code *code) {
+    X64Late at = { .question = X64_ALL_LATE };
+    return translate_once_more(jit, b, l, &at, code);
+}
+
+bool translate_late(Jit *jit, const Block *b, u32 question, X64Code *code) {
+    X64Late at = { .question = question, .late = jit->cold_next, .late_end = jit->cold_end };
+    Lifted l;
+    return translate_once_more(jit, b, &l, &at, code);
 }

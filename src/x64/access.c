@@ -26,7 +26,7 @@
 //   resume:
 //     op    (%r8), ...
 //
-// Few checks ever fail: what comes then is the block's late part, made when the first of its checks fails (until then
+// Few checks ever fail: what comes then is the check's late part, made when it does for the first time (until then
 // `late` is a question, X64_ASK_LATE). A stub for this kind, segment, size and class takes the table's entry off again,
 // looks whether an unaligned access stays inside its page, else asks C.
 //   late:
@@ -444,7 +444,7 @@ static void gr_check(Emit *e, const IrOp *op) {
     if (crosses && e->linear) enc_patch8(crosses, b->p);
     else if (crosses) ask_jump(e, crosses);
     ask_jump(e, enc_jcc32(b, e->linear ? 5 : 8));
-    if (e->late.start) gr_late(e, op, reg, start, b->p);
+    if (e->late_from) gr_late(e, op, reg, start, b->p);
     gr_never(e, (u8 *[]){ gr_misaligned(e, g, reg), limit, wraps }, 3);
 }
 
@@ -469,9 +469,9 @@ static Rm ac_single(Emit *e, const IrOp *op, unsigned bytes, unsigned kind) {
     ac_prepare(e);
     ac_hot(e, op, bytes, !load, &j);
     ac_ask(e, &j);
-    if (e->late.start) ac_late(e, op, bytes, kind, &j);
-    e->late_copy = e->late.start && (!load || j.constant || j.reg != R8);
-    if (e->late.start && !e->late_copy) enc_patch32(enc_jmp32(&e->late), j.resume + e->moved);
+    if (e->late_from) ac_late(e, op, bytes, kind, &j);
+    e->late_copy = e->late_from && (!load || j.constant || j.reg != R8);
+    if (e->late_from && !e->late_copy) enc_patch32(enc_jmp32(&e->late), j.resume + e->moved);
     return j.constant ? rm_mem(R13, (i32)ir_value(e->ir, op->a)) : ac_rm(e, j.reg, 0);
 }
 

@@ -11,7 +11,9 @@ enum { ASK_FIRST = 1 << 24, ASK_CALL_BYTES = 5 };       // no part is as long as
 void ask_question(Emit *e, unsigned what) {
     st_record(e, &e->cold, e->cold.start + ASK_FIRST + e->questions++);
     e->out->restores[e->out->restore_count - 1].ask = (u16)(what & 7);
-    e->asks_late = what == X64_ASK_LATE;
+    bool late = what == X64_ASK_LATE && e->late.start;
+    late = late && (e->late_question == X64_ALL_LATE || e->late_question == e->questions - 1);
+    e->late_from = late ? e->late.p : NULL;
 }
 
 void ask_jump(Emit *e, u8 *rel32) {
@@ -21,16 +23,16 @@ void ask_jump(Emit *e, u8 *rel32) {
         e->asks = arena_alloc(e->ir->arena, e->ask_capacity * sizeof *old);
         memcpy(e->asks, old, e->ask_count * sizeof *old);
     }
-    u32 late = (u32)(e->late.p - e->late.start);
-    e->asks[e->ask_count++] = (Ask){ rel32, e->questions - 1, late, e->asks_late };
+    e->asks[e->ask_count++] = (Ask){ rel32, e->questions - 1, e->late_from };
 }
 
 static void ask_name_late_jumps(Emit *e) {
     X64Code *out = e->out;
     out->late_jumps = arena_alloc(e->ir->arena, e->ask_count * sizeof *out->late_jumps);
     for (const Ask *a = e->asks, *end = a + e->ask_count; a < end; a++) {
-        if (!a->is_late) continue;
-        out->late_jumps[out->late_jump_count++] = (X64LateJump){ (u32)(a->jump - e->hot.start), a->late };
+        if (!a->late) continue;
+        X64LateJump jump = { (u32)(a->jump - e->hot.start), (u32)(a->late - e->late.start) };
+        out->late_jumps[out->late_jump_count++] = jump;
     }
 }
 

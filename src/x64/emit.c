@@ -1324,14 +1324,15 @@ static void em_sort_restores(X64Code *out) {    // few and nearly sorted: insert
     }
 }
 
-typedef struct EmRoom { Buf hot, cold, late; ptrdiff_t moved; } EmRoom;
+typedef struct EmRoom { Buf hot, cold, late; u32 late_question; ptrdiff_t moved; } EmRoom;
 
 static bool em_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const EmRoom *room,
                     X64Code *out) {
     Arena *arena = ir->arena;
     *out = (X64Code){ .hot = room->hot.start, .cold = room->cold.start };
     Emit e = { .ir = ir, .t = target, .out = out,
-               .hot = room->hot, .cold = room->cold, .late = room->late, .moved = room->moved,
+               .hot = room->hot, .cold = room->cold, .late = room->late,
+               .late_question = room->late_question, .moved = room->moved,
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
                .base_of = ST_NO_BASE,
                .f = fl_at_entry(&entry->flags), .form = entry->form, .linear = entry->form != X64_ADDED,
@@ -1363,6 +1364,7 @@ bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
 bool x64_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const X64Late *at, X64Code *out) {
     u8 *hot = at->scratch, *cold = hot + at->hot_room;
     EmRoom room = { .hot = { hot, hot, cold }, .cold = { cold, cold, cold + at->cold_room },
-                    .late = { at->late, at->late, at->late_end }, .moved = at->hot_at - hot };
+                    .late = { at->late, at->late, at->late_end }, .late_question = at->question,
+                    .moved = at->hot_at - hot };
     return em_emit(ir, target, entry, &room, out);
 }

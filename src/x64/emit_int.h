@@ -32,19 +32,20 @@ typedef struct FlagsState {
     };
 } FlagsState;
 
-// A jump to a question; late: offset of what it leads to in the late part.
-typedef struct Ask { u8 *jump; u32 question, late; bool is_late; } Ask;
+// A jump to a question; late: where it is to lead, if its late part is wanted.
+typedef struct Ask { u8 *jump; u32 question; const u8 *late; } Ask;
 
 typedef struct Emit {
     const IrBlock *ir;
     const X64Target *t;
     X64Code *out;
     Buf hot, cold, *b;     // b: where the op at hand goes
-    Buf late;              // start is NULL when it is not wanted
+    Buf late;              // start is NULL when no late part is wanted
+    u32 late_question;     // whose is, or X64_ALL_LATE
+    const u8 *late_from;   // where that of the newest question begins; NULL: it is not wanted
     ptrdiff_t moved;       // where the hot part will be, from where it is emitted
     Ask *asks;             // jumps to questions
     u32 ask_count, ask_capacity, questions;
-    bool asks_late;        // the newest question
     u32 i;                 // index of the op at hand
     u32 skip;              // ops after it that it has swallowed
     TempState *temp;
@@ -154,12 +155,12 @@ FlagsState fl_at_entry(const X64Recipe *r);
 void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe);  // op has set host EFLAGS
 void st_record(Emit *e, const Buf *b, const u8 *host);   // a restore record for this host pc
 static inline u32 st_host_offset(const Emit *e, const Buf *b, const u8 *host) {
-    return (u32)(host - b->start) | (b == &e->cold ? X64_COLD : b == &e->late ? X64_LATE : 0);
+    if (b == &e->late) return (u32)(host - e->late_from) | (e->questions - 1) << 16 | X64_LATE;
+    return (u32)(host - b->start) | (b == &e->cold ? X64_COLD : 0);
 }
 
 // ---- ask.c ------------------------------------------------------------------------------------------
-// A question, whose restore record says how things are now, and a jump to the newest: one for the late part will
-// lead to where that is now.
+// A question, whose restore record says how things are now, and a jump to the newest.
 void ask_question(Emit *e, unsigned what);
 void ask_jump(Emit *e, u8 *rel32);
 // The row, when nothing else is to come. False: no room.

@@ -113,11 +113,13 @@ enum { X64_ASK_NOTHING,
        X64_ASK_STALE,                  // the checked entry found another page there
        X64_ASK_POLL,                   // budget used up
        X64_ASK_UNGROUP,                // the group's accesses need checks one by one
-       X64_ASK_LATE };                 // a check of an access has failed: for the block's late part
+       X64_ASK_LATE };                 // the check of an access has failed: for its late part
 
 #define X64_COLD 0x80000000u   // in X64Restore.host: offset into the cold part
 #define X64_RESTORE_OP 0x1fffu
-#define X64_LATE 0x40000000u   // likewise, into the late part
+#define X64_LATE 0x40000000u   // likewise, into the late part of a question, whose number is above the offset
+#define X64_HOST_OFFSET 0xffffu
+#define X64_LATE_QUESTION(host) ((host) >> 16 & 0x3fff)
 typedef struct X64Restore {
     u32 host;                  // offset of the instruction, or of the last byte of a call; | X64_COLD or X64_LATE
     u16 op : 13;               // index of the IR op, modulo X64_RESTORE_OP + 1
@@ -161,10 +163,17 @@ typedef struct X64Code {
 bool x64_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry,
               u8 *hot, u8 *hot_end, u8 *cold, u8 *cold_end, X64Code *out);
 
-// The late part of a block, by the same input: what its accesses do when their checks fail, which few ever do. Until
-// the first of them does the checks lead to questions, then by late_jumps to this part, which leads back to the hot
-// part at `hot_at`. Hot and cold part come out once more, as long as they were, to be thrown away: into `scratch`.
-typedef struct X64Late { const u8 *hot_at; u8 *scratch; u32 hot_room, cold_room; u8 *late, *late_end; } X64Late;
+// The late part of a check, by the same input: what an access does when it fails, which few ever do. Until it does the
+// check leads to a question, then by late_jumps to this part, which leads back to the hot part at `hot_at`. Hot and
+// cold part come out once more, as long as they were, to be thrown away: into `scratch`.
+typedef struct X64Late {
+    u32 question;                      // its number in the row, or X64_ALL_LATE: all of them, one behind the other
+    const u8 *hot_at;
+    u8 *scratch;
+    u32 hot_room, cold_room;
+    u8 *late, *late_end;
+} X64Late;
+enum { X64_ALL_LATE = 0x3fff };
 bool x64_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const X64Late *at, X64Code *out);
 
 // The checked entry of a block that was made without one and takes its flags in the CPU state: tests, goes on at

@@ -465,19 +465,20 @@ static EndKind code_end(Rig *g, const Block *b, u32 exit) {
     return end;
 }
 
-// The block's late part, when its first check fails: as late.c has it, but from the IR that is at hand.
-static const u8 *code_late(Rig *g, Block *b, const u8 *question) {
+// The late part of a check that fails: as late.c has it, but from the IR that is at hand.
+static const u8 *code_late(Rig *g, Block *b, const u8 *pc) {
     Jit *jit = g->jit;
     X64Entry entry = code_entry(g);
-    X64Late at = { .hot_at = b->hot, .hot_room = b->hot_bytes + 1024u, .cold_room = b->cold_bytes + 1024u,
-                   .late = jit->cold_next, .late_end = jit->cold_end };
+    u32 question = late_question(jit, b, pc);
+    X64Late at = { .question = question, .hot_at = b->hot, .hot_room = b->hot_bytes + 1024u,
+                   .cold_room = b->cold_bytes + 1024u, .late = jit->cold_next, .late_end = jit->cold_end };
     X64Code again;
     at.scratch = arena_alloc(g->arena, at.hot_room + at.cold_room);
     if (!x64_emit_late(g->block, &jit->target, &entry, &at, &again)) fail_msg("no room for the late part");
     assert_true(again.hot_bytes == b->hot_bytes && again.cold_bytes == b->cold_bytes);
-    const u8 *go_on = late_install(jit, b, &again, question);
-    assert_non_null(go_on);
-    jit->cpu->jit_word[WORD_LATE] = (u64)(uintptr_t)go_on;
+    assert_true(again.late_bytes && again.late_jump_count);
+    late_install(jit, b, question, &again);
+    jit->cpu->jit_word[WORD_LATE] = (u64)(uintptr_t)b->late->code;
     return b->uses_xmm ? jit->resume_sse : jit->resume;
 }
 
