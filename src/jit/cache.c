@@ -109,6 +109,7 @@ void cache_free(Jit *jit) {
     smc_free(jit);
     free(jit->edge);
     free(jit->block);
+    free(jit->counted);
     late_free(jit);
     if (jit->meta) arena_free(jit->meta);
 }
@@ -135,6 +136,7 @@ void cache_flush(Jit *jit) {
     jit->edge_count = 0;
     jit->hot_next = jit->hot_start;
     jit->cold_next = jit->cold_start;
+    jit->row_end = NULL;
     jit->cold_end = jit->code + jit->code_bytes;
     memset(jit->hash, 0, sizeof *jit->hash << CACHE_HASH_BITS);
     smc_forget(jit);
@@ -496,22 +498,39 @@ static void cache_aim_stub(const Edge *e, u8 opcode, const u8 *target) {
     enc_patch32(e->stub_jump, target);
 }
 
+static u32 cache_counters(const Jit *jit) { return (u32)((jit->code + jit->code_bytes - jit->cold_end) / sizeof(i32)); }
+
+static i32 *cache_new_counter(Jit *jit, u32 edge) {
+    u32 n = cache_counters(jit);
+    if (n == jit->counted_capacity) {
+        jit->counted_capacity = n ? 2 * n : 256;
+        jit->counted = mem_resize(jit->counted, jit->counted_capacity * sizeof *jit->counted);
+    }
+    jit->counted[n] = edge;
+    jit->cold_end -= sizeof(i32);
+    return (i32 *)(void *)jit->cold_end;
+}
+
+// The counter is named by the DECL before JNS and the call.
+u32 cache_saver_at(const Jit *jit, const u8 *pc) {
+    const u8 *passes = enc_target32(pc - 14);
+    return jit->counted[(u32)((jit->code + jit->code_bytes - passes) / sizeof(i32)) - 1];
+}
+
 //     store the flags
-//     subl $1, passes(%rip) ; jns entry      (to a block of two pages: jmp entry)
-//     call promote ; .long edge
+//     decl passes(%rip) ; jns entry      (to a block of two pages: jmp entry)
+//     call promote
 // Counters are taken from the end of the cold code's memory: stores near running code would be slow.
 static void cache_make_saver(Jit *jit, Edge *e, const X64Recipe *flags) {
     e->saver = jit->cold_next;
     Buf b = { e->saver, x64_store_flags(&jit->target, flags, e->saver), jit->cold_end };
     if (e->to->second_ppn == JIT_NO_PAGE) {
-        jit->cold_end -= sizeof *e->passes;
-        e->passes = (i32 *)(void *)jit->cold_end;
-        enc_u16(&b, 0x2d83);
-        enc_u32(&b, (u32)((u8 *)e->passes - (b.p + 5)));
-        enc_u8(&b, 1);
+        e->passes = cache_new_counter(jit, (u32)(e - jit->edge));
+        enc_u16(&b, 0x0dff);
+        b.p += 4;
+        enc_patch32(b.p - 4, (u8 *)e->passes);
         e->saver_jump = enc_jcc32(&b, 9);
         enc_patch32(enc_call32(&b), jit->promote);
-        enc_u32(&b, (u32)(e - jit->edge));
     } else {
         e->saver_jump = enc_jmp32(&b);
     }

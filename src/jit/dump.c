@@ -65,8 +65,8 @@ enum { DUMP_BYTES = 1 << 18 };
 // The hot part as it is when there is a late part, which comes to `late`.
 static bool dump_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *entry, u8 *late, u8 *late_end,
                            X64Code *code) {
-    X64Late at = { .question = X64_ALL_LATE, .hot_at = code->hot, .hot_room = code->hot_bytes + 1024, .cold_room = code->cold_bytes + 1024,
-                   .late = late, .late_end = late_end };
+    X64Late at = { .question = X64_ALL_LATE, .hot_at = code->hot, .hot_room = code->hot_bytes + 1024,
+                   .cold_room = code->cold_bytes + 1024, .late = late, .late_end = late_end };
     X64Code again;
     at.scratch = arena_alloc(ir->arena, at.hot_room + at.cold_room);
     if (!x64_emit_late(ir, target, entry, &at, &again)) return false;
@@ -96,10 +96,11 @@ static void dump_stages(IrBlock *ir, const X64Target *target, const X64Entry *en
     u8 *cold = hot + room / 3, *late = cold + room / 3;
     if (!x64_emit(ir, target, entry, hot, cold, cold, late, &code)) return;
     if (!dump_emit_late(ir, target, entry, late, hot + room, &code)) return;
-    fprintf(out, "\nOUT: [size=%u]  (%u hot, %u cold; %u late)\n", code.hot_bytes + code.cold_bytes, code.hot_bytes,
-            code.cold_bytes, code.late_bytes);
+    u32 cold_bytes = code.cold_bytes + code.call_bytes;
+    fprintf(out, "\nOUT: [size=%u]  (%u hot, %u cold; %u late)\n", code.hot_bytes + cold_bytes, code.hot_bytes,
+            cold_bytes, code.late_bytes);
     dump_host(out, code.hot, code.hot_bytes, (u64)(uintptr_t)code.hot);
-    dump_part(out, "cold", code.cold, code.cold_bytes);
+    dump_part(out, "cold", code.cold, cold_bytes);
     dump_part(out, "late", late, code.late_bytes);
     fprintf(out, "\nRESTORE MAP: %u records\n", code.restore_count);
     dump_restores(out, &code, ir);

@@ -76,6 +76,7 @@ typedef enum StepCause {
 #define JIT_KEY_UNGROUPED 0x80000000u  // mode key: 0-25 MODE_*, 26-30 number of the CS limit, 31 this
 #define JIT_UNGROUPED_BITS 16
 #define JIT_LATE_ROOM (64u << 10)      // of code memory, for late parts
+#define JIT_ROW_QUESTIONS 64u          // about so many blocks' questions are in one row
 #define JIT_NO_PAGE 0xffffffffu
 #define JIT_QUICK_MODES 64u
 #define JIT_QUICK_FACTOR 0x9e3779b1u
@@ -211,9 +212,12 @@ struct Jit {
 
     // code memory
     u8 *code, *hot_start, *hot_next, *hot_end, *cold_start, *cold_next;
-    u8 *cold_end;                              // the savers' counters begin here
+    u8 *cold_end;                              // the savers' counters begin here, the last one made first
+    u32 *counted, counted_capacity;            // their edges, the last one made last
+    u8 *row_end;                               // cold_next while a row of questions is there that may be gone on with,
+    u32 row_questions;                         //   and how many are in it
     u32 code_bytes;
-    const u8 *promote;                         // stub: called by savers, the edge's number follows the call
+    const u8 *promote;                         // stub: called by savers
     // blocks, in order of their code's addresses
     Arena *meta;                               // Block, records, edges' blocks
     Block **block;
@@ -328,6 +332,7 @@ u64 cache_granules(u32 offset, u32 bytes);
 // The edge whose stub called from this pc (last byte of the call).
 u32 cache_edge_at(const Jit *jit, const u8 *host_pc);
 void cache_link(Jit *jit, u32 edge, Block *to);
+u32 cache_saver_at(const Jit *jit, const u8 *host_pc);         // the edge whose saver has called promote
 // The saver of this edge has been passed often: leads it to a block that takes the flags where they are.
 void cache_promote(Jit *jit, u32 edge);
 void cache_invalidate(Jit *jit, Block *b);

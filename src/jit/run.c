@@ -273,7 +273,7 @@ static Left run_settle(Jit *jit, JitExit exit) {
         cpu->eip = jit->edge[left.edge].target;
         break;
     case EXIT_PROMOTE:
-        left.edge = get_le32(pc + 1);
+        left.edge = cache_saver_at(jit, pc);
         cpu->eip = jit->edge[left.edge].target;
         break;
     case EXIT_STALE: run_settle_stale(jit, pc); break;

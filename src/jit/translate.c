@@ -422,11 +422,12 @@ static void log_optimized(Jit *jit, const IrBlock *ir) {
 
 static void log_host(Jit *jit, const X64Code *code) {
     FILE *out = jit->log->file;
-    fprintf(out, "OUT: [size=%u]\n", code->hot_bytes + code->cold_bytes);
+    u32 cold = code->cold_bytes + code->call_bytes;
+    fprintf(out, "OUT: [size=%u]\n", code->hot_bytes + cold);
     dump_host(out, code->hot, code->hot_bytes, (u64)(uintptr_t)code->hot);
-    if (code->cold_bytes) {
+    if (cold) {
         fprintf(out, "  -- cold --\n");
-        dump_host(out, code->cold, code->cold_bytes, (u64)(uintptr_t)code->cold);
+        dump_host(out, code->cold, cold, (u64)(uintptr_t)code->cold);
     }
     fprintf(out, "\n");
     fflush(out);
@@ -469,9 +470,20 @@ static Block *block_make(Jit *jit, u32 eip, u32 key, u32 phys, const Lifted *l, 
     jit->stats.blocks++;
     jit->stats.guest_bytes += b->bytes;
     jit->stats.guest_insns += b->insns;
-    jit->stats.hot_bytes += b->hot_bytes;
-    jit->stats.cold_bytes += b->cold_bytes;
     return b;
+}
+
+// What the code has taken of code memory.
+static void block_take_room(Jit *jit, const X64Code *code, bool joins) {
+    u8 *end = code->cold + code->cold_bytes + code->call_bytes;
+    u32 questions = 0;
+    for (const X64Restore *r = code->restores + code->restore_count; r > code->restores && r[-1].ask; r--) questions++;
+    jit->row_questions = questions + (joins && code->cold < jit->cold_next ? jit->row_questions : 0);
+    jit->row_end = code->call_bytes ? end : NULL;
+    jit->hot_next = (u8 *)(((uintptr_t)code->hot + code->hot_bytes + 15) & ~(uintptr_t)15);
+    jit->stats.hot_bytes += code->hot_bytes;
+    jit->stats.cold_bytes += (u64)(end - jit->cold_next);
+    jit->cold_next = end;
 }
 
 // Lifts the block, fetching the second page if its first instruction goes on there.
@@ -508,12 +520,12 @@ static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, b
     if (chosen && log_on(jit->log, LOG(OP_OPT))) log_optimized(jit, l.ir);
     u32 base = jit->cpu->seg[CPU_CS].base;
     X64Entry entry = entry_of(eip, base, key, phys, flags, checked, &l, src.count, second_ppn);
+    entry.joins = jit->row_end == jit->cold_next && jit->row_questions < JIT_ROW_QUESTIONS;
     X64Code code;
     *full = !x64_emit(l.ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next,
                       jit->cold_end - JIT_LATE_ROOM, &code);
     if (*full) return NULL;
-    jit->hot_next = (u8 *)(((uintptr_t)code.hot + code.hot_bytes + 15) & ~(uintptr_t)15);
-    jit->cold_next = code.cold + code.cold_bytes;
+    block_take_room(jit, &code, entry.joins);
     if (chosen && log_on(jit->log, LOG(OUT_ASM))) log_host(jit, &code);
     Block *b = block_make(jit, eip, key, phys, &l, &code);
     b->base = base;

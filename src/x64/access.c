@@ -255,8 +255,8 @@ static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
 
 // ---- groups: one check for several accesses ----------------------------------------------------------
 //     lea   lo, %r11d                       lowest address of the group (plus the segment's base)
-//     rorx  $12, %r11d, %r9d                offset in the page, at the top (without BMI2: mov and ror)
-//     cmp   $(0x1000-span)<<20|0xfffff, %r9d
+//     rorx  $28, %r11d, %r9d                offset in the page, at the top of r9w (without BMI2: mov and ror)
+//     cmp   $(0x1000-span)<<4|15, %r9w
 //     ja    unfit
 //     shrx  %r14d, %r11d, %r9d
 //     cmp   %r13, table(%r13,%r9,8)
@@ -354,17 +354,18 @@ static u8 *gr_limit(Emit *e, const IrOp *op, unsigned reg) {
     return enc_jcc32(e->b, 7);
 }
 
-// Compares the offset in the page, turned to the top, with that of the last place from which `span` bytes end in it.
+// Compares the offset in the page, turned to the top of 16 bits, with that of the last place from which `span` bytes
+// end in it. Below it are the address's highest bits.
 static void gr_compare_end(const Emit *e, Buf *b, unsigned reg, u32 span) {
+    enum { ABOVE = 16 - PAGE_SHIFT };
     if (e->t->bmi2) {
-        enc_rorx(b, R9, reg, PAGE_SHIFT);
+        enc_rorx(b, R9, reg, 32 - ABOVE);
     } else {
         enc_rr(b, 0, 0x89, reg, R9);
         enc_rm(b, 0, 0xc1, 1, rm_reg(R9));                   // ror
-        enc_u8(b, PAGE_SHIFT);
+        enc_u8(b, 32 - ABOVE);
     }
-    u32 number = BIT(32 - PAGE_SHIFT) - 1;                   // the page's is below it
-    enc_alu_imm(b, 0, 7, rm_reg(R9), (PAGE_BYTES - span) << (32 - PAGE_SHIFT) | number, 4);
+    enc_alu_imm(b, ENC_66, 7, rm_reg(R9), (PAGE_BYTES - span) << ABOVE | (BIT(ABOVE) - 1), 2);
 }
 
 // Does [reg, reg + span) go over a page's end? One place that is used again is seldom misaligned: then that is the

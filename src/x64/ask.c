@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { ASK_FIRST = 1 << 24, ASK_CALL_BYTES = 5 };       // no part is as long as that
+enum { ASK_FIRST = 1 << 24, ASK_CALL_REST = 4, ASK_PUSH = 0x50 };       // FIRST: no part is as long as that
 
 void ask_question(Emit *e, unsigned what) {
     st_record(e, &e->cold, e->cold.start + ASK_FIRST + e->questions++);
@@ -36,20 +36,32 @@ static void ask_name_late_jumps(Emit *e) {
     }
 }
 
+// Where the row begins: at the end of what there is, or in that of the block before.
+static u8 *ask_begin(Emit *e) {
+    Buf *c = &e->cold;
+    if (!e->joins || c->p != c->start) return c->p;
+    c->p -= ASK_CALL_REST;
+    if (e->questions) c->p[-1] = ASK_PUSH;
+    return c->start = c->p;
+}
+
 bool ask_finish(Emit *e) {
     Buf *c = &e->cold;
-    u8 *row = c->p;
+    if (c->end - c->p < (i64)e->questions + ASK_CALL_REST) return false;
+    const u8 *start = c->start;
+    u8 *row = ask_begin(e);
     X64Code *out = e->out;
+    out->call_bytes = e->questions || row < start ? ASK_CALL_REST : 0;
     if (!e->questions) return true;
-    if (c->end - row < (i64)e->questions + ASK_CALL_BYTES) return false;
-    memset(row, 0x50, e->questions);                         // push %rax
+    memset(row, ASK_PUSH, e->questions);
     c->p += e->questions - 1;
     enc_patch32(enc_call32(c), e->t->ask);
+    c->p -= ASK_CALL_REST;
     for (const Ask *a = e->asks, *end = a + e->ask_count; a < end; a++) enc_patch32(a->jump, row + a->question);
     for (X64Restore *r = out->restores, *end = r + out->restore_count; r < end; r++)
         if (r->ask) r->host -= ASK_FIRST - (u32)(row - c->start);
     for (X64Edge *edge = out->edges, *end = edge + out->edge_count; edge < end; edge++)
-        if (edge->bare) edge->stub = row + (edge->stub - c->start);
+        if (edge->bare) edge->stub = row + (edge->stub - start);
     if (e->late.start) ask_name_late_jumps(e);
     return true;
 }

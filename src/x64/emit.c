@@ -1070,15 +1070,15 @@ static void ex_jz(Emit *e, const IrOp *op) {
     ex_edge(e, enc_jcc32(e->b, op->code == IR_JZ ? 4 : 5), op->imm);
 }
 
-//     mov a, %r9d ; and $0xfffe, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
+//     movzwl a, %r9d ; and $-2, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
 //     cmp (%r11,%r9,8), a ; jne lookup_from[a] ; jmp *8(%r11,%r9,8)
 // The base is not added, for this is the path that a mispredicted jump waits for.
 static void ex_indirect(Emit *e, const IrOp *op) {
     Buf *b = e->b;
     fl_to_state(e, b, &e->f);
     unsigned a = st_read_reg(e, 4, op->a, R8).rm.reg, base = a == R11 ? R10 : R11;
-    enc_rr(b, 0, 0x89, a, R9);
-    enc_alu_imm(b, 0, 4, rm_reg(R9), 2 * (X64_JUMPS - 1), 4);
+    enc_rr(b, 0, 0x0fb7, R9, a);
+    enc_alu_imm(b, 0, 4, rm_reg(R9), ~1u, 4);                      // 2 * (X64_JUMPS - 1) in two steps
     enc_rm(b, ENC_W, 0x8b, base, rm_state(e->t->jump_cache));
     enc_rm(b, 0, 0x3b, a, rm_sib(base, R9, 3, 0));
     u8 *miss = enc_jcc32(b, 5);
@@ -1137,8 +1137,14 @@ static void ex_limit(Emit *e, const IrOp *op) {
 
 static void ex_count(Emit *e, const IrOp *op) {
     require(op->imm < 0x80);
-    enc_known(e->b, 0x24648d45 | (u64)(u8)-op->imm << 32, 5);      // lea -n(%r12), %r12d: keeps flags
     e->charged += op->imm;
+    if (!fl_would_lose(e, op)) {
+        fl_prepare_clobber(e, fl_survivors(op));
+        fl_reset_host(e);
+        enc_alu_imm(e->b, 0, 5, rm_reg(R12), op->imm, 4);          // sub $n, %r12d: a byte less
+        return;
+    }
+    enc_known(e->b, 0x24648d45 | (u64)(u8)-op->imm << 32, 5);      // lea -n(%r12), %r12d: keeps flags
 }
 
 static void ex_poll(Emit *e, const IrOp *op) {
@@ -1329,10 +1335,10 @@ typedef struct EmRoom { Buf hot, cold, late; u32 late_question; ptrdiff_t moved;
 static bool em_emit(const IrBlock *ir, const X64Target *target, const X64Entry *entry, const EmRoom *room,
                     X64Code *out) {
     Arena *arena = ir->arena;
-    *out = (X64Code){ .hot = room->hot.start, .cold = room->cold.start };
+    *out = (X64Code){ .hot = room->hot.start };
     Emit e = { .ir = ir, .t = target, .out = out,
                .hot = room->hot, .cold = room->cold, .late = room->late,
-               .late_question = room->late_question, .moved = room->moved,
+               .late_question = room->late_question, .joins = entry->joins, .moved = room->moved,
                .reg_free = BIT(R10) | BIT(R11), .spill_free = BIT(target->spill_count) - 1,
                .base_of = ST_NO_BASE,
                .f = fl_at_entry(&entry->flags), .form = entry->form, .linear = entry->form != X64_ADDED,
@@ -1349,6 +1355,7 @@ static bool em_emit(const IrBlock *ir, const X64Target *target, const X64Entry *
     em_entries(&e, entry);
     if (!em_body(&e) || !ask_finish(&e)) return false;
     out->hot_bytes = (u32)(e.hot.p - e.hot.start);
+    out->cold = e.cold.start;
     out->cold_bytes = (u32)(e.cold.p - e.cold.start);
     out->late_bytes = (u32)(e.late.p - e.late.start);
     em_sort_restores(out);

@@ -46,6 +46,7 @@ typedef struct Emit {
     ptrdiff_t moved;       // where the hot part will be, from where it is emitted
     Ask *asks;             // jumps to questions
     u32 ask_count, ask_capacity, questions;
+    bool joins;            // as X64Entry has it
     u32 i;                 // index of the op at hand
     u32 skip;              // ops after it that it has swallowed
     TempState *temp;

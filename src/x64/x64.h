@@ -108,6 +108,8 @@ typedef struct X64Recipe {     // where the guest's flags are
 // What a block has to ask C seldom, or once, it asks by a jump into its row of questions: a byte for each, which the
 // address of tells them apart.
 //     push %rax ; push %rax ; .. ; call ask         as many pushes as there are questions behind the one jumped to
+// The next block's row may go on there: its first question is written over the rest of the call, before which there is
+// one push more.
 enum { X64_ASK_NOTHING,
        X64_ASK_LINK,                   // an edge that is not linked: where is its target?
        X64_ASK_STALE,                  // the checked entry found another page there
@@ -135,6 +137,7 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     u32 base;                  // it is this one for which the page is what follows
     u32 eip;                   // of the first byte
     u32 ppn;                   // physical page expected there
+    bool joins;                // before the cold part there is the call of a row that this one may go on with
     bool second;               // the (only) instruction goes on to another page: tested on every entry
     u32 second_eip, second_ppn;
     u8 form;                   // of accesses to memory: X64_ADDED, ...
@@ -146,6 +149,7 @@ typedef struct X64LateJump { u32 hot, late; } X64LateJump;     // rel32 in the h
 typedef struct X64Code {
     u8 *hot, *cold;            // start of the parts; hot starts with the checked entry, if there is one
     u32 hot_bytes, cold_bytes;
+    u32 call_bytes;            // behind the cold part: the rest of the row's call
     u32 late_bytes;            // of x64_emit_late(), and:
     X64LateJump *late_jumps;
     u32 late_jump_count;

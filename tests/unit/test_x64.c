@@ -496,15 +496,21 @@ static void run_code(Rig *g) {
     Jit *jit = g->jit;
     X64Entry entry = code_entry(g);
     u32 ppn;
+    u8 *cold = jit->cold_next;
     cache_mode_key(jit);
+    if (one_in(g, 2)) {                       // behind another block's row
+        Buf row = { jit->cold_next, jit->cold_next, jit->cold_end };
+        enc_patch32(enc_call32(&row), jit->target.ask);
+        jit->cold_next = row.p;
+        entry.joins = true;
+    }
     if (!x64_emit(g->block, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next,
                   jit->cold_end, &g->code)) fail_msg("no room for code");
     if (!code_is_repeatable(g)) {
         show_failure(g, "code is not the same the second time");
         fail();
     }
-    u8 *cold = jit->cold_next;
-    jit->cold_next += g->code.cold_bytes;
+    jit->cold_next = g->code.cold + g->code.cold_bytes + g->code.call_bytes;
     Block *b = code_insert(g);
     cpu_fetch_page(g->cpu, lin(g->cpu->seg[CPU_CS].base + EIP), &ppn);
     state_load(g, &g->start);
