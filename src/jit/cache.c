@@ -266,7 +266,11 @@ static bool cache_second_holds(Jit *jit, const Block *b) {
     return ppn == b->second_ppn;
 }
 
-static u32 cache_ungrouped_bit(u32 phys) { return phys * 0x9e3779b1u >> (32 - JIT_UNGROUPED_BITS); }
+// Bits of a page lie side by side, as its blocks do.
+static u32 cache_ungrouped_bit(u32 phys) {
+    u32 page = (phys >> PAGE_SHIFT) * 0x9e3779b1u >> (32 - JIT_UNGROUPED_BITS);
+    return (page + (phys & ~PAGE_MASK)) & (BIT(JIT_UNGROUPED_BITS) - 1);
+}
 
 bool cache_is_ungrouped(const Jit *jit, u32 key, u32 phys) {
     u32 bit = cache_ungrouped_bit(phys);

@@ -24,7 +24,11 @@
 // A block falls into segments, each ending with an exit; a segment's instructions are charged in it, so
 // that an exit has charged exactly what was executed. What charges them is put in front of the segment and moved
 // to its place, behind an INSN mark, when the block is complete.
-typedef struct Segment { u32 first, end, insns; bool polls; } Segment;   // ops [first, end)
+typedef struct Segment {
+    u32 first, end;            // ops [first, end)
+    u32 insns;                 // in all of the block before it; then in it
+    bool polls;
+} Segment;
 #define SEGMENTS_MAX (LIFT_SIDE_EXITS + JIT_MAX_FOLLOWS + LIFT_LEAVES + 2)
 
 static bool poll_is_exit(const IrOp *op) { return ir_info[op->code].props & IRP_EXIT; }
@@ -44,7 +48,6 @@ static bool segment_leaves(Segment *s, const IrBlock *ir, u32 exits, u32 eip) {
         s->polls |= poll_needed(op, eip);
         exits--;
     }
-    s->end = ir->count;
     return poll_is_exit(&ir->ops[ir->count - 1]);
 }
 
@@ -105,6 +108,15 @@ static void poll_settle(IrBlock *ir, const Segment *s, u32 i, IrCode code) {
     ir->ops[i] = charge;
 }
 
+// What is known of a segment when the next one is: `s` are n, and room for one more.
+static void segment_end_all(Segment *s, u32 n, const IrBlock *ir) {
+    s[n] = (Segment){ .first = ir->count, .insns = ir->insns };
+    for (Segment *end = s + n; s < end; s++) {
+        s->end = s[1].first;
+        s->insns = s[1].insns - s->insns;
+    }
+}
+
 // One poll in a block is enough (but in counted time): it is before those of the segments that would come after it.
 static void poll_settle_all(IrBlock *ir, bool always, const Segment *s, u32 n) {
     const Segment *end = s + n;
@@ -121,13 +133,14 @@ typedef struct Walk {
     const Source *src;
     Lifted *l;
     bool softens;              // immediates may be soft
+    bool limited;              // some of the page is beyond CS's limit
     i32 at;                    // offset from eip of the next instruction
     u32 insns, max_insns, stop;     // stop: after as many
     u32 side_exits, follows, leaves;
     u32 returns[JIT_MAX_FOLLOWS], calls;     // where the calls followed return to
     i32 part;                  // likewise of the piece of the page that the block goes through
     bool back;                 // the next instruction lies before the last one
-    Segment *segment;          // room for SEGMENTS_MAX
+    Segment *segment;          // room for SEGMENTS_MAX and one
     u32 segments;
     Segment *open;             // the last of them, if it goes on; or NULL
 } Walk;
@@ -229,23 +242,42 @@ static void walk_soften(Walk *w, const Insn *in) {
 
 // The segment that the next instruction belongs to.
 static __attribute__((noinline)) Segment *walk_new_segment(Walk *w) {
+    IrBlock *ir = w->l->ir;
     Segment *s = w->open = &w->segment[w->segments++];
-    *s = (Segment){ .first = w->l->ir->count };
-    ir_put(w->l->ir, IR_COUNT, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
+    *s = (Segment){ .first = ir->count, .insns = ir->insns };
+    ir_put(ir, IR_COUNT, 4, IR_NONE, IR_NONE, IR_NONE, IR_NONE);
     return s;
 }
 
 static inline Segment *walk_segment(Walk *w) { return w->open ? w->open : walk_new_segment(w); }
 
-static inline bool walk_lift(IrBlock *ir, const Source *src, const Insn *in, IsaStatus st, u32 eip) {
+// Is an offset that the block may come to beyond the limit? The page may lie around offset 0.
+static bool walk_is_limited(const Source *src) {
+    u32 first = src->eip - src->before, last = src->eip + (src->count - 1);
+    return first > last || last > src->limit;
+}
+
+// Of an instruction that may be none, or beyond the limit of CS. True: the block ends.
+static __attribute__((noinline)) bool walk_lift_checked(IrBlock *ir, u32 limit, const Insn *in, IsaStatus st, u32 eip) {
     if (st != ISA_OK) {
         lift_undefined(ir, in, eip, st);
         return true;
     }
-    if (eip <= src->limit && in->length - 1u <= src->limit - eip) return lift_insn(ir, in, eip);
+    if (eip <= limit && in->length - 1u <= limit - eip) return lift_insn(ir, in, eip);
     ir_insn(ir, eip, in->length);
     ir_raise(ir, VEC_GP, true, 0);
     return true;
+}
+
+// An instruction has ended the block (or `ended` is false), or built exits.
+static __attribute__((noinline)) bool walk_exits(Walk *w, const Insn *in, IsaStatus st, u32 exits, bool ended) {
+    IrBlock *ir = w->l->ir;
+    u32 eip = w->src->eip + (u32)w->l->insn_offset[w->insns - 1];
+    bool goes_on = !ended || (st == ISA_OK && walk_goes_on(w, in));
+    if (ir->exits == exits) return goes_on;
+    if (segment_leaves(w->open, ir, ir->exits - exits, eip)) w->open = NULL;
+    if (ir->ops[ir->count - 1].code == IR_LEAVENZ && ++w->leaves == LIFT_LEAVES) w->stop = w->insns;
+    return goes_on;
 }
 
 // One instruction, lifted as w->at is. False: nothing follows it.
@@ -253,17 +285,15 @@ static inline bool walk_insn(Walk *w, const Insn *in, IsaStatus st) {
     IrBlock *ir = w->l->ir;
     u32 eip = w->src->eip + (u32)w->at, exits = ir->exits;
     Segment *s = walk_segment(w);
-    s->insns++;
-    s->polls |= w->back;
-    w->back = false;
+    if (w->back) {
+        s->polls = true;
+        w->back = false;
+    }
     w->l->insn_offset[w->insns++] = (i16)w->at;
-    bool ended = walk_lift(ir, w->src, in, st, eip);
+    bool checked = st != ISA_OK || w->limited;
+    bool ended = checked ? walk_lift_checked(ir, w->src->limit, in, st, eip) : lift_insn(ir, in, eip);
     w->at += in->length;
-    bool goes_on = !ended || (st == ISA_OK && walk_goes_on(w, in));
-    if (ir->exits == exits) return goes_on;
-    if (segment_leaves(s, ir, ir->exits - exits, eip)) w->open = NULL;
-    if (ir->ops[ir->count - 1].code == IR_LEAVENZ && ++w->leaves == LIFT_LEAVES) w->stop = w->insns;
-    return goes_on;
+    return ended || ir->exits != exits ? walk_exits(w, in, st, exits, ended) : true;
 }
 
 // The block ends before w->at.
@@ -285,8 +315,7 @@ static bool walk_crossing(Walk *w) {
     Insn in;
     IsaStatus st = isa_decode(bytes, ISA_MAX_BYTES, src->mode & MODE_CODE32, &in);
     Segment *s = walk_segment(w);
-    s->insns = 1;
-    if (!walk_lift(l->ir, src, &in, st, src->eip)) lift_end(l->ir);
+    if (!walk_lift_checked(l->ir, src->limit, &in, st, src->eip)) lift_end(l->ir);
     segment_leaves(s, l->ir, l->ir->exits, src->eip);
     l->bytes = in.length;
     l->second = in.length > src->count;
@@ -317,16 +346,16 @@ static bool walk(Walk *w) {
 
 bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l) {
     IrBlock *ir = ir_block_new(arena, lift_helpers(), src->eip, src->mode, src->mode & MODE_CODE32);
-    Segment segment[SEGMENTS_MAX];
-    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .max_insns = max_insns,
-               .segment = segment };
+    Segment segment[SEGMENTS_MAX + 1];
+    Walk w = { .src = src, .l = l, .softens = walk_softens(src), .limited = walk_is_limited(src),
+               .max_insns = max_insns, .segment = segment };
     ir->code_limit = src->limit;
     ir->features = src->features;
     l->ir = ir;
     l->parts = l->bytes = l->soft_count = 0;           // the arrays are as long as these say
     l->second = false;
     if (walk(&w)) {
-        segment[w.segments - 1].end = ir->count;
+        segment_end_all(segment, w.segments, ir);
         poll_settle_all(ir, src->counted, segment, w.segments);
     } else {
         l->ir = NULL;
@@ -504,9 +533,21 @@ static void translate_passes(const Jit *jit, IrBlock *ir, bool group) {
     if (jit->spoil) jit->spoil(jit, ir);
 }
 
+// What the new block will be written to is new to the host's caches as well: by the time it is, it is there.
+static void fetch_room(const Jit *jit) {
+    enum { LINE_BYTES = 64, BLOCK_LINES = 4 };
+    for (unsigned n = 0; n < BLOCK_LINES; n++) {
+        __builtin_prefetch(jit->meta->next + n * LINE_BYTES, 1);
+        __builtin_prefetch(jit->hot_next + n * LINE_BYTES, 1);
+    }
+    __builtin_prefetch(jit->cold_next, 1);
+    __builtin_prefetch(jit->cold_next + LINE_BYTES, 1);
+}
+
 // NULL: fault recorded, or *full: the cache has no room.
 static Block *translate(Jit *jit, u32 eip, u32 key, u32 phys, X64Recipe flags, bool checked, bool *full) {
     *full = false;
+    fetch_room(jit);
     arena_reset(jit->arena);
     Source src = source_at(jit, jit->arena, eip, key, phys);
     src.softened = jit;

@@ -90,14 +90,22 @@ static inline unsigned st_host_reg(IrRef r) {
                                 ENC_HIGH | 4, ENC_HIGH | 5, ENC_HIGH | 6, ENC_HIGH | 7 };
     return map[ir_reg(r) | (r & IR_HIGH) >> 5];
 }
-Opd st_read_value(Emit *e, IrRef r);
+Opd st_read_temp(Emit *e, IrRef r);
 static inline Opd st_read(Emit *e, IrRef r) {            // operand
-    return ir_kind(r) == IR_KIND_REG ? (Opd){ .rm = rm_reg(st_host_reg(r)) } : st_read_value(e, r);
+    if (ir_kind(r) == IR_KIND_REG) return (Opd){ .rm = rm_reg(st_host_reg(r)) };
+    if (ir_is_const(r)) return (Opd){ .is_imm = true, .imm = ir_value(e->ir, r) };
+    return st_read_temp(e, r);
 }
 Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch);  // the same, forced into a register
 void st_settle(Emit *e, IrRef r);                        // computes r now if it is a lazy address
-unsigned st_define(Emit *e, IrRef d);                    // register to compute d in
-void st_defined(Emit *e, IrRef d, unsigned reg);         // after it: stores a spilled temporary
+unsigned st_define_temp(Emit *e, IrRef d);
+static inline unsigned st_define(Emit *e, IrRef d) {     // register to compute d in
+    return ir_kind(d) == IR_KIND_REG ? st_host_reg(d) : st_define_temp(e, d);
+}
+void st_defined_temp(Emit *e, IrRef d, unsigned reg);
+static inline void st_defined(Emit *e, IrRef d, unsigned reg) {      // after it: stores a spilled temporary
+    if (ir_kind(d) == IR_KIND_TEMP) st_defined_temp(e, d, reg);
+}
 void st_claim(Emit *e, unsigned reg);                    // takes r10 or r11 away from temporaries
 enum { ST_NO_BASE = 0xff };                              // of Emit.base_of
 void st_spill_live(Emit *e);                             // before a helper call: r10, r11 are lost
@@ -151,7 +159,10 @@ void fl_prepare_clobber(Emit *e, bool wanted);           // host EFLAGS are abou
 void fl_need_host(Emit *e, u16 bits);                    // bits must be valid in host EFLAGS now
 void fl_to_state(Emit *e, Buf *b, FlagsState *f);        // writes the recipe into the CPU state
 void fl_save_lahf(Emit *e, Buf *b, FlagsState *f);       // host EFLAGS without a recipe get one
-void fl_catch_carry(Emit *e, Buf *b, FlagsState *f);     // a carry still in host EFLAGS becomes place C
+void fl_catch_wanted(Emit *e, Buf *b, FlagsState *f);
+static inline void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {  // a carry still in host EFLAGS becomes place C
+    if (f->wants_carry | f->wants_product | f->product) fl_catch_wanted(e, b, f);
+}
 FlagsState fl_at_entry(const X64Recipe *r);
 void fl_defined(Emit *e, const IrOp *op, const FlagsState *recipe);  // op has set host EFLAGS
 void st_record(Emit *e, const Buf *b, const u8 *host);   // a restore record for this host pc

@@ -52,8 +52,7 @@ static void st_materialize(Emit *e, TempState *t) {
     if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
 }
 
-Opd st_read_value(Emit *e, IrRef r) {
-    if (ir_kind(r) == IR_KIND_CONST) return (Opd){ .is_imm = true, .imm = ir_value(e->ir, r) };
+Opd st_read_temp(Emit *e, IrRef r) {
     require(ir_kind(r) == IR_KIND_TEMP);
     TempState *t = &e->temp[ir_index(r)];
     if (t->kind == TEMP_LAZY) st_materialize(e, t);
@@ -74,16 +73,14 @@ Opd st_read_reg(Emit *e, unsigned size, IrRef r, unsigned scratch) {
     return (Opd){ .rm = rm_reg(scratch) };
 }
 
-unsigned st_define(Emit *e, IrRef d) {
-    if (ir_kind(d) == IR_KIND_REG) return st_host_reg(d);
+unsigned st_define_temp(Emit *e, IrRef d) {
     TempState *t = &e->temp[ir_index(d)];
     if (t->kind == TEMP_LAZY) st_no_longer_lazy(e);
     if (t->kind == TEMP_NOWHERE || t->kind == TEMP_LAZY) st_place_temp(e, t);
     return t->kind == TEMP_REG ? t->index : R9;
 }
 
-void st_defined(Emit *e, IrRef d, unsigned reg) {
-    if (ir_kind(d) != IR_KIND_TEMP) return;
+void st_defined_temp(Emit *e, IrRef d, unsigned reg) {
     TempState *t = &e->temp[ir_index(d)];
     if (t->kind == TEMP_SPILL) enc_rm(e->b, 0, 0x89, reg, rm_state(st_spill_at(e, t->index)));
 }
@@ -184,7 +181,7 @@ static void fl_catch_product(Emit *e, Buf *b, FlagsState *f) {
 }
 
 // INC/DEC: CF is still in host EFLAGS: setc flag_c.
-void fl_catch_carry(Emit *e, Buf *b, FlagsState *f) {
+void fl_catch_wanted(Emit *e, Buf *b, FlagsState *f) {
     if (f->wants_product | f->product) fl_catch_product(e, b, f);
     if (!f->wants_carry) return;
     enc_rm(b, ENC_BYTE, 0x0f92, 0, rm_state(e->t->flag_c));
