@@ -30,21 +30,21 @@ static void cache_forget_modes(Jit *jit) {
     memset(jit->quick_mode, 0, sizeof jit->quick_mode);
 }
 
-// A table is memory of its own, of which only what is used is ever touched: zeros are no entry but in the first
-// place, where eip may be 0.
-#define CACHE_JUMPS_BYTES (X64_JUMPS * sizeof(JumpEntry))
-static JumpEntry cache_no_jump(u32 n) { return (JumpEntry){ .eip = n ? 0 : ~0u }; }
+// A table is memory of its own, of which only what is used is ever touched: zeros are no entry but in the places
+// where eip may be 0.
+#define CACHE_JUMPS_BYTES (JIT_JUMPS * sizeof(JumpEntry))
+static JumpEntry cache_no_jump(u32 n) { return (JumpEntry){ .eip = n % X64_JUMPS ? 0 : 2 }; }
 
 static void cache_clear_jumps(JumpEntry *cache) {
     if (madvise(cache, CACHE_JUMPS_BYTES, MADV_DONTNEED) != 0) memset(cache, 0, CACHE_JUMPS_BYTES);
-    cache[0] = cache_no_jump(0);
+    cache[0] = cache[X64_JUMPS] = cache_no_jump(0);
 }
 
 static JumpEntry *cache_new_jumps(void) {
     JumpEntry *cache = mmap(NULL, CACHE_JUMPS_BYTES, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (cache == MAP_FAILED) panic("out of memory");
-    cache[0] = cache_no_jump(0);
+    cache[0] = cache[X64_JUMPS] = cache_no_jump(0);
     return cache;
 }
 
@@ -181,7 +181,7 @@ static JitMode *cache_mode_new(Jit *jit) {
     JitMode *m = jit->mode[jit->mode_count] = mem_new(sizeof *m);
     m->number = jit->mode_count++;
     m->cache = cache_new_jumps();
-    m->block = mem_new(X64_JUMPS * sizeof *m->block);
+    m->block = mem_new(JIT_JUMPS * sizeof *m->block);
     return m;
 }
 
@@ -311,6 +311,7 @@ static Block *cache_find_key(Jit *jit, u32 eip, u32 key, bool checked) {
 // What the jump cache says.
 static Block *cache_recall(Jit *jit, u32 eip, u32 key) {
     u32 n = x64_jump(eip);
+    if (jit->cur_mode->cache[n].eip != eip) n = jit_displaced(eip);
     if (jit->cur_mode->cache[n].eip != eip) return NULL;
     Block *b = jit->cur_mode->block[n];
     u32 base = jit->cpu->seg[CPU_CS].base, addr = base + eip;
@@ -344,10 +345,16 @@ static const u8 *cache_entry(Jit *jit, Block *b) {
 static void cache_remember(Jit *jit, Block *b) {
     const u8 *entry = cache_entry(jit, b);
     if (!entry || cache_may_break(jit, b->phys)) return;
+    JitMode *m = jit->cur_mode;
     u32 n = x64_jump(b->eip);
-    jit->cur_mode->cache[n] = (JumpEntry){ .eip = b->eip, .code = entry };
-    jit->cur_mode->block[n] = b;
-    b->mode = (u8)(jit->cur_mode->number + 1);
+    if (m->cache[n].code && m->cache[n].eip != b->eip) {
+        u32 to = jit_displaced(m->cache[n].eip);
+        m->cache[to] = m->cache[n];
+        m->block[to] = m->block[n];
+    }
+    m->cache[n] = (JumpEntry){ .eip = b->eip, .code = entry };
+    m->block[n] = b;
+    b->mode = (u8)(m->number + 1);
 }
 
 Block *cache_find_from_outside(Jit *jit, u32 eip) {
@@ -654,9 +661,11 @@ void cache_promote(Jit *jit, u32 number) {
 
 static void cache_forget_jumps(Jit *jit, const Block *b) {
     if (!b->mode) return;
-    u32 n = x64_jump(b->eip);
-    JumpEntry *j = &jit->mode[b->mode - 1]->cache[n];
-    if (j->code == b->entry) *j = cache_no_jump(n);
+    const u32 places[] = { x64_jump(b->eip), jit_displaced(b->eip) };
+    for (u32 i = 0; i < ARRAY_LEN(places); i++) {
+        JumpEntry *j = &jit->mode[b->mode - 1]->cache[places[i]];
+        if (j->code == b->entry) *j = cache_no_jump(places[i]);
+    }
 }
 
 void cache_invalidate(Jit *jit, Block *b) {

@@ -84,6 +84,12 @@ typedef enum StepCause {
 #define JIT_QUICK_MODE(mode) ((mode) * JIT_QUICK_FACTOR >> JIT_QUICK_SHIFT)
 
 typedef struct JumpEntry { u32 eip; const u8 *code; } JumpEntry;     // as x64.h has it
+// Behind a table of X64_JUMPS entries there are some more, for those that others have taken the place of: addresses
+// that are equal in bits 1 to 15 differ above.
+enum { JIT_DISPLACED = 4096, JIT_JUMPS = X64_JUMPS + JIT_DISPLACED, JIT_DISPLACED_SHIFT = 15 };
+static inline u32 jit_displaced(u32 eip) {
+    return X64_JUMPS + ((eip ^ eip >> JIT_DISPLACED_SHIFT) >> 1 & (JIT_DISPLACED - 1));
+}
 
 typedef struct Block Block;
 typedef struct JitMode JitMode;
@@ -166,7 +172,7 @@ enum { PAGE_BLOCKS_LEAST = 4, PAGE_BLOCKS_SIZES = 28 };
 static inline Block *page_block(PageBlock p) { return (Block *)(p.block & ~(uintptr_t)1); }
 static inline unsigned page_which(PageBlock p) { return p.block & 1; }
 
-#define JIT_MODES_MAX 128u             // at most 768 KiB each; Block.mode counts them in a byte
+#define JIT_MODES_MAX 128u             // at most 864 KiB each; Block.mode counts them in a byte
 struct JitMode {               // per mode key: where indirect jumps, and cache_find(), look first
     u32 key;
     u32 number;

@@ -792,7 +792,18 @@ static void stub_leave(Jit *jit, Buf *b, const u8 *exit) {
 
 static void stub_lookup(Jit *jit, Buf *b, const u8 *exit) {
     X64Target *t = &jit->target;
+    const i32 displaced = X64_JUMPS * (i32)sizeof(JumpEntry);
     t->lookup = b->p;
+    enc_rr(b, 0, 0x89, R8, R9);                                        // as jit_displaced()
+    enc_rm(b, 0, 0xc1, 5, rm_reg(R9));                                 // shr
+    enc_u8(b, JIT_DISPLACED_SHIFT);
+    enc_rr(b, 0, 0x31, R8, R9);                                        // xor
+    enc_alu_imm(b, 0, 4, rm_reg(R9), 2 * (JIT_DISPLACED - 1), 4);
+    enc_rm(b, ENC_W, 0x8b, R10, rm_mem(R14, OFF(jump_cache)));
+    enc_rm(b, 0, 0x3b, R8, rm_sib(R10, R9, 3, displaced + (i32)offsetof(JumpEntry, eip)));
+    u8 *unknown = enc_jcc32(b, STUB_JNE);
+    enc_rm(b, 0, 0xff, 4, rm_sib(R10, R9, 3, displaced + (i32)offsetof(JumpEntry, code)));
+    enc_patch32(unknown, b->p);
     enc_rm(b, 0, 0x89, R8, rm_mem(R14, OFF(eip)));
     stub_leave_as(b, exit, EXIT_LOOKUP);
     stub_align(b);

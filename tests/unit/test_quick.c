@@ -151,7 +151,7 @@ static HelperFn *const helper_fn[] = {
 #undef H
 };
 
-// mov $a, %r8d ; mov $b, %r9d ; call stub ; mov %r8d, value ; back to the run loop with eip as it is
+// mov $a, %r8d ; mov $b, %r9d ; call stub ; mov %r8d, value ; back to the run loop
 static u32 call_stub(Jit *jit, HelperId helper, u32 a, u32 b, u32 third) {
     Buf c = { jit->hot_next, jit->hot_next, jit->hot_end };
     enc_mov_imm(&c, R8, a);
@@ -159,8 +159,7 @@ static u32 call_stub(Jit *jit, HelperId helper, u32 a, u32 b, u32 third) {
     enc_mov_imm(&c, R10, third);
     enc_patch32(enc_call32(&c), jit->helper_stub[helper]);
     enc_rm(&c, 0, 0x89, R8, rm_mem(R14, JIT_STATE_AT(offsetof(Cpu, jit_word[WORD_EXIT_VALUE]))));
-    enc_rm(&c, 0, 0x8b, R8, rm_mem(R14, JIT_STATE_AT(offsetof(Cpu, eip))));
-    enc_patch32(enc_jmp32(&c), jit->target.lookup);
+    enc_patch32(enc_call32(&c), jit->target.link);
     ((JitEnter)(uintptr_t)jit->enter)(jit->cpu, jit->hot_next);
     return (u32)jit->cpu->jit_word[WORD_EXIT_VALUE];
 }
