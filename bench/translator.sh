@@ -40,6 +40,7 @@ callgrind_annotate --inclusive=yes --auto=no --threshold=100 "$work/out" 2> /dev
                  cost["translate_lift"] - cost["isa_decode"] - cost["lift_insn"])
             line("fold", cost["ir_fold"])
             line("groups", cost["ir_group"])
+            line("forwarding", cost["ir_forward"])
             line("steps", cost["ir_steps"])
             line("flag liveness", cost["ir_flags"])
             line("emit", cost["x64_emit"])

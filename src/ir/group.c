@@ -262,7 +262,24 @@ static void group_choose(Grouper *g) {
     }
 }
 
+// The op at *load, a member, may load what one before it has stored.
+static __attribute__((noinline)) void group_note_reload(Grouper *g, const u32 *load) {
+    IrBlock *b = g->b;
+    const IrOp *op = &b->ops[*load];
+    for (const u32 *i = load; i-- > g->member;) {
+        const IrOp *store = &b->ops[*i];
+        if (!group_writes(store)) continue;
+        if (!(store->attr & (IR_GROUP_FIRST | IR_GROUPED)) || store->group != op->group) return;
+        if (store->group_offset != op->group_offset) continue;
+        if (store->code != IR_STORE || store->size != op->size || store->attr & IR_RMW) return;
+        if (b->reload_last == 0 || *i < b->reload_first) b->reload_first = *i;
+        b->reload_last = *load;
+        return;
+    }
+}
+
 static void group_mark(Grouper *g) {
+    u64 stored = 0;
     for (const u32 *i = g->member; i < g->member + g->members; i++) {
         IrOp *op = &g->b->ops[*i];
         const Candidate *c = op->group ? &g->candidate[op->group - 1] : NULL;
@@ -270,6 +287,9 @@ static void group_mark(Grouper *g) {
         op->group = (u16)(c->group - 1);
         op->group_offset = (u16)(op->group_offset - c->low);
         op->attr |= *i == c->first ? IR_GROUP_FIRST : IR_GROUPED;
+        u64 place = (u64)1 << (op->group_offset & 63);       // some share a bit
+        if (op->code == IR_STORE) stored |= place;
+        else if (stored & place && op->code == IR_LOAD && !(op->attr & IR_RMW)) group_note_reload(g, i);
     }
 }
 
@@ -287,6 +307,7 @@ static void group_collect(Grouper *g) {
 
 void ir_group(IrBlock *b, u32 classes) {
     b->group_count = 0;
+    b->reload_last = 0;
     if (b->accesses < 2) return;
     Grouper g = { .b = b, .classes = classes, .next_version = 1 };
     for (unsigned r = 0; r < 8; r++) group_new_version(&g, r);

@@ -141,6 +141,7 @@ typedef struct IrBlock {
     bool simd;           // there are SIMD, SIMDLD or SIMDST
     IrGroup *groups;     // after ir_group(): IR_MAX_GROUPS, group_count used
     u32 group_count;
+    u32 reload_first, reload_last;       // likewise: ops between which a load may take what was stored; 0: none do
     u32 eip;             // of the first guest instruction
     u32 end_eip;         // after the last
     u32 insns;           // guest instructions
@@ -262,6 +263,9 @@ void ir_fold(IrBlock *b);
 // Finds groups of accesses that one check can cover (segment classes given: bit c = class c may take part).
 // The first keeps its fault, the others lose it: flags need not be observable there. Before ir_flags().
 void ir_group(IrBlock *b, u32 classes);
+// Members of a group that load what the block has just stored there take it from where the store had it. After
+// ir_group(), before ir_flags(), which removes what it has marked.
+void ir_forward(IrBlock *b);
 // Puts steps of a register by constants together where nobody looks in between. After ir_group(), before ir_flags(),
 // which removes what it has marked.
 void ir_steps(IrBlock *b);

@@ -366,6 +366,7 @@ bool translate_lift(Arena *arena, const Source *src, u32 max_insns, Lifted *l) {
 void translate_optimize(IrBlock *ir, bool group) {
     ir_fold(ir);
     if (group) ir_group(ir, BIT(SEG_FLAT) | BIT(SEG_BASED) | BIT(SEG_CHECKED) | BIT(SEG_REAL));
+    ir_forward(ir);
     ir_steps(ir);
     ir_flags(ir);
 #ifdef GLASSBOX_DEBUG

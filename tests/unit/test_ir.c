@@ -1236,6 +1236,68 @@ static void test_fold_drops(void **state) {
         " add.4 t6, eax, ecx !oszapc\n jmp $0x2\n");
 }
 
+// ---- forwarding ---------------------------------------------------------------------------------
+static char *forwarded(Arena *arena, const char *text, bool forward) {
+    IrBlock *b = parse(arena, text);
+    ir_group(b, ~0u);
+    if (forward) ir_forward(b);
+    ir_flags(b);
+    assert_null(ir_verify(b));
+    return print(b);
+}
+
+// Of what ir_forward() makes of text: its lines are there, or are not.
+static void assert_forwards(Arena *arena, const char *text, const char *const *there, const char *gone) {
+    char *got = forwarded(arena, text, true);
+    for (; *there; there++)
+        if (!strstr(got, *there)) fail_msg("no '%s' in:\n%s", *there, got);
+    if (gone && strstr(got, gone)) fail_msg("'%s' in:\n%s", gone, got);
+    free(got);
+}
+
+static void assert_forwards_nothing(Arena *arena, const char *text) {
+    char *got = forwarded(arena, text, true), *want = forwarded(arena, text, false);
+    assert_string_equal(got, want);
+    free(got);
+    free(want);
+}
+
+#define FORWARD_PUSH \
+    " ---- 0x1\n ea.4 t0, esp, $-0x4\n store.4 ss:[t0], ecx\n ---- 0x2\n store.4 ss:[esp], $0x77\n"
+static void test_forward_loads(void **state) {
+    assert_forwards(*state, FORWARD_PUSH " ---- 0x3\n ea.4 t1, esp, $-0x4\n load.4 eax, ss:[t1]\n jmp $0x4\n",
+                    (const char *[]){ "mov.4 eax, ecx", "store.4 ss:[t0], ecx", NULL }, "load");
+    assert_forwards(*state, FORWARD_PUSH " ---- 0x3\n load.4 t1, ss:[esp]\n guard t1, $0x77\n jmp $0x4\n",
+                    (const char *[]){ "store.4 ss:[esp], $0x77", NULL }, "guard");
+    assert_forwards(*state, FORWARD_PUSH " ---- 0x3\n load.4 t1, ss:[esp]\n guard t1, $0x78\n jmp $0x4\n",
+                    (const char *[]){ "guard t1, $0x78", NULL }, NULL);
+    assert_forwards(*state, FORWARD_PUSH                             // a temporary that outlives the register
+                    " ---- 0x3\n ea.4 t1, esp, $-0x4\n load.4 t2, ss:[t1]\n mov.4 ecx, eax\n"
+                    " add.4 eax, eax, t2 !oszapc\n jmp $0x4\n",
+                    (const char *[]){ "mov.4 t2, ecx", "add.4 eax, eax, t2", NULL }, "load");
+    assert_forwards(*state,                                          // a word whose register changes is kept
+        " ---- 0x1\n ea.2 t0, sp, $-0x2\n store.2 ss.real:[t0], bp addr16\n ---- 0x2\n mov.2 bp, sp\n ---- 0x3\n"
+        " ea.2 t1, sp, $-0x2\n load.2 bp, ss.real:[t1] addr16\n jmp $0x4\n",
+        (const char *[]){ "mov.4 t2, ebp\n mov.2 bp, sp", "mov.2 bp, t2", NULL }, "load");
+}
+
+static void test_forward_keeps(void **state) {
+    const char *const between[] = {
+        "mov.4 ecx, eax", "mov.1 ch, al", "store.4 ds:[esi], eax", "mulw.4 eax",
+        "ea.4 t5, esp, $-0x3\n store.1 ss:[t5], al", "call t6, plain($0x1, $0x2)",
+    };
+    const char *const values[] = { "ecx", "ecx", "ecx", "edx", "ecx", "ecx" };
+    for (u32 i = 0; i < ARRAY_LEN(between); i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 " ---- 0x1\n ea.4 t0, esp, $-0x4\n store.4 ss:[t0], %s\n ---- 0x5\n store.4 ss:[esp], $0x77\n"
+                 " ---- 0x2\n %s\n ---- 0x3\n ea.4 t1, esp, $-0x4\n load.4 ebx, ss:[t1]\n jmp $0x4\n",
+                 values[i], between[i]);
+        assert_forwards_nothing(*state, text);
+    }
+    assert_forwards_nothing(*state, " ---- 0x1\n store.4 ss:[esp], ecx\n ---- 0x2\n load.2 ax, ss:[esp]\n jmp $0x4\n");
+}
+
 // ---- random blocks: a pass changes nothing that can be seen -------------------------------------
 static void run_from_seed(const IrBlock *b, u64 seed, TestMachine *t, IrEvalResult *r) {
     test_machine_reset(t, seed);
@@ -1278,6 +1340,63 @@ static void test_passes_keep_meaning(void **state) {
     if (count >= RANDOM_BLOCKS) assert_in_range(faults, count / 20, count - count / 20);
 }
 
+// A block of loads and stores at a few places, which two bases have different names for, with changes of registers
+// between them.
+static void random_accesses(char *text, size_t bytes, u64 seed) {
+    static const char *const names[3][6] = { { "al", "cl", "dl", "ah", "ch", "bl" },
+                                             { "ax", "cx", "dx", "bx", "bp", "sp" },
+                                             { "eax", "ecx", "edx", "ebx", "ebp", "esp" } };
+    u32 insns = 4 + (u32)(seed % 20), temps = 0;
+    int n = snprintf(text, bytes, " ---- 0x1\n mov.4 esi, $%#x\n mov.4 edi, $%#x\n", WINDOW + 64, WINDOW + 66);
+    for (u32 i = 2; i < insns; i++) {
+#define PICK(count) (irgen_random(&seed) % (count))
+        unsigned log2 = (unsigned)PICK(3), size = 1u << log2;
+        const char *r = names[log2][PICK(6)], *q = names[log2][PICK(6)], *base = PICK(4) ? "esi" : "edi";
+        n += snprintf(text + n, bytes - (size_t)n, " ---- %#x\n ea.4 t%u, %s, $%#x\n", i, temps, base,
+                      (u32)PICK(8) * 2);
+        char *at = text + n;
+        size_t left = bytes - (size_t)n;
+        switch (PICK(7)) {
+        case 0: case 1: n += snprintf(at, left, " store.%u ds:[t%u], %s\n", size, temps, r); break;
+        case 2: n += snprintf(at, left, " store.%u ds:[t%u], $0x%x\n", size, temps, 0x71 + i); break;
+        case 3: n += snprintf(at, left, " load.%u %s, ds:[t%u]\n", size, r, temps); break;
+        case 4:
+            n += snprintf(at, left, " load.%u t%u, ds:[t%u]\n add.%u %s, %s, t%u !oszapc\n", size, temps + 1, temps,
+                          size, r, q, temps + 1);
+            break;
+        case 5:
+            n += snprintf(at, left, " load.2 t%u, ds:[t%u]\n zext.4.2 t%u, t%u\n guard t%u, $0x%x\n", temps + 1,
+                          temps, temps + 2, temps + 1, temps + 2, 0x70 + i);
+            break;
+        default: n += snprintf(at, left, " mov.%u %s, %s\n", size, r, q); break;
+        }
+        temps += 3;
+    }
+    snprintf(text + n, bytes - (size_t)n, " jmp $0x2\n");
+#undef PICK
+}
+
+static void test_forward_keeps_meaning(void **state) {
+    u64 first = fuzz_first(), count = fuzz_count(RANDOM_BLOCKS * 2), forwards = 0;
+    for (u64 seed = first; seed < first + count; seed++) {
+        arena_reset(*state);
+        char text[4096];
+        random_accesses(text, sizeof text, seed);
+        IrBlock *b = parse(*state, text);
+        TestMachine x, y;
+        test_machine_reset(&x, seed);
+        test_machine_reset(&y, seed);
+        IrEvalResult rx = test_run(b, &x, 1000);
+        ir_group(b, ~0u);
+        forwards += b->reload_last != 0;
+        ir_forward(b);
+        ir_flags(b);
+        IrEvalResult ry = test_run(b, &y, 1000);
+        assert_same_run(&x, rx, &y, ry, b, seed, "ir_forward");
+    }
+    assert_true(forwards >= count / 8);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
@@ -1295,6 +1414,7 @@ int main(void) {
         T(test_eval_env), T(test_eval_calls), T(test_eval_x87), T(test_eval_x87_store_fault),
         T(test_eval_x87_unmasked_store), T(test_fold_constants), T(test_fold_addresses),
         T(test_fold_copies), T(test_fold_keeps_shapes), T(test_fold_drops),
+        T(test_forward_loads), T(test_forward_keeps), T(test_forward_keeps_meaning),
         T(test_passes_keep_meaning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
