@@ -239,6 +239,16 @@ static bool fl_keep_carry_in(Emit *e, const IrOp *op, FlagsState *f) {
     return true;
 }
 
+// A temporary that is computed from one that nobody reads again takes its register over.
+static void op_take_over(Emit *e, const IrOp *op) {
+    if (ir_kind(op->d) != IR_KIND_TEMP || ir_kind(op->a) != IR_KIND_TEMP || op != &e->ir->ops[e->i]) return;
+    TempState *from = &e->temp[ir_index(op->a)], *to = &e->temp[ir_index(op->d)];
+    if (from->kind != TEMP_REG || from->last > e->i || to->kind != TEMP_NOWHERE) return;
+    to->kind = TEMP_REG;
+    to->index = from->index;
+    from->kind = TEMP_NOWHERE;
+}
+
 static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
     FlagsState recipe;
     if (op->d != IR_NONE && op_alu_lea(e, op, a, b)) return;
@@ -251,6 +261,7 @@ static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
         return;
     }
     op_before_write_ref(e, op, op->d);
+    op_take_over(e, op);
     unsigned reg = st_define(e, op->d);
     bool commutes = op->code != IR_SUB && op->code != IR_SBB;
     bool b_is_d = opd_is_reg(b) && b.rm.reg == reg;
