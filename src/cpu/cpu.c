@@ -55,7 +55,7 @@ void cpu_reset(Cpu *cpu) {
     cpu->regs[CPU_EDX] = cpu->model.signature;
     cpu->eip = 0xfff0;
     cpu->eflags = 2;
-    cpu->df = 1;
+    cpu_set_df(cpu, false);
     cpu_set_arith(cpu, 0);
     cpu->fault = (CpuFault){ 0 };
     cpu_reset_segments(cpu);
@@ -96,7 +96,7 @@ void cpu_set_eflags(Cpu *cpu, u32 value, u32 mask) {
     mask &= ~(FLAG_OSZAPC | 2u);
     u32 old = cpu->eflags;
     cpu->eflags = (old & ~mask) | (value & mask) | 2;
-    cpu->df = cpu->eflags & FLAG_DF ? -1 : 1;
+    cpu_set_df(cpu, cpu->eflags & FLAG_DF);
     if ((old ^ cpu->eflags) & (FLAG_TF | FLAG_IOPL | FLAG_VM | FLAG_AC))
         cpu_update_cpl(cpu);
 }

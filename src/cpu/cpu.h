@@ -146,7 +146,7 @@ typedef struct Cpu {
     u32 flag_c;
     u32 eip;             // see rule 2
     u32 eflags;          // all bits but OSZAPC; bit 1 set
-    i32 df;              // +1 or -1
+    i32 df;              // +1 or -1: cpu_set_df()
     i32 budget;          // instructions left until generated code must leave (r12d while it runs)
     CpuFault fault;
     u8 *mmu_base;        // r13: base of the current MMU context's tables (cpu/mmu.h)
@@ -164,6 +164,7 @@ typedef struct Cpu {
     u16 fpu_used;        // not 0: x87 instructions have run since the pointers were worked out (cpu/fpu.c)
     u16 fpu_segment;     // segment register of the last one with a memory operand (ORDER: after fpu_used)
     u32 fpu_slow_dp;     // offset of the last x87 operand that went through `bounce`
+    i32 df_word;         // 2 * df: steps of words with 16-bit addresses
     i32 window_credit;   // accesses to pages that are not shown in the window, until one of them is
 
     // -- cold --

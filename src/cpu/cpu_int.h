@@ -42,6 +42,10 @@
 static inline bool cpu_is_protected(const Cpu *cpu) {      // protected mode, not virtual-8086
     return (cpu->mode & (MODE_PE | MODE_VM)) == MODE_PE;
 }
+static inline void cpu_set_df(Cpu *cpu, bool down) {       // what generated code steps by; eflags has DF itself
+    cpu->df = down ? -1 : 1;
+    cpu->df_word = 2 * cpu->df;
+}
 static inline u32 cpu_iopl(const Cpu *cpu) { return cpu->eflags >> 12 & 3; }
 
 // The part of cpu_update_mode() that does not depend on segment registers (CPL, EFLAGS, CRs, DR7).

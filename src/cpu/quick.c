@@ -156,7 +156,7 @@ bool quick_iret(Cpu *cpu) {
     cpu_set_arith(cpu, flags);
     u32 change = mask & IRET_PLAIN & ~FLAG_OSZAPC;
     cpu->eflags = (cpu->eflags & ~change) | (flags & change);
-    cpu->df = cpu->eflags & FLAG_DF ? -1 : 1;
+    cpu_set_df(cpu, cpu->eflags & FLAG_DF);
     cpu->regs[CPU_ESP] = esp;
     cpu->eip = get_le32(at);
     quick_fill(cpu, CPU_CS, selector, code);

@@ -30,13 +30,14 @@ static void string_repeat(Lift *l) {
 static LiftMem string_source(Lift *l) { return lift_mem_at(l, l->in->seg, IR_REG(CPU_ESI)); }
 static LiftMem string_destination(Lift *l) { return lift_mem_at(l, CPU_ES, IR_REG(CPU_EDI)); }
 
-// (E)SI and (E)DI go on by one element in the direction of DF.
+// (E)SI and (E)DI go on by one element in the direction of DF. With 16 bits that is an addition, which has no scale.
 static void string_step(Lift *l, bool source, bool destination) {
-    IrRef df = ir_temp(l->b);
+    IrRef step = ir_temp(l->b);
     unsigned scale = lift_log2(l->in->opsize);
-    ir_ldenv(l->b, 4, df, offsetof(Cpu, df));
-    if (source) lift_step_reg(l, CPU_ESI, df, scale, 0);
-    if (destination) lift_step_reg(l, CPU_EDI, df, scale, 0);
+    bool words = scale == 1 && l->in->addrsize == 2;
+    ir_ldenv(l->b, 4, step, words ? offsetof(Cpu, df_word) : offsetof(Cpu, df));
+    if (source) lift_step_reg(l, CPU_ESI, step, words ? 0 : scale, 0);
+    if (destination) lift_step_reg(l, CPU_EDI, step, words ? 0 : scale, 0);
 }
 
 static void string_movs(Lift *l) {

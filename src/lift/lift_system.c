@@ -5,7 +5,7 @@
 
 // ---- flags --------------------------------------------------------------------------------------
 
-// DF is kept twice: as eflags' bit and as the step of string instructions.
+// DF is kept as eflags' bit and as the step of string instructions: see cpu_set_df().
 static void system_set_df(Lift *l, bool down) {
     IrRef eflags = ir_temp(l->b);
     ir_ldenv(l->b, 4, eflags, offsetof(Cpu, eflags));
@@ -13,6 +13,7 @@ static void system_set_df(Lift *l, bool down) {
                   : lift_plain(l, IR_AND, eflags, lift_const(l, ~FLAG_DF));
     ir_stenv(l->b, 4, eflags, offsetof(Cpu, eflags));
     ir_stenv(l->b, 4, lift_const(l, down ? -1 : 1), offsetof(Cpu, df));
+    ir_stenv(l->b, 4, lift_const(l, down ? -2 : 2), offsetof(Cpu, df_word));
 }
 
 // Where IOPL allows it: IF, and nothing else that could stand in for it.

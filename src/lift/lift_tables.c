@@ -41,7 +41,7 @@ static const LiftEnvName lift_env_names[] = {
     { name ".selector", offsetof(Cpu, seg[number].selector) }, \
     { name ".base", offsetof(Cpu, seg[number].base) }, \
     { name ".limit", offsetof(Cpu, seg[number].limit) },
-    FIELD(eip) FIELD(flag_op) FIELD(flag_a) FIELD(flag_b) FIELD(flag_c) FIELD(eflags) FIELD(df)
+    FIELD(eip) FIELD(flag_op) FIELD(flag_a) FIELD(flag_b) FIELD(flag_c) FIELD(eflags) FIELD(df) FIELD(df_word)
     FIELD(budget) FIELD(mode) FIELD(inhibit_irq) FIELD(cr0) FIELD(cr2) FIELD(cr3) FIELD(cr4)
     SEG("es", CPU_ES) SEG("cs", CPU_CS) SEG("ss", CPU_SS)
     SEG("ds", CPU_DS) SEG("fs", CPU_FS) SEG("gs", CPU_GS)

@@ -504,13 +504,17 @@ static void test_shape_control(void **state) {
 }
 
 static void test_shape_string(void **state) {
+    SHAPE("\xfd", M_FLAT, "ldenv.4 t0 eflags; or.4 t1,t0,400; stenv.4 _,t1 eflags; stenv.4 _,ffffffff df; "
+                          "stenv.4 _,fffffffe df_word; jmp.4 #1001");
     SHAPE("\xa5", M_FLAT, "load.4 3: t0,r6; store.4 0: _,r7,t0; ldenv.4 t1 df; "
                           "ea.4 r6,r6,t1 *2 #0; ea.4 r7,r7,t1 *2 #0; jmp.4 #1001");
     SHAPE("\x26\xac", M_REAL, "ea.2 t0,r6 #0; load.1 0w: r0,t0; ldenv.4 t1 df; add.2 r6,r6,t1; jmp.4 #1002");
     SHAPE("\xa6", M_FLAT, "load.1 0: t0,r7; load.1 3: t1,r6; sub.1 _,t1,t0 !; ldenv.4 t2 df; "
                           "ea.4 r6,r6,t2 #0; ea.4 r7,r7,t2 #0; jmp.4 #1001");
-    SHAPE("\xab", M_REAL, "ea.2 t0,r7 #0; store.2 0w: _,t0,r0; ldenv.4 t1 df; "
-                          "ea.4 t2,_,t1 *1 #0; add.2 r7,r7,t2; jmp.4 #1001");
+    SHAPE("\xab", M_REAL, "ea.2 t0,r7 #0; store.2 0w: _,t0,r0; ldenv.4 t1 df_word; "
+                          "add.2 r7,r7,t1; jmp.4 #1001");
+    SHAPE("\x66\xab", M_REAL, "ea.2 t0,r7 #0; store.4 0w: _,t0,r0; ldenv.4 t1 df; "
+                              "ea.4 t2,_,t1 *2 #0; add.2 r7,r7,t2; jmp.4 #1002");
     SHAPE("\xf3\xa5", M_FLAT,
           "stenv.4 _,1002 eip; call.4.rep_movs t0,253; xor.4 t1,t0,1; leavenz.4 _,t1; jmp.4 #1002");
     SHAPE("\x67\xf2\xae", M_FLAT,

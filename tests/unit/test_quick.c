@@ -87,6 +87,7 @@ static void random_cpu(u64 *r, TestCpu *c) {
     cpu->eflags = 2 | ((u32)next(r) & plain) | (one_in(r, 6) ? (u32)next(r) & odd : 0);
     if (cpu->eflags & FLAG_AC) cpu->cr0 &= ~BIT(18);       // an unaligned stack in ring 3 would raise #AC for ever
     cpu->df = cpu->eflags & FLAG_DF ? -1 : 1;
+    cpu->df_word = 2 * cpu->df;
     cpu_set_arith(cpu, (u32)next(r));
     cpu->cpl = (u8)cpl;
     cpu->fault = (CpuFault){ 0 };
@@ -267,6 +268,7 @@ static void compare(u64 seed, TestCpu *a, TestCpu *b) {
     same(seed, "budget", &x->budget, &y->budget, 4);
     same(seed, "result of REP, CR0", &x->jit_word[WORD_SLOW_INFO], &y->jit_word[WORD_SLOW_INFO], 4);
     same(seed, "df", &x->df, &y->df, sizeof x->df);
+    same(seed, "df_word", &x->df_word, &y->df_word, sizeof x->df_word);
     same(seed, "cpl", &x->cpl, &y->cpl, 1);
     same(seed, "fault", &x->fault, &y->fault, sizeof x->fault);
     same(seed, "shutdown", &x->shutdown, &y->shutdown, 1);
