@@ -771,7 +771,8 @@ static void op_rmw_copy(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
 // Flags that may be observed: the value before (sums) or after the operation (others) goes through r9 into flag_a.
 //     mov (%r8), %r9d ; mov %r9d, flag_a ; add %eax, (%r8)
 //     mov (%r8), %r9d ; inc %r9d ; mov %r9d, flag_a ; mov %r9d, (%r8)
-// With 8 or 16 bits the operation is done again on memory: a store and a load of so few are waited for longer.
+// With 8 or 16 bits the operation is done on memory and the value loaded then: a store and a load of so few are waited
+// for longer.
 static bool fl_rmw_recipe(const Emit *e, const IrOp *op, FlagsState *f) {
     unsigned size = size_log2(op->size);
     *f = (FlagsState){ .a = X64_AT_A, .b = X64_AT_ZERO, .c = X64_AT_ZERO };
@@ -795,13 +796,13 @@ static void op_rmw_copy_kept(Emit *e, const IrOp *op, IrRef bref, Rm rm) {
     FlagsState unused = { 0 };
     if (!fl_carry_stays(e, op, &unused)) fl_begin(e, op);
     Opd b = bref == IR_NONE ? (Opd){ 0 } : st_read(e, bref);
-    if (op->size == 4) enc_rm(e->b, 0, 0x8b, R9, rm);
-    else enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, R9, rm);
-    if (!sum) op_rmw_encode(e, op, b, rm_reg(R9));
+    bool first = !sum && op->size != 4 && !opd_is_mem(b);
+    if (first) op_rmw_encode(e, op, b, rm);
+    enc_rm(e->b, 0, op->size == 4 ? 0x8b : op->size == 1 ? 0x0fb6 : 0x0fb7, R9, rm);
+    if (!sum && !first) op_rmw_encode(e, op, b, rm_reg(R9));
     enc_rm(e->b, 0, 0x89, R9, rm_state(e->t->flag_a));
-    bool again = sum || (op->size != 4 && !opd_is_mem(b));
-    if (again) op_rmw_encode(e, op, b, rm);
-    else op_rm(e, op->size, 0x89, R9, rm);
+    if (sum) op_rmw_encode(e, op, b, rm);
+    else if (!first) op_rm(e, op->size, 0x89, R9, rm);
 }
 
 static void op_rmw(Emit *e, const IrOp *load) {
