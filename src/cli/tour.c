@@ -199,6 +199,17 @@ static void tour_lines(const char *text, const char *at, const char *remark) {
     }
 }
 
+// Prints the lines of `text` that `other` does not have, each behind `sign`.
+static void tour_lines_without(const char *text, const char *other, char sign) {
+    while (*text) {
+        int n = (int)strcspn(text, "\n");
+        char line[TOUR_LINE];
+        snprintf(line, sizeof line, "%.*s\n", n, text);
+        if (!strstr(other, line)) printf("  %c %s", sign, line);
+        text += n + (text[n] == '\n');
+    }
+}
+
 static unsigned tour_count(const char *text) {
     unsigned n = 0;
     for (; (text = strchr(text, '\n')); text++) n++;
@@ -226,21 +237,19 @@ static void tour_print_some(const char *line, unsigned count, u64 marked) {
     }
 }
 
-// The hot line that jumps to `target`, and a few before it.
-static const char *tour_jump_to(const char *text, u64 target) {
-    char name[32];
-    snprintf(name, sizeof name, "0x%" PRIx64, target);
-    const char *before[TOUR_BEFORE + 1];
+// The last hot line that jumps to somewhere from `first` to `last`, and a few before it.
+static const char *tour_jump_to(const char *text, u64 first, u64 last) {
+    const char *before[TOUR_BEFORE + 1], *found = NULL;
     for (unsigned i = 0; i <= TOUR_BEFORE; i++) before[i] = text;
     for (const char *line = text; line && *line;) {
-        const char *end = strchr(line, '\n'), *found = strstr(line, name);
+        const char *end = strchr(line, '\n'), *target = strstr(line, " 0x");
         memmove(before, before + 1, TOUR_BEFORE * sizeof *before);
         before[TOUR_BEFORE] = line;
-        if (found && found > line && end && found < end && strtoull(line, NULL, 16) != target)
-            return before[0];
+        u64 to = target && end && target < end ? strtoull(target, NULL, 16) : 0;
+        if (to >= first && to <= last) found = before[0];
         line = end ? end + 1 : NULL;
     }
-    return NULL;
+    return found;
 }
 
 static void tour_tell_block(const Tour *t) {
@@ -266,7 +275,8 @@ static void tour_tell_ir(const Tour *t) {
     snprintf(title, sizeof title, "Optimised: %u lines where there were %u", tour_count(better),
              tour_count(lifted));
     tour_head(3, title, "op_opt");
-    tour_lines(better, at, NULL);
+    tour_lines_without(lifted, better, '-');
+    tour_lines_without(better, lifted, '+');
 }
 
 static void tour_tell_host(const Tour *t) {
@@ -279,11 +289,13 @@ static void tour_tell_host(const Tour *t) {
     snprintf(title, sizeof title, "Host code: %u bytes at %p, %u more off the hot path",
              t->block.hot_bytes, (const void *)t->block.hot, t->block.cold_bytes);
     tour_head(4, title, "out_asm");
-    if (cold) jump = tour_jump_to(t->stage[JIT_STAGE_HOT], call);
+    u64 first = text ? strtoull(text, NULL, 16) : 0;
+    if (cold) jump = tour_jump_to(t->stage[JIT_STAGE_HOT], first, call);
     if (jump) {
         printf("    the store: segment limit and base, then the table entry of its page;\n");
         tour_print_some(jump, TOUR_BEFORE + 2, 0);
-        printf("    an entry that leads nowhere: the MMU is asked in C, and there the guest faults:\n");
+        printf("    an entry that leads nowhere: the MMU is asked in C, and there the guest faults. This part was made\n"
+               "    when the check failed for the first time:\n");
     }
     tour_print_some(line, jump ? 2 : 3, call);
 }

@@ -13,6 +13,7 @@ has() { grep -qF -- "$2" "$1" || die "$(basename "$1") does not have: $2"; }
 has "$tour" ' => 0x0000e4d2:  mov    %al,%fs:(%edx)'
 has "$tour" 'CR2=00041000'
 has "$tour" 'the same, as -restore check demands'
+has "$tour" 'then the table entry of its page'
 has "$tour" 'faults at this instruction in all: 1'
 has "$tour" '| fault: all 18 bytes read back right'
 
