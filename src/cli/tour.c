@@ -294,8 +294,8 @@ static void tour_tell_host(const Tour *t) {
     if (jump) {
         printf("    the store: segment limit and base, then the table entry of its page;\n");
         tour_print_some(jump, TOUR_BEFORE + 2, 0);
-        printf("    an entry that leads nowhere: the MMU is asked in C, and there the guest faults. This part was made\n"
-               "    when the check failed for the first time:\n");
+        printf("    an entry that leads nowhere: the MMU is asked in C, and there the guest faults. This part was\n"
+               "    made when the check failed for the first time:\n");
     }
     tour_print_some(line, jump ? 2 : 3, call);
 }
