@@ -1082,15 +1082,15 @@ static void ex_jz(Emit *e, const IrOp *op) {
     ex_edge(e, enc_jcc32(e->b, op->code == IR_JZ ? 4 : 5), op->imm);
 }
 
-//     movzwl a, %r9d ; and $-2, %r9d ; mov jump_cache, %r11                  r10 where a is in r11
+//     mov a, %r9d ; and $0xfffe, %r9d ; mov jump_cache, %r11                 r10 where a is in r11
 //     cmp (%r11,%r9,8), a ; jne lookup_from[a] ; jmp *8(%r11,%r9,8)
 // The base is not added, for this is the path that a mispredicted jump waits for.
 static void ex_indirect(Emit *e, const IrOp *op) {
     Buf *b = e->b;
     fl_to_state(e, b, &e->f);
     unsigned a = st_read_reg(e, 4, op->a, R8).rm.reg, base = a == R11 ? R10 : R11;
-    enc_rr(b, 0, 0x0fb7, R9, a);
-    enc_alu_imm(b, 0, 4, rm_reg(R9), ~1u, 4);                      // 2 * (X64_JUMPS - 1) in two steps
+    enc_rr(b, 0, 0x89, a, R9);
+    enc_alu_imm(b, 0, 4, rm_reg(R9), 2 * (X64_JUMPS - 1), 4);
     enc_rm(b, ENC_W, 0x8b, base, rm_state(e->t->jump_cache));
     enc_rm(b, 0, 0x3b, a, rm_sib(base, R9, 3, 0));
     u8 *miss = enc_jcc32(b, 5);
