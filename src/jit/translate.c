@@ -537,12 +537,8 @@ static void translate_passes(const Jit *jit, IrBlock *ir, bool group) {
 // What the new block will be written to is new to the host's caches as well: by the time it is, it is there.
 static void fetch_room(const Jit *jit) {
     enum { LINE_BYTES = 64, BLOCK_LINES = 4 };
-    for (unsigned n = 0; n < BLOCK_LINES; n++) {
-        __builtin_prefetch(jit->meta->next + n * LINE_BYTES, 1);
-        __builtin_prefetch(jit->hot_next + n * LINE_BYTES, 1);
-    }
+    for (unsigned n = 0; n < BLOCK_LINES; n++) __builtin_prefetch(jit->meta->next + n * LINE_BYTES, 1);
     __builtin_prefetch(jit->cold_next, 1);
-    __builtin_prefetch(jit->cold_next + LINE_BYTES, 1);
 }
 
 // NULL: fault recorded, or *full: the cache has no room.

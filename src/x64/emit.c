@@ -34,7 +34,7 @@ static inline void op_rm_raw(Emit *e, unsigned flags, u32 opcode, unsigned reg, 
     else enc_rr(e->b, flags, opcode, reg, rm.reg);
 }
 
-void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
+void op_rm_part(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
     op_rm_raw(e, size_flags(size), size == 1 ? opcode - 1 : opcode, reg, rm);
 }
 
@@ -190,7 +190,7 @@ static bool fl_would_lose(const Emit *e, const IrOp *op) {
 
 // d = a OP b where nobody wants flags: lea keeps host EFLAGS. With 16 bits it is the dearer way.
 static bool op_alu_lea(Emit *e, const IrOp *op, Opd a, Opd b) {
-    if (op->fdef || op->size == 1 || !opd_is_reg(a)) return false;
+    if (op->size == 1 || !opd_is_reg(a)) return false;
     if (op->code != IR_ADD && !(op->code == IR_SUB && b.is_imm)) return false;
     if (opd_is_mem(b)) return false;
     if (op->size == 2 && op->a == op->d && !fl_would_lose(e, op)) return false;
@@ -251,7 +251,7 @@ static void op_take_over(Emit *e, const IrOp *op) {
 
 static void op_alu(Emit *e, const IrOp *op, Opd a, Opd b) {
     FlagsState recipe;
-    if (op->d != IR_NONE && op_alu_lea(e, op, a, b)) return;
+    if (op->d != IR_NONE && !op->fdef && op_alu_lea(e, op, a, b)) return;
     fl_begin(e, op);
     bool have = op_alu_keep_operand(e, op, &a, &b, &recipe) || fl_alu_recipe(e, op, &recipe);
     if (have && (op->code == IR_ADC || op->code == IR_SBB)) have = fl_keep_carry_in(e, op, &recipe);
@@ -574,12 +574,15 @@ static void op_extend(Emit *e, const IrOp *op, Opd a) {
     st_defined(e, op->d, reg);
 }
 
+static unsigned op_ea_reg(Emit *e, IrRef r, unsigned scratch) {
+    if (r == IR_NONE) return ENC_NO;
+    return ir_kind(r) == IR_KIND_REG ? st_host_reg(r) : st_read_reg(e, 4, r, scratch).rm.reg;
+}
+
 static void op_ea_into(Emit *e, const IrOp *op, unsigned reg) {
-    Opd base = op->a == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->a, R8);
-    Opd index = op->b == IR_NONE ? (Opd){ .rm = rm_reg(ENC_NO) } : st_read_reg(e, 4, op->b, R9);
-    if (index.rm.reg == ENC_NO && base.rm.reg != ENC_NO && !op->imm)
-        op_mov(e, 4, reg, base);
-    else enc_rm(e->b, 0, 0x8d, reg, rm_sib(base.rm.reg, index.rm.reg, op->aux, op->imm));
+    unsigned base = op_ea_reg(e, op->a, R8), index = op_ea_reg(e, op->b, R9);
+    if (index == ENC_NO && base != ENC_NO && !op->imm) op_mov(e, 4, reg, (Opd){ .rm = rm_reg(base) });
+    else enc_rm(e->b, 0, 0x8d, reg, rm_sib(base, index, op->aux, op->imm));
     if (op->size == 2) enc_rr(e->b, 0, 0x0fb7, reg, reg);
 }
 
@@ -889,7 +892,7 @@ static bool op_fuse_next(Emit *e, const IrOp *load) {
 static void op_load_copy(Emit *e, const IrOp *op, unsigned reg, Rm rm) {
     if (ir_kind(op->d) == IR_KIND_TEMP && op->size != 4)
         enc_rm(e->b, 0, op->size == 1 ? 0x0fb6 : 0x0fb7, reg, rm);
-    else op_mov(e, op->size, reg, (Opd){ .rm = rm });
+    else op_rm(e, op->size, 0x8b, reg, rm);
     st_defined(e, op->d, reg);
 }
 

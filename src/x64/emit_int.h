@@ -180,7 +180,12 @@ bool ask_finish(Emit *e);
 
 // ---- encoding with byte-register care (emit.c) ---------------------------------------------------------
 // opcode is that of the 16/32-bit form; the byte form is opcode - 1. reg: register or digit.
-void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm);
+void op_rm_part(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm);          // of size 1 or 2
+static inline void op_rm(Emit *e, unsigned size, u32 opcode, unsigned reg, Rm rm) {
+    if (size != 4) op_rm_part(e, size, opcode, reg, rm);
+    else if (rm.mem) enc_rm(e->b, 0, opcode, reg, rm);
+    else enc_rr(e->b, 0, opcode, reg, rm.reg);
+}
 void op_mov(Emit *e, unsigned size, unsigned reg, Opd from);      // into a register
 
 // ---- access.c --------------------------------------------------------------------------------------
