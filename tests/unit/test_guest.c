@@ -664,12 +664,41 @@ static void gen_segment(Test *t) {
     gen_fixed(t, bytes + 3, 2);
 }
 
+// Any general register but ESP that may change.
+static unsigned free_register(Test *t) {
+    unsigned r;
+    do r = pick(t, 8); while (r == CPU_ESP || t->frozen >> r & 1);
+    return r;
+}
+
+// push, push, ..; changes of registers; pop, pop, ..: what has been stored is loaded again.
+static void gen_frame(Test *t) {
+    unsigned count = 1 + pick(t, 3), prefix = one_in(t, 4);
+    u8 bytes[4] = { 0x66 };
+    for (unsigned k = 0; k < count; k++) {
+        bytes[prefix] = (u8)(0x50 + pick(t, 8));
+        if (!gen_fixed(t, bytes, prefix + 1)) return;
+    }
+    for (unsigned k = pick(t, 4); k > 0; k--) {
+        bytes[prefix] = 0x89;                                // mov %reg, %reg
+        bytes[prefix + 1] = (u8)(0xc0 | pick(t, 8) << 3 | free_register(t));
+        unsigned n = one_in(t, 2) ? prefix + 2 : filler(t, bytes);
+        if (!gen_fixed(t, bytes, n)) return;
+        bytes[0] = 0x66;
+    }
+    for (unsigned k = 0; k < count; k++) {
+        bytes[prefix] = (u8)(0x58 + free_register(t));
+        if (!gen_fixed(t, bytes, prefix + 1)) return;
+    }
+}
+
 static void gen_piece(Test *t) {
     switch (pick(t, 40)) {
     case 0: case 1: gen_branch(t); break;
     case 2: gen_call(t); break;
     case 3: gen_patch(t); break;
     case 4: gen_segment(t); break;
+    case 5: case 6: gen_frame(t); break;
     default: gen_random(t); break;
     }
 }
