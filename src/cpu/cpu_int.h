@@ -122,9 +122,11 @@ typedef struct MmuSpace {    // what one set of page tables maps (space.c)
 } MmuSpace;
 
 typedef struct MmuWriter {   // of a list of the write entries that lead to one physical page
-    u32 where;               // linear page | context number << 20
+    u64 contexts;            // bit: MmuContext.number
+    u32 linear_page;         // a kernel's direct map has the same one in all spaces
     u32 next;                // index; 0 ends
 } MmuWriter;
+_Static_assert(2 * MMU_SPACES <= 64, "a bit for each context");
 
 struct CpuMmu {
     MmuContext *context;     // the present space's

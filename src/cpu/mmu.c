@@ -6,7 +6,8 @@
 //  1. An entry of a context is not "invalid" only if its page is in the context's `filled` list;
 //     the `listed` bitmap keeps the list free of duplicates. So a flush walks the list.
 //  2. A direct (positive) write entry to a physical page p exists in any context, of whatever space, only
-//     if the list writer[p] names it. (A name may be out of date: the entry has gone, or leads elsewhere.)
+//     if the list writer[p] names it: its linear page, with a bit for the context. (A name may be out of
+//     date: the entry has gone, or leads elsewhere.)
 //  3. Untouched tables cost nothing: they are private mappings of a small file that holds the
 //     pattern "invalid", so that only pages of the tables with an entry are ever copied.
 //  4. A20 is applied by the walk, once: entries and KNOWN page numbers are behind the gate.
@@ -183,17 +184,14 @@ static bool page_takes_direct(Cpu *cpu, BusPage *page, u32 ppn, bool storing) {
     return page->flags & BUS_PAGE_DIRTY;
 }
 
-// The entry that a name means; *c: its context.
-static i64 *writer_entry(CpuMmu *mmu, const MmuWriter *w, MmuContext **c) {
-    u32 number = w->where >> 20;
-    *c = &mmu->spaces[number >> 1]->context[number & 1];
-    return &mmu_writes((*c)->base)[w->where & (LINEAR_PAGES - 1)];
-}
+#define FOR_CONTEXTS(mmu, w, c) \
+    for (u64 c##_bits = (w)->contexts; c##_bits; c##_bits &= c##_bits - 1) \
+        for (MmuContext *c = context_of(mmu, (u32)__builtin_ctzll(c##_bits)); c; c = NULL)
 
-static bool writer_is_alive(Cpu *cpu, const MmuWriter *w, const BusPage *page) {
-    MmuContext *c;
-    i64 entry = *writer_entry(cpu->mmu, w, &c);
-    return entry_leads_to(cpu, c, entry, w->where & (LINEAR_PAGES - 1), page);
+static MmuContext *context_of(CpuMmu *mmu, u32 number) { return &mmu->spaces[number >> 1]->context[number & 1]; }
+
+static bool writer_leads_to(Cpu *cpu, const MmuWriter *w, const MmuContext *c, const BusPage *page) {
+    return entry_leads_to(cpu, c, mmu_writes(c->base)[w->linear_page], w->linear_page, page);
 }
 
 static void writer_free(CpuMmu *mmu, u32 i) {
@@ -201,15 +199,19 @@ static void writer_free(CpuMmu *mmu, u32 i) {
     mmu->writer_free = i;
 }
 
+// Forgets the contexts that do not lead there any more.
 static void writer_tidy(Cpu *cpu, u32 ppn, const BusPage *page) {
     CpuMmu *mmu = cpu->mmu;
     for (u32 *at = &mmu->writer[ppn]; *at;) {
         u32 i = *at;
-        if (writer_is_alive(cpu, &mmu->writers[i], page)) {
-            at = &mmu->writers[i].next;
+        MmuWriter *w = &mmu->writers[i];
+        FOR_CONTEXTS(mmu, w, c)
+            if (!writer_leads_to(cpu, w, c, page)) w->contexts &= ~(1ull << c->number);
+        if (w->contexts) {
+            at = &w->next;
             continue;
         }
-        *at = mmu->writers[i].next;
+        *at = w->next;
         writer_free(mmu, i);
     }
 }
@@ -218,14 +220,17 @@ static bool writers_are_left(const CpuMmu *mmu) { return mmu->writer_free || mmu
 
 static void writer_note(Cpu *cpu, const MmuContext *c, u32 ppn, u32 linear_page, const BusPage *page) {
     CpuMmu *mmu = cpu->mmu;
-    u32 where = linear_page | c->number << 20, count = 0;
-    for (u32 i = mmu->writer[ppn]; i; i = mmu->writers[i].next, count++)
-        if (mmu->writers[i].where == where) return;
+    u32 count = 0;
+    for (u32 i = mmu->writer[ppn]; i; i = mmu->writers[i].next, count++) {
+        if (mmu->writers[i].linear_page != linear_page) continue;
+        mmu->writers[i].contexts |= 1ull << c->number;
+        return;
+    }
     if (count >= WRITER_SHORT) writer_tidy(cpu, ppn, page);
     u32 fresh = mmu->writer_free;
     if (fresh) mmu->writer_free = mmu->writers[fresh].next;
     else fresh = mmu->writer_used++;
-    mmu->writers[fresh] = (MmuWriter){ where, mmu->writer[ppn] };
+    mmu->writers[fresh] = (MmuWriter){ 1ull << c->number, linear_page, mmu->writer[ppn] };
     mmu->writer[ppn] = fresh;
 }
 
@@ -388,9 +393,8 @@ void mmu_protect_phys(Cpu *cpu, u32 ppn) {
     u32 next;
     for (u32 i = mmu->writer[ppn]; i; i = next) {
         const MmuWriter *w = &mmu->writers[i];
-        MmuContext *c;
-        i64 *entry = writer_entry(mmu, w, &c);
-        if (entry_leads_to(cpu, c, *entry, w->where & (LINEAR_PAGES - 1), page)) *entry = MMU_INVALID;
+        FOR_CONTEXTS(mmu, w, c)
+            if (writer_leads_to(cpu, w, c, page)) mmu_writes(c->base)[w->linear_page] = MMU_INVALID;
         next = w->next;
         writer_free(mmu, i);
     }

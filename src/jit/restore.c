@@ -120,9 +120,19 @@ const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *pc, JitRest
 
 // Programs fault, and their loops are left, at the same places again and again. A place belongs to one block until
 // the cache is flushed, which forgets them.
+static RestoreMemo *restore_memo_of(Jit *jit, const u8 *pc) {
+    return &jit->restored[((uintptr_t)pc ^ (uintptr_t)pc >> 8) % JIT_RESTORE_MEMOS];
+}
+
+Block *restore_block(Jit *jit, const u8 *pc) {
+    RestoreMemo *memo = restore_memo_of(jit, pc);
+    if (memo->pc != pc) *memo = (RestoreMemo){ .pc = pc, .block = cache_block_at(jit, pc) };
+    return memo->block;
+}
+
 static RestoreMemo restore_memo(Jit *jit, const u8 *pc) {
-    RestoreMemo *memo = &jit->restored[((uintptr_t)pc ^ (uintptr_t)pc >> 8) % JIT_RESTORE_MEMOS];
-    if (memo->pc == pc) return *memo;
+    RestoreMemo *memo = restore_memo_of(jit, pc);
+    if (memo->pc == pc && memo->record) return *memo;
     RestoreMemo found = { .pc = pc, .block = cache_block_at(jit, pc) };
     if (!found.block) return found;
     arena_reset(jit->step_arena);
