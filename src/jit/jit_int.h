@@ -435,7 +435,7 @@ void late_free(Jit *jit);
 void restore_edge_flags(Jit *jit, const Block *b, const u8 *host_pc);
 const X64Restore *restore_record(const Jit *jit, const Block *b, const u8 *host_pc);
 Block *restore_state(Jit *jit, const u8 *host_pc, const X64Restore **record);
-Block *restore_block(Jit *jit, const u8 *host_pc);      // cache_block_at() of a place that comes again and again
+RestoreMemo restore_at(Jit *jit, const u8 *host_pc);    // by the table, remembered; NULL block: it is in none
 void restore_forget(Jit *jit);                 // the cache is flushed
 
 // The record of a host pc, found the way of `how`; NULL: none (RETRANSLATE uses jit->arena).

@@ -19,11 +19,10 @@ JitExit late_answer(Jit *jit) {
     static const u8 exits[] = { [X64_ASK_LINK] = EXIT_LINK, [X64_ASK_STALE] = EXIT_STALE, [X64_ASK_POLL] = EXIT_POLL,
                                 [X64_ASK_UNGROUP] = EXIT_UNGROUP, [X64_ASK_LATE] = EXIT_LATE };
     const u8 *pc = (const u8 *)(uintptr_t)jit->cpu->jit_word[WORD_EXIT_PC];
-    Block *b = cache_block_at(jit, pc);
-    const X64Restore *r = b ? restore_record(jit, b, pc) : NULL;
-    unsigned ask = r ? r->ask : X64_ASK_NOTHING;
+    RestoreMemo place = restore_at(jit, pc);
+    unsigned ask = place.record ? place.record->ask : X64_ASK_NOTHING;
     if (!ask) panic("host pc %p is no question", (const void *)pc);
-    jit->entered = b;
+    jit->entered = place.block;
     return (JitExit)exits[ask];
 }
 

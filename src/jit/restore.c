@@ -98,7 +98,7 @@ static void restore_print(const char *name, const X64Restore *r) {
 static const X64Restore *restore_find(Jit *jit, const Block *b, const u8 *pc, X64Restore *copy) {
     u32 host = restore_offset(jit, b, pc);
     const X64Restore *table = restore_in_table(b, host);
-    if (jit->opt.restore == JIT_RESTORE_TABLE || !b->valid) return table;
+    if (!b->valid) return table;
     const X64Restore *again = restore_by_translation(jit, b, host);
     if (again) *copy = *again;
     if (jit->opt.restore == JIT_RESTORE_CHECK &&
@@ -120,24 +120,20 @@ const X64Restore *restore_lookup(Jit *jit, const Block *b, const u8 *pc, JitRest
 
 // Programs fault, and their loops are left, at the same places again and again. A place belongs to one block until
 // the cache is flushed, which forgets them.
-static RestoreMemo *restore_memo_of(Jit *jit, const u8 *pc) {
-    return &jit->restored[((uintptr_t)pc ^ (uintptr_t)pc >> 8) % JIT_RESTORE_MEMOS];
-}
-
-Block *restore_block(Jit *jit, const u8 *pc) {
-    RestoreMemo *memo = restore_memo_of(jit, pc);
-    if (memo->pc != pc) *memo = (RestoreMemo){ .pc = pc, .block = cache_block_at(jit, pc) };
-    return memo->block;
-}
-
-static RestoreMemo restore_memo(Jit *jit, const u8 *pc) {
-    RestoreMemo *memo = restore_memo_of(jit, pc);
-    if (memo->pc == pc && memo->record) return *memo;
+RestoreMemo restore_at(Jit *jit, const u8 *pc) {
+    RestoreMemo *memo = &jit->restored[((uintptr_t)pc ^ (uintptr_t)pc >> 8) % JIT_RESTORE_MEMOS];
+    if (memo->pc == pc) return *memo;
     RestoreMemo found = { .pc = pc, .block = cache_block_at(jit, pc) };
     if (!found.block) return found;
+    found.record = restore_record(jit, found.block, pc);
+    return *memo = found;
+}
+
+static RestoreMemo restore_chosen(Jit *jit, const u8 *pc) {
+    RestoreMemo found = restore_at(jit, pc);
+    if (!found.block || jit->opt.restore == JIT_RESTORE_TABLE) return found;
     arena_reset(jit->step_arena);
     found.record = restore_find(jit, found.block, pc, arena_alloc(jit->step_arena, sizeof *found.record));
-    if (jit->opt.restore == JIT_RESTORE_TABLE) *memo = found;
     return found;
 }
 
@@ -145,7 +141,7 @@ void restore_forget(Jit *jit) { memset(jit->restored, 0, sizeof jit->restored); 
 
 Block *restore_state(Jit *jit, const u8 *pc, const X64Restore **record) {
     static const X64Restore none = { 0 };
-    RestoreMemo found = restore_memo(jit, pc);
+    RestoreMemo found = restore_chosen(jit, pc);
     const Block *b = found.block;
     const X64Restore *r = *record = found.record;
     if (!b) {

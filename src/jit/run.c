@@ -249,7 +249,7 @@ static void run_end_shadow(Jit *jit) {
 typedef struct Left { JitExit exit; Block *from; u32 edge; } Left;        // from, edge: where the exit tells them
 
 static void run_settle_stale(Jit *jit, const u8 *pc) {
-    Block *stale = restore_block(jit, pc);
+    Block *stale = cache_block_at(jit, pc);
     jit->cpu->eip = stale->eip;
     if (stale->flags.op != X64_FLAGS_IN_STATE) restore_edge_flags(jit, stale, pc);
 }
