@@ -578,6 +578,62 @@ static void usual_sysexit(Usual *u) {
     usual_land(u);
 }
 
+// ---- with the flags there were --------------------------------------------------------------------------------
+// Host EFLAGS = the guest's; r9 is lost, and r11 where the recipe is rare.
+static void usual_flags(Usual *u) {
+    enc_rm(u->b, ENC_W, 0x8d, RSP, rm_mem(RSP, -8));           // the stack as blocks have it
+    enc_patch32(enc_call32(u->b), u->jit->target.flags_load);
+    enc_rm(u->b, ENC_W, 0x8d, RSP, rm_mem(RSP, 8));
+}
+
+// The guest's flags = host EFLAGS and those in `more`. r9 and r10 are lost.
+static void usual_put_flags(Usual *u, u32 more) {
+    usual_copy(u, R9, RAX);
+    enc_u8(u->b, 0x9f);                                        // lahf
+    enc_rm(u->b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));            // seto %al
+    enc_rm(u->b, 0, 0x0fb7, R10, rm_reg(RAX));                 // movzwl
+    usual_copy(u, RAX, R9);
+    if (more) usual_alu(u, ALU_OR, rm_reg(R10), more << 8);
+    usual_store(u, R10, STATE(flag_a));
+    usual_put(u, STATE(flag_op), FLAGS_OP(FLAGS_LAHF, 2));
+}
+
+// (r8d offset, r9d mem) in flat DS: the host's instruction on the same registers.
+static void usual_cmpxchg8b(Usual *u) {
+    Buf *b = u->b;
+    usual_alu(u, ALU_CMP, rm_reg(R9), CPU_ACCESS(CPU_DS, 3));
+    usual_out(u, CC_NE);
+    usual_load(u, R11, STATE(mode));
+    usual_alu(u, ALU_AND, rm_reg(R11), CLASS(CPU_DS) | MODE_AC | MODE_DEBUG);
+    usual_alu(u, ALU_CMP, rm_reg(R11), FLAT(CPU_DS));
+    usual_out(u, CC_NE);
+    usual_one_page(u, R11, R8, 8);
+    usual_entry(u, R11, R8, MMU_WRITE);
+    enc_rr(b, ENC_W, 0x01, R11, R8);                           // add
+    usual_flags(u);
+    enc_rm(b, 0, 0x0fc7, 1, rm_mem(R8, 0));                    // cmpxchg8b
+    usual_put_flags(u, 0);
+    usual_return(u);
+}
+
+// (r8d selector) at CPL 0: of data that can be written.
+static void usual_verw(Usual *u) {
+    usual_copy(u, R9, R8);
+    usual_mode(u, MODE_CPL | MODE_PE | MODE_VM | MODE_AC | MODE_DEBUG, MODE_PE);
+    enc_rm(u->b, 0, 0x0fb7, R10, rm_reg(R9));                  // movzwl
+    usual_test(u, rm_reg(R10), 4);                             // LDT
+    usual_out(u, CC_NE);
+    usual_alu(u, ALU_CMP, rm_reg(R10), 8);
+    usual_out(u, CC_B);
+    usual_descriptor(u);
+    usual_privilege(u);
+    usual_flags(u);
+    usual_put_flags(u, FLAG_ZF);
+    usual_return(u);
+    usual_land(u);
+    usual_copy(u, R8, R9);
+}
+
 // ---- all ------------------------------------------------------------------------------------------------------
 void usual_emit(const Jit *jit, Buf *b, u32 helper) {
     Usual u = { .jit = jit, .b = b };
@@ -593,6 +649,8 @@ void usual_emit(const Jit *jit, Buf *b, u32 helper) {
     case HELPER_write_cr: usual_write_cr(&u); break;
     case HELPER_sysenter: usual_sysenter(&u); break;
     case HELPER_sysexit: usual_sysexit(&u); break;
+    case HELPER_cmpxchg8b: usual_cmpxchg8b(&u); break;
+    case HELPER_verw: usual_verw(&u); break;
     default: break;
     }
     usual_land(&u);

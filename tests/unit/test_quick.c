@@ -232,12 +232,34 @@ static void act_cr0(Cpu *cpu, Jit *jit, u64 *r) {
     cpu->cpuid_features = features;
 }
 
+// Flags are kept but ZF, whatever they were last the result of.
+static void act_zero_flag(Cpu *cpu, Jit *jit, u64 *r) {
+    static const u8 ops[] = { FLAGS_RAW, FLAGS_SUB, FLAGS_LOGIC, FLAGS_LAHF, FLAGS_ADDR, FLAGS_INC, FLAGS_SHL };
+    u64 value = next(r);
+    cpu->flag_op = FLAGS_OP(ops[pick(r, ARRAY_LEN(ops))], 2);
+    cpu->flag_a = (u32)next(r);
+    if (FLAGS_KIND(cpu->flag_op) == FLAGS_LAHF) cpu->flag_a &= FLAG_SZAPC << 8 | 1;
+    cpu->flag_b = 1 + pick(r, 30);
+    cpu->flag_c = pick(r, 2);
+    if (one_in(r, 2)) {
+        u32 selector = one_in(r, 8) ? (u32)next(r) : pick(r, 0x10) * 8 | (one_in(r, 3) ? pick(r, 8) : 0);
+        call(cpu, jit, HELPER_verw, selector, 0);
+        return;
+    }
+    u32 at = one_in(r, 8) ? (u32)bus_ram_bytes(cpu->bus) - 4 : STACK_PAGE + pick(r, STACK_BYTES);
+    cpu->regs[CPU_EAX] = (u32)value, cpu->regs[CPU_EDX] = (u32)(value >> 32);
+    cpu->regs[CPU_EBX] = (u32)next(r), cpu->regs[CPU_ECX] = (u32)next(r);
+    cpu_store_sys(cpu, lin(at), 4, value);
+    if (one_in(r, 2)) cpu_store_sys(cpu, lin(at), 8, value);
+    call(cpu, jit, HELPER_cmpxchg8b, at, CPU_ACCESS(one_in(r, 8) ? pick(r, 6) : CPU_DS, 3));
+}
+
 static void act(Cpu *cpu, Jit *jit, u64 seed) {
     u64 r = seed * 31 + 7;
     u32 s = pick(&r, 5);
     cpu->inhibit_irq = false;
     cpu->budget = (i32)(one_in(&r, 8) ? pick(&r, 40) : 16384);
-    switch (pick(&r, 11)) {
+    switch (pick(&r, 12)) {
     case 0: cpu_h_int_n(cpu, pick(&r, 256)); break;
     case 1: case 2: cpu_h_iret(cpu, 4); break;
     case 3: act_segment(cpu, jit, s < 1 ? CPU_ES : s + 1, (u32)next(&r)); break;
@@ -247,6 +269,7 @@ static void act(Cpu *cpu, Jit *jit, u64 seed) {
     case 7: act_fast(cpu, jit, &r); break;
     case 8: act_far(cpu, jit, &r); break;
     case 9: act_cr0(cpu, jit, &r); break;
+    case 10: act_zero_flag(cpu, jit, &r); break;
     default:
         if (one_in(&r, 2)) cpu_raise_error(cpu, VEC_PF, pick(&r, 8));
         else cpu_raise(cpu, VEC_UD);
