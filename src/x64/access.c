@@ -173,11 +173,11 @@ static void ac_test_place(Emit *e, const IrOp *op, unsigned bytes, unsigned mask
     }
 }
 
-//     cmp %r13, table+8*page(%r13) ; jne late
-static void ac_hot_constant(Emit *e, const IrOp *op, bool write, AcJumps *j) {
-    i32 page = (i32)(ir_value(e->ir, op->a) >> PAGE_SHIFT);
+//     cmp %r13, table+8*page(%r13) ; jne late            of a constant address
+static u8 *ac_test_constant(Emit *e, u32 at, bool write) {
+    i32 page = (i32)(at >> PAGE_SHIFT);
     enc_rm(e->b, ENC_W, 0x39, R13, rm_mem(R13, (write ? e->t->write_table : e->t->read_table) + 8 * page));
-    j->table = enc_jcc32(e->b, 5);
+    return enc_jcc32(e->b, 5);
 }
 
 // Is the address a multiple of mask + 1, whatever its index is? A table of such elements.
@@ -194,7 +194,10 @@ static void ac_hot(Emit *e, const IrOp *op, unsigned bytes, bool write, AcJumps 
     Buf *b = e->b;
     unsigned mask = ac_align_mask(bytes);
     if (ac_is_aligned(e, op, mask)) mask = 0;                 // before the address is computed
-    if (j->constant) { ac_hot_constant(e, op, write, j); return; }
+    if (j->constant) {
+        j->table = ac_test_constant(e, ir_value(e->ir, op->a), write);
+        return;
+    }
     if (j->reg == R8) ac_address(e, b, op->a);
     ac_segment(e, op, bytes, write, j);
     if (e->linear) {
@@ -275,7 +278,8 @@ static Rm ac_rm(const Emit *e, unsigned reg, i32 offset) {
 //   fix:  as above
 //
 // r11 (r10) is the group's. Where the lowest address is a guest register that stays as it is until the last access
-// (linear form), that register does, and there is no lea.
+// (linear form), that register does, and there is no lea. A constant one whose page is known here becomes displacements
+// from r13 (form EXPECTED), as that of a single access does.
 
 // Does the op change guest register r?
 static bool gr_writes(const IrOp *op, unsigned r) {
@@ -336,10 +340,10 @@ static void gr_address(Emit *e, Buf *b, const IrOp *op, unsigned reg) {
     }
 }
 
-// A group of 16-bit addresses must not wrap: cmp $0x10000-span, reg ; ja never
+// A group of 16-bit addresses must not wrap: cmp $-span, reg16 ; ja never
 static u8 *gr_wraps(Emit *e, const IrOp *op, unsigned reg) {
     if (!op->addr16) return NULL;
-    enc_alu_imm(e->b, 0, 7, rm_reg(reg), 0x10000 - e->ir->groups[op->group].span, 4);
+    enc_alu_imm(e->b, ENC_66, 7, rm_reg(reg), 0x10000 - e->ir->groups[op->group].span, 2);
     return enc_jcc32(e->b, 7);
 }
 
@@ -415,22 +419,46 @@ static void gr_detour(Emit *e, Buf *c, unsigned reg, const IrGroup *g, const u8 
 static void gr_late(Emit *e, const IrOp *op, unsigned reg, const u8 *start, const u8 *resume) {
     const IrGroup *g = &e->ir->groups[op->group];
     Buf *c = &e->late;
-    if (!e->linear) {
+    if (!e->linear || reg == R13) {
         gr_address(e, c, op, R8);
         if (ac_class(op) != X64_FLAT) enc_rm(c, 0, 0x03, R8, rm_state(e->t->seg_base[op->seg]));
     }
     if (e->form == X64_DETOUR) gr_detour(e, c, reg, g, resume + e->moved);
     enc_mov_imm(c, R9, X64_GROUP_INFO(g->span, resume - start, g->write, e->form));
-    enc_patch32(enc_call32(c), e->linear ? e->t->group[g->write][reg] : e->t->group_fix);
+    enc_patch32(enc_call32(c), e->linear && reg != R13 ? e->t->group[g->write][reg] : e->t->group_fix);
     st_record(e, c, c->p - 1);
     enc_patch32(enc_jmp32(c), resume + e->moved);
+}
+
+// All of the group is at constant addresses in one page, and aligned where it has to be.
+static bool gr_is_constant(const Emit *e, const IrOp *op, u32 *lo) {
+    const IrGroup *g = &e->ir->groups[op->group];
+    if (e->form != X64_EXPECTED || ac_class(op) != X64_FLAT || op->addr16 || !ir_is_const(op->a)) return false;
+    *lo = ir_value(e->ir, op->a) - op->group_offset;
+    if (g->aligned && (*lo + g->phase) & 15) return false;
+    return *lo < AC_CONSTANT_END && (*lo & ~PAGE_MASK) + g->span <= PAGE_BYTES;
+}
+
+static void gr_check_constant(Emit *e, const IrOp *op, u32 lo) {
+    const u8 *start = e->b->p;
+    e->group_reg[op->group] = R13;
+    e->group_at[op->group] = lo;
+    u8 *table = ac_test_constant(e, lo, e->ir->groups[op->group].write);
+    ask_question(e, X64_ASK_LATE);
+    ask_jump(e, table);
+    if (e->late_from) gr_late(e, op, R13, start, e->b->p);
 }
 
 static void gr_check(Emit *e, const IrOp *op) {
     const IrGroup *g = &e->ir->groups[op->group];
     Buf *b = e->b;
     u8 *crosses = NULL;
+    u32 lo;
     ac_prepare(e);
+    if (gr_is_constant(e, op, &lo)) {
+        gr_check_constant(e, op, lo);
+        return;
+    }
     gr_claim(e, op);
     unsigned reg = e->group_reg[op->group];
     ac_want_base(e, op);
@@ -455,7 +483,7 @@ static bool gr_access(Emit *e, const IrOp *op, Rm *rm) {
     if (op->attr & IR_GROUP_FIRST) gr_check(e, op);
     unsigned reg = e->group_reg[op->group];
     i32 offset = op->group_offset;
-    *rm = ac_rm(e, reg, offset);
+    *rm = reg == R13 ? rm_mem(R13, (i32)e->group_at[op->group] + offset) : ac_rm(e, reg, offset);
     e->late_copy = false;
     return true;
 }

@@ -54,7 +54,8 @@ typedef struct Emit {
     u32 spill_free;        // mask of spill slots
     u32 lazy_count;        // temporaries that are TEMP_LAZY
     u8 lazy_regs;          // guest registers that one of them may be made of
-    u8 group_reg[IR_MAX_GROUPS];             // host register with the group's address
+    u8 group_reg[IR_MAX_GROUPS];             // host register with the group's address; R13: it is a constant, here:
+    u32 group_at[IR_MAX_GROUPS];
     u8 base_of;            // r10, which is free, holds the base of this segment; 0xff: of none
     FlagsState f;
     u32 insn;              // guest instructions completed before the one at hand
