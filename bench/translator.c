@@ -6,6 +6,7 @@
 // FILE is an i386 ELF program (its code segment is taken) or plain code; at most BYTES of it, ROUNDS times, for a mode
 // word (as `glassbox dump --mode` has it). Prints a checksum over everything a translation gives: as long as it is the
 // same, a change to the translator has changed no block. bench/translator.sh shows where its instructions go.
+#include "cpu/mmu.h"
 #include "jit/jit_int.h"
 
 #include <elf.h>
@@ -52,9 +53,9 @@ __attribute__((noinline)) void translator_one(Jit *jit, const Source *src, Lifte
     translate_lift(jit->arena, src, JIT_MAX_INSNS, l);
     translate_optimize(l->ir, true);
     X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(src->mode, CPU_CS) == SEG_FLAT,
-                       .eip = src->eip, .ppn = src->eip >> PAGE_SHIFT,
+                       .eip = src->eip, .expects = mmu_code_entry(0, 0),
                        .flags.op = X64_FLAGS_IN_STATE, .form = jit_form(src->mode), .second = l->second,
-                       .second_eip = src->eip + src->count, .second_ppn = (src->eip >> PAGE_SHIFT) + 1 };
+                       .second_eip = src->eip + src->count, .second_expects = mmu_code_entry(0, 0) };
     if (!x64_emit(l->ir, &jit->target, &entry, jit->hot_next, jit->hot_end, jit->cold_next, jit->cold_end, code))
         panic("block at %08x does not fit", src->eip);
 }

@@ -293,7 +293,7 @@ void cpu_h_probe(Cpu *cpu, u32 offset, u32 mem, u32 bytes) {
 // ---- fetching -----------------------------------------------------------------------------------
 bool cpu_fetch_page(Cpu *cpu, Lin addr, u32 *ppn) {
     bool user = cpu_is_user(cpu);
-    u32 known = mmu_codes(cpu->context_base[user])[addr.v >> PAGE_SHIFT];
+    u32 page = addr.v >> PAGE_SHIFT, known = mmu_code_ppn(page, mmu_codes(cpu->context_base[user])[page]);
     if (known == MMU_NO_CODE) {
         Phy phys;
         if (!mmu_fill(cpu, addr, MMU_FETCH, user, &phys)) return false;

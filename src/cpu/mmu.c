@@ -297,7 +297,7 @@ static void mmu_install(Cpu *cpu, u32 addr, const MmuMapping *m, MmuAccess acces
     u32 page = addr >> PAGE_SHIFT, ppn = m->phys >> PAGE_SHIFT;
     context_list(cpu->mmu, c, page);
     if (access == MMU_FETCH) {
-        mmu_codes(c->base)[page] = ppn;
+        mmu_codes(c->base)[page] = mmu_code_entry(page, ppn);
         return;
     }
     const BusPage *target = bus_page(cpu->bus, ppn);

@@ -7,7 +7,7 @@
 //     base + lin        the window: where the guest's linear address space may be mapped a second time
 //     base + MMU_READ   8-byte entry per 4 KiB page: host minus guest address; negative: look in C
 //     base + MMU_WRITE  the same for stores
-//     base + MMU_CODE   4-byte entry per page: physical page number for fetching; ~0: look in C
+//     base + MMU_CODE   4-byte entry per page: where fetching leads (mmu_code_entry); ~0: look in C
 //
 // Generated code: addend = table[linear >> 12]; if (addend < 0) slow; access(addend + linear).
 // An entry is filled by mmu_fill() only and dropped by mmu_drop_*() only. A write entry exists only
@@ -28,6 +28,16 @@
 #define MMU_KNOWN_BIT (1ll << 62)
 #define MMU_KNOWN(ppn) (MMU_INVALID | MMU_KNOWN_BIT | (i64)(ppn))
 #define MMU_NO_CODE 0xffffffffu
+// How far a page is from its physical page, turned so that this is a small number, which generated code compares with,
+// where a kernel has RAM at linear 0, 1, 2 or 3 GiB. (MMU_NO_CODE would be a distance of more than all pages.)
+static inline u32 mmu_code_entry(u32 page, u32 ppn) {
+    u32 distance = page - ppn;
+    return (distance << 14 | distance >> 18) ^ 0x40;
+}
+static inline u32 mmu_code_ppn(u32 page, u32 entry) {
+    u32 turned = entry ^ 0x40;
+    return entry == MMU_NO_CODE ? MMU_NO_CODE : page - (turned >> 14 | turned << 18);
+}
 
 bool mmu_has_room(void);                             // does the host have addresses for one more address space?
 void mmu_new(Cpu *cpu);                              // cpu->mmu
@@ -44,7 +54,8 @@ i64 mmu_fill_quietly(Cpu *cpu, Lin addr, bool store);
 // The physical page that fetching at addr leads to at the present privilege, as far as the table knows it now;
 // MMU_NO_CODE otherwise (shifted left by PAGE_SHIFT, that is no page a block can lie in).
 static inline u32 mmu_code_page(const Cpu *cpu, Lin addr) {
-    return ((const u32 *)(const void *)(cpu->mmu_base + MMU_CODE))[addr.v >> PAGE_SHIFT];
+    u32 page = addr.v >> PAGE_SHIFT;
+    return mmu_code_ppn(page, ((const u32 *)(const void *)(cpu->mmu_base + MMU_CODE))[page]);
 }
 void mmu_switch(Cpu *cpu);                           // CR3 was loaded, CR0.WP changed: to that address space
 void mmu_flush(Cpu *cpu);                            // CR0.PG, CR4, A20, the map: nothing holds any more

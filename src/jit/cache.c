@@ -334,7 +334,7 @@ static const u8 *cache_entry(Jit *jit, Block *b) {
     if (b->entry) return b->entry;
     if (jit->cold_end - jit->cold_next < X64_CHECKED_ENTRY_BYTES) return NULL;
     X64Entry entry = { .flat = MODE_SEG_CLASS(b->key, CPU_CS) == SEG_FLAT, .base = b->base, .eip = b->eip,
-                       .ppn = b->phys >> PAGE_SHIFT };
+                       .expects = mmu_code_entry((b->base + b->eip) >> PAGE_SHIFT, b->phys >> PAGE_SHIFT) };
     b->entry = jit->cold_next;
     jit->cold_next = x64_checked_entry(&jit->target, &entry, b->hot + b->fast, b->entry);
     jit->stats.cold_bytes += (u64)(jit->cold_next - b->entry);

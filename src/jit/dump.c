@@ -2,6 +2,7 @@
 // The glass box: every stage of a translation as text.
 #include "jit/jit_int.h"
 
+#include "cpu/mmu.h"
 #include "lift/lift.h"
 
 #include <capstone/capstone.h>
@@ -119,7 +120,7 @@ Jit *dump_rig(u32 cache_mib) {
 static void dump_rig_stages(IrBlock *ir, u32 eip, u32 mode, FILE *out) {
     Jit *jit = dump_rig(1);
     X64Entry entry = { .checked = true, .flat = MODE_SEG_CLASS(mode, CPU_CS) == SEG_FLAT,
-                       .eip = eip, .ppn = eip >> PAGE_SHIFT,
+                       .eip = eip, .expects = mmu_code_entry(0, 0),
                        .flags.op = X64_FLAGS_IN_STATE, .form = jit_form(mode) };
     dump_stages(ir, &jit->target, &entry, jit->hot_next, (u32)(jit->hot_end - jit->hot_next), out);
     jit_free(jit);

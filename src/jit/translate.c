@@ -402,10 +402,11 @@ static u32 max_insns(const Jit *jit) {
 static X64Entry entry_of(u32 eip, u32 base, u32 key, u32 phys, X64Recipe flags, bool checked, const Lifted *l,
                          u32 first_bytes, u32 second_ppn) {
     X64Entry e = { .checked = checked, .flat = MODE_SEG_CLASS(key, CPU_CS) == SEG_FLAT, .eip = eip, .base = base,
-                   .ppn = phys >> PAGE_SHIFT, .second = l->second, .flags = flags, .form = jit_form(key) };
+                   .expects = mmu_code_entry((base + eip) >> PAGE_SHIFT, phys >> PAGE_SHIFT),
+                   .second = l->second, .flags = flags, .form = jit_form(key) };
     if (l->second) {
         e.second_eip = eip + first_bytes;
-        e.second_ppn = second_ppn;
+        e.second_expects = mmu_code_entry((base + e.second_eip) >> PAGE_SHIFT, second_ppn);
     }
     return e;
 }

@@ -1243,22 +1243,21 @@ static bool em_uses_xmm(const IrBlock *ir) {
 }
 
 // Does the page still lead here, and where CS has a base, is it still the same? Flags: equal, or not.
-//     cmpl $base, CS base ; jne unfit ; cmpl $ppn, code_table + 4*page(%r13) ; unfit:
-static void em_test_page(Buf *b, const X64Target *t, const X64Entry *entry, u32 eip, u32 ppn) {
+//     cmpl $base, CS base ; jne unfit ; cmpl $expects, code_table + 4*page(%r13) ; unfit:
+static void em_test_page(Buf *b, const X64Target *t, const X64Entry *entry, u32 eip, u32 expects) {
     u8 *unfit = NULL;
     if (!entry->flat) {
         enc_alu_imm(b, 0, 7, rm_state(t->seg_base[1]), entry->base, 4);
         unfit = enc_jcc8(b, 5);
     }
-    u32 offset = (u32)t->code_table + ((entry->base + eip) >> PAGE_SHIFT) * 4;
-    enc_known(b, 0xbd8141 | (u64)offset << 24, 7);
-    enc_u32(b, ppn);
+    i32 offset = t->code_table + (i32)((entry->base + eip) >> PAGE_SHIFT) * 4;
+    enc_alu_imm(b, 0, 7, rm_mem(R13, offset), expects, 4);
     if (unfit) enc_patch8(unfit, b->p);
 }
 
 // The test ; jne back to C.
-static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 ppn) {
-    em_test_page(&e->hot, e->t, entry, eip, ppn);
+static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 expects) {
+    em_test_page(&e->hot, e->t, entry, eip, expects);
     ask_question(e, X64_ASK_STALE);
     ask_jump(e, enc_jcc32(&e->hot, 5));
 }
@@ -1266,7 +1265,7 @@ static void em_check_page(Emit *e, const X64Entry *entry, u32 eip, u32 ppn) {
 //     (test) ; je fast ; mov $eip, %r8d ; jmp lookup
 u8 *x64_checked_entry(const X64Target *target, const X64Entry *entry, const u8 *fast, u8 *at) {
     Buf b = { at, at, at + X64_CHECKED_ENTRY_BYTES };
-    em_test_page(&b, target, entry, entry->eip, entry->ppn);
+    em_test_page(&b, target, entry, entry->eip, entry->expects);
     enc_patch32(enc_jcc32(&b, 4), fast);
     enc_mov_imm(&b, R8, entry->eip);
     enc_patch32(enc_jmp32(&b), target->lookup);
@@ -1286,9 +1285,9 @@ static void em_want_xmm(Emit *e) {
 }
 
 static void em_entries(Emit *e, const X64Entry *entry) {
-    if (entry->checked || entry->second) em_check_page(e, entry, entry->eip, entry->ppn);
+    if (entry->checked || entry->second) em_check_page(e, entry, entry->eip, entry->expects);
     e->out->fast = (u32)(e->hot.p - e->hot.start);
-    if (entry->second) em_check_page(e, entry, entry->second_eip, entry->second_ppn);
+    if (entry->second) em_check_page(e, entry, entry->second_eip, entry->second_expects);
     if (e->out->uses_xmm) em_want_xmm(e);
     e->out->live = entry->second ? e->out->fast : (u32)(e->hot.p - e->hot.start);
 }

@@ -136,10 +136,10 @@ typedef struct X64Entry {      // the test at a block's checked entry: does the 
     bool flat;                 // CS base is always 0
     u32 base;                  // it is this one for which the page is what follows
     u32 eip;                   // of the first byte
-    u32 ppn;                   // physical page expected there
+    u32 expects;               // the code table's entry for its page
     bool joins;                // before the cold part there is the call of a row that this one may go on with
     bool second;               // the (only) instruction goes on to another page: tested on every entry
-    u32 second_eip, second_ppn;
+    u32 second_eip, second_expects;
     u8 form;                   // of accesses to memory: X64_ADDED, ...
     X64Recipe flags;           // where the flags are on entry
 } X64Entry;

@@ -302,6 +302,20 @@ static void test_mmio(void **state) {
     assert_no_fault(c);
 }
 
+// Any pair of pages comes back, none is "no code"; where kernels have RAM the entry fits a byte.
+static void test_code_entries(void **state) {
+    static const u32 pages[] = { 0, 1, 2, 0x3ffff, 0x40000, 0x7ffff, 0x80000, 0xc0000, 0xc0001, 0xffffe, 0xfffff };
+    (void)state;
+    for (u32 i = 0; i < ARRAY_LEN(pages); i++)
+        for (u32 k = 0; k < ARRAY_LEN(pages); k++) {
+            u32 entry = mmu_code_entry(pages[i], pages[k]);
+            assert_int_not_equal(entry, MMU_NO_CODE);
+            assert_int_equal(mmu_code_ppn(pages[i], entry), pages[k]);
+        }
+    for (u32 gib = 0; gib < 4; gib++) assert_true(mmu_code_entry(gib << 18 | 0x123, 0x123) < 0x80);
+    assert_int_equal(mmu_code_ppn(0x123, MMU_NO_CODE), MMU_NO_CODE);
+}
+
 static void test_fetch(void **state) {
     TestCpu *c = *state;
     u32 ppn = 0;
@@ -309,7 +323,8 @@ static void test_fetch(void **state) {
     set_pte(c, 0x110, 0x203007);
     assert_true(cpu_fetch_page(c->cpu, lin(0x110567), &ppn));
     assert_int_equal(ppn, 0x203);
-    assert_int_equal(code_entry(c, false, 0x110000), 0x203);
+    assert_int_equal(code_entry(c, false, 0x110000), mmu_code_entry(0x110, 0x203));
+    assert_int_equal(mmu_code_page(c->cpu, lin(0x110000)), 0x203);
     assert_int_equal(pte(c, 0x110), 0x203027);
     cpu_h_invlpg(c->cpu, 0x110000, CPU_ACCESS(CPU_DS, 0));
     assert_int_equal(code_entry(c, false, 0x110000), MMU_NO_CODE);
@@ -374,6 +389,7 @@ int main(void) {
         TEST_PROTECTED(test_global_pages), TEST_PROTECTED(test_a20),
         TEST_PROTECTED(test_code_page), TEST_PROTECTED(test_protect_aliases),
         TEST_PROTECTED(test_dirty_log), TEST_PROTECTED(test_mmio), TEST_PROTECTED(test_fetch),
+        cmocka_unit_test(test_code_entries),
         TEST_PROTECTED(test_list_overflow), TEST_PROTECTED(test_debug),
         TEST_PROTECTED(test_listings),
     };

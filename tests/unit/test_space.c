@@ -36,7 +36,8 @@ static bool page_is_fresh(TestCpu *c, bool user, u32 page) {
     if (read == MMU_INVALID && write == MMU_INVALID && code == MMU_NO_CODE) return true;
     if (!mmu_look(c->cpu, addr, &m) || !m.accessed) return false;
     m.phys = walk_gate(c->cpu, m.phys);
-    if (code != MMU_NO_CODE && (!mmu_allows(c->cpu, &m, MMU_FETCH, user) || code != m.phys >> 12)) return false;
+    if (code != MMU_NO_CODE && !mmu_allows(c->cpu, &m, MMU_FETCH, user)) return false;
+    if (code != MMU_NO_CODE && mmu_code_ppn(page, code) != m.phys >> 12) return false;
     if (read != MMU_INVALID && !leads_to(c, x, read, addr, m.phys)) return false;
     if (read != MMU_INVALID && !mmu_allows(c->cpu, &m, MMU_LOAD, user)) return false;
     if (write == MMU_INVALID) return true;

@@ -392,7 +392,7 @@ static void state_load_flags(Rig *g) {
 // ---- generated code -----------------------------------------------------------------------------
 static X64Entry code_entry(const Rig *g) {
     return (X64Entry){ .checked = true, .flat = g->gen.seg_class[CPU_CS] == SEG_FLAT, .eip = EIP,
-                       .base = g->cpu->seg[CPU_CS].base, .ppn = (g->cpu->seg[CPU_CS].base + EIP) >> PAGE_SHIFT,
+                       .base = g->cpu->seg[CPU_CS].base, .expects = mmu_code_entry(0, 0),      // linear = physical
                        .form = g->form, .flags = g->flags };
 }
 
