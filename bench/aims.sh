@@ -38,7 +38,7 @@ BEGIN {
 }
 /^#/ || NF < 5 { next }
 {
-    kind = trim($2); bound = trim($3)
+    kind = trim($2); bound = trim($3) + 0
     x = aim_measure(kind, trim($4), trim($5))
     if (x < 0) { missing++; next }
     met = kind ~ /-most$/ ? x <= bound : x >= bound
