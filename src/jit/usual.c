@@ -598,22 +598,37 @@ static void usual_put_flags(Usual *u, u32 more) {
     usual_put(u, STATE(flag_op), FLAGS_OP(FLAGS_LAHF, 2));
 }
 
-// (r8d offset, r9d mem) in flat DS: the host's instruction on the same registers.
-static void usual_cmpxchg8b(Usual *u) {
+// (r8d offset, r9d mem) in segment s of 4 GiB: the host's instruction on the same registers.
+static void usual_exchange(Usual *u, unsigned s) {
     Buf *b = u->b;
-    usual_alu(u, ALU_CMP, rm_reg(R9), CPU_ACCESS(CPU_DS, 3));
-    usual_out(u, CC_NE);
     usual_load(u, R11, STATE(mode));
-    usual_alu(u, ALU_AND, rm_reg(R11), CLASS(CPU_DS) | MODE_AC | MODE_DEBUG);
-    usual_alu(u, ALU_CMP, rm_reg(R11), FLAT(CPU_DS));
+    usual_test(u, rm_reg(R11), MODE_AC | MODE_DEBUG);
     usual_out(u, CC_NE);
-    usual_one_page(u, R11, R8, 8);
-    usual_entry(u, R11, R8, MMU_WRITE);
-    enc_rr(b, ENC_W, 0x01, R11, R8);                           // add
+    usual_shift(u, R11, false, MODE_SEG_SHIFT(s));
+    usual_alu(u, ALU_AND, rm_reg(R11), 3);
+    usual_alu(u, ALU_SUB, rm_reg(R11), SEG_FLAT);
+    usual_alu(u, ALU_CMP, rm_reg(R11), SEG_BASED - SEG_FLAT);
+    usual_out(u, CC_A);
+    usual_copy(u, R10, R8);
+    enc_rm(b, 0, 0x03, R10, SEG(s, base));                     // add
+    usual_one_page(u, R11, R10, 8);
+    usual_entry(u, R11, R10, MMU_WRITE);
+    enc_rr(b, ENC_W, 0x01, R11, R10);                          // add
     usual_flags(u);
-    enc_rm(b, 0, 0x0fc7, 1, rm_mem(R8, 0));                    // cmpxchg8b
+    enc_rm(b, 0, 0x0fc7, 1, rm_mem(R10, 0));                   // cmpxchg8b
     usual_put_flags(u, 0);
     usual_return(u);
+}
+
+// In DS, and in FS, where Linux has what belongs to a processor.
+static void usual_cmpxchg8b(Usual *u) {
+    usual_alu(u, ALU_CMP, rm_reg(R9), CPU_ACCESS(CPU_DS, 3));
+    u8 *other = enc_jcc32(u->b, CC_NE);
+    usual_exchange(u, CPU_DS);
+    enc_patch32(other, u->b->p);
+    usual_alu(u, ALU_CMP, rm_reg(R9), CPU_ACCESS(CPU_FS, 3));
+    usual_out(u, CC_NE);
+    usual_exchange(u, CPU_FS);
 }
 
 // (r8d selector) at CPL 0: of data that can be written.

@@ -251,7 +251,10 @@ static void act_zero_flag(Cpu *cpu, Jit *jit, u64 *r) {
     cpu->regs[CPU_EBX] = (u32)next(r), cpu->regs[CPU_ECX] = (u32)next(r);
     cpu_store_sys(cpu, lin(at), 4, value);
     if (one_in(r, 2)) cpu_store_sys(cpu, lin(at), 8, value);
-    call(cpu, jit, HELPER_cmpxchg8b, at, CPU_ACCESS(one_in(r, 8) ? pick(r, 6) : CPU_DS, 3));
+    u32 s = one_in(r, 8) ? pick(r, 6) : one_in(r, 2) ? CPU_FS : CPU_DS;
+    if (one_in(r, 2)) cpu->seg[s].base = 0x1230;
+    cpu_update_mode(cpu);
+    call(cpu, jit, HELPER_cmpxchg8b, at - cpu->seg[s].base, CPU_ACCESS(s, 3));
 }
 
 static void act(Cpu *cpu, Jit *jit, u64 seed) {
