@@ -544,6 +544,14 @@ static void stub_flags_quick(Buf *b, FlagsKind kind, unsigned size_log2) {
     enc_patch32(no, b->p);
 }
 
+static const u8 *stub_save_lahf(const X64Target *t, Buf *b) {
+    stub_align(b);
+    const u8 *at = b->p;
+    x64_save_lahf(t, b);
+    enc_u8(b, 0xc3);
+    return at;
+}
+
 static const u8 *stub_flags_load(const Jit *jit, Buf *b, const void *fn) {
     stub_align(b);
     const u8 *at = b->p;
@@ -1124,6 +1132,7 @@ void stubs_generate(Jit *jit) {
     for (unsigned n = 0; n < 4; n++)
         t->group_detour[n >> 1][n & 1] = stub_group_detour(t, &b, n >> 1 ? R11 : R10, n & 1);
     stub_groups(jit, &b, (void *)group_fix, exit_call);
+    t->save_lahf = stub_save_lahf(t, &b);
     t->flags_load = stub_flags_load(jit, &b, (void *)flags_for_host);
     for (unsigned h = 0; h < ARRAY_LEN(stub_helper_fn); h++)
         jit->helper_stub[h] = stub_helper(jit, &b, h, stub_helper_fn[h], exit_call);

@@ -675,7 +675,29 @@ static void op_carry(Emit *e, const IrOp *op) {
 }
 
 // ---- CPU state, helpers -----------------------------------------------------------------------------------
+static bool op_only_use(const Emit *e, IrRef temp, u32 at) {
+    return ir_kind(temp) == IR_KIND_TEMP && e->temp[ir_index(temp)].last == at;
+}
+
+// LDENV t; XOR t2 = t, constant; LEAVENZ t2: is the word of the state what it was?
+//     cmpl $constant, word ; jne leave
+static bool op_leaves_unless(Emit *e, const IrOp *load) {
+    if (load->size != 4 || e->i + 2 >= e->ir->count) return false;
+    const IrOp *op = load + 1, *leave = load + 2;
+    if (op->code != IR_XOR || op->size != 4 || op->a != load->d || !ir_is_const(op->b) || op->fdef) return false;
+    if (leave->code != IR_LEAVENZ || leave->a != op->d) return false;
+    if (load->d != op->d && !op_only_use(e, load->d, e->i + 1)) return false;
+    if (!op_only_use(e, op->d, e->i + 2)) return false;
+    fl_to_state(e, e->b, &e->f);
+    enc_alu_imm(e->b, 0, 7, rm_state(e->t->env + (i32)load->imm), ir_value(e->ir, op->b), 4);
+    fl_reset_host(e);
+    enc_patch32(enc_jcc32(e->b, 5), e->t->leave);
+    e->skip = 2;
+    return true;
+}
+
 static void op_load_state(Emit *e, const IrOp *op) {
+    if (op_leaves_unless(e, op)) return;
     op_before_write_ref(e, op, op->d);
     unsigned reg = st_define(e, op->d);
     Rm rm = rm_state(e->t->env + (i32)op->imm);
@@ -697,6 +719,14 @@ static void op_store_value(Emit *e, unsigned size, Rm to, Opd v) {
     op_rm(e, size, 0x89, v.rm.reg, to);
 }
 
+// A helper's, in r8 to r10. Small constants are shorter by XOR (nothing is in host EFLAGS any more) or by way of the
+// stack:  push $imm ; pop %r8
+static void op_argument(Emit *e, unsigned reg, Opd v) {
+    if (v.is_imm && !v.imm) enc_rr(e->b, 0, 0x31, reg, reg);
+    else if (v.is_imm && v.imm < 0x80) enc_known(e->b, 0x5841006a | v.imm << 8 | (reg & 7) << 24, 4);
+    else op_mov(e, 4, reg, v);
+}
+
 static void op_call(Emit *e, const IrOp *op) {
     const IrHelper *h = &e->ir->helpers->row[op->imm];
     bool leaves = h->attr & (IR_HELPER_END | IR_HELPER_FLAGS_IN | IR_HELPER_REGS | IR_HELPER_FAULT);
@@ -705,13 +735,13 @@ static void op_call(Emit *e, const IrOp *op) {
     else fl_prepare_clobber(e, wanted);
     st_settle(e, op->b);                   // may take r9
     st_settle(e, op->c);
-    if (op->a != IR_NONE) op_mov(e, 4, R8, st_read(e, op->a));
-    if (op->b != IR_NONE) op_mov(e, 4, R9, st_read(e, op->b));
+    if (op->a != IR_NONE) op_argument(e, R8, st_read(e, op->a));
+    if (op->b != IR_NONE) op_argument(e, R9, st_read(e, op->b));
     if (op->c != IR_NONE) {
         Opd c = st_read(e, op->c);
         if (!(opd_is_reg(c) && c.rm.reg == R10)) {
             if (!(e->reg_free & BIT(R10))) st_spill_live(e);
-            op_mov(e, 4, R10, c);
+            op_argument(e, R10, c);
         }
     }
     st_spill_live(e);
@@ -731,10 +761,6 @@ static void op_call(Emit *e, const IrOp *op) {
 
 // ---- memory: fusion ------------------------------------------------------------------------------------
 // The next op is the last to look at a load's temporary.
-static bool op_only_use(const Emit *e, IrRef temp, u32 at) {
-    return ir_kind(temp) == IR_KIND_TEMP && e->temp[ir_index(temp)].last == at;
-}
-
 // LOAD.rmw t; op t2 = t, x; STORE.rmw same address, t2: one instruction.
 static bool op_fuses_rmw(const Emit *e, const IrOp *load) {
     if (!(load->attr & IR_RMW) || e->i + 2 >= e->ir->count) return false;

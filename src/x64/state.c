@@ -150,12 +150,17 @@ static void fl_store_op(Buf *b, const X64Target *t, unsigned flag_op) {
 }
 
 // LAHF; SETO AL; store AX: what is in host EFLAGS becomes a recipe. r9 keeps EAX.
-void fl_save_lahf(Emit *e, Buf *b, FlagsState *f) {
+void x64_save_lahf(const X64Target *t, Buf *b) {
     enc_rr(b, 0, 0x89, RAX, R9);                         // mov %eax, %r9d
     enc_u8(b, 0x9f);                                     // lahf
     enc_rm(b, ENC_BYTE, 0x0f90, 0, rm_reg(RAX));         // seto %al
-    enc_rm(b, 0, 0x89, RAX, rm_state(e->t->flag_a));     // mov %eax, flag_a
+    enc_rm(b, 0, 0x89, RAX, rm_state(t->flag_a));        // mov %eax, flag_a
     enc_rr(b, 0, 0x89, R9, RAX);                         // mov %r9d, %eax
+}
+
+void fl_save_lahf(Emit *e, Buf *b, FlagsState *f) {
+    if (b == &e->cold) enc_patch32(enc_call32(b), e->t->save_lahf);
+    else x64_save_lahf(e->t, b);
     *f = (FlagsState){ .host = f->host, .recipe = true, .op = FLAGS_OP(FLAGS_LAHF, 2),
                        .a = X64_AT_A, .b = X64_AT_ZERO, .c = X64_AT_ZERO };
 }

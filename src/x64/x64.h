@@ -76,6 +76,7 @@ typedef struct X64Target {
     const u8 *probe;                  // in: r8d offset, r9d X64_SLOW_INFO of a store: checks only
     const u8 *commit;                 // after a store through a pointer of slow[STORE/RMW]; keeps host flags
     const u8 *sse_load;               // called by blocks that use XMM registers when they are not live
+    const u8 *save_lahf;              // what x64_save_lahf() makes
     const u8 *flags_load;             // loads the guest's flags from the CPU state into host EFLAGS; r9 lost
     const u8 *ask;                    // called at the end of a block's row of questions (X64_ASK_*)
     const u8 *raise;                  // called: r9d = RAISE's imm
@@ -184,6 +185,9 @@ bool x64_emit_late(const IrBlock *ir, const X64Target *target, const X64Entry *e
 // `fast`, or to `lookup`. Returns its end.
 #define X64_CHECKED_ENTRY_BYTES 64u
 u8 *x64_checked_entry(const X64Target *target, const X64Entry *entry, const u8 *fast, u8 *at);
+
+// Code that saves what is in host EFLAGS to flag_a; r9 lost.
+void x64_save_lahf(const X64Target *target, Buf *b);
 
 // Code that stores a recipe to the CPU state, for edges whose target wants the flags there. Returns its end.
 #define X64_STORE_FLAGS_BYTES 64u
