@@ -73,8 +73,10 @@ static bool pointers_operand(Cpu *cpu, u32 host_low, u32 *offset) {
     return true;
 }
 
-static void pointers_take_data(Cpu *cpu, u32 host_low) {
-    if (host_low == POINTER_KEPT || !host_low || !pointers_operand(cpu, host_low, &cpu->fpu_dp)) return;
+// `fresh`: the last instruction has an operand, whose address may end in 32 zero bits like any other.
+static void pointers_take_data(Cpu *cpu, u32 host_low, bool fresh) {
+    if (host_low == POINTER_KEPT || (!host_low && !fresh)) return;
+    if (!pointers_operand(cpu, host_low, &cpu->fpu_dp)) return;
     cpu->fpu_ds = cpu->seg[cpu->fpu_segment].selector;
 }
 
@@ -83,7 +85,7 @@ static void pointers_take(Cpu *cpu, const FpuEnv *env) {
     if (env->fip == POINTER_KEPT || !env->fip) return;
     if (!cpu->fpu_place || !cpu->fpu_place(cpu->jit, env->fip, &p)) return;
     pointers_put(cpu, &p);
-    pointers_take_data(cpu, env->fdp);
+    pointers_take_data(cpu, env->fdp, p.memory);
 }
 
 static void pointers_mark_kept(FpuEnv *env) {

@@ -541,6 +541,42 @@ static void test_x87_real(void **state) {
     cpu_fpu_save_host(cpu);
 }
 
+static bool place_of_operand(void *memory, u32 host_ip, CpuFpuPlace *place) {
+    (void)host_ip;
+    *place = (CpuFpuPlace){ .ip = 0x1234, .op = 0x63e, .seg = CPU_DS, .memory = *(bool *)memory };
+    return true;
+}
+
+// An operand at a host address of which the host's FDP has nothing but zeros. A kernel that lost the pointers leaves
+// zeros as well, but then there is no instruction to them.
+static void test_fpu_operand_at_4_gib(void **state) {
+    TestCpu *c = *state;
+    Cpu *cpu = c->cpu;
+    bool memory = true;
+    void *four_gib = (void *)(1ull << 32);
+    u32 *data = mmap(four_gib, PAGE_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    assert_ptr_equal(data, four_gib);
+    i64 *entry = (i64 *)(void *)(cpu->mmu_base + MMU_READ) + (AT_DATA >> PAGE_SHIFT), before = *entry;
+    *entry = (i64)(uintptr_t)data - AT_DATA;
+    cpu->jit = &memory;
+    cpu->fpu_place = place_of_operand;
+    for (u32 i = 0; i < 3; i++) {
+        memory = i != 1;
+        cpu->fpu_dp = AT_DATA + 0x99;
+        cpu_fpu_load_host(cpu);
+        __asm__ volatile("fildl %0" : : "m"(*data));
+        cpu->fpu_used = 1;
+        cpu->fpu_segment = CPU_DS;
+        cpu_fpu_save_host(cpu);
+        assert_int_equal(cpu->fpu_dp, memory ? AT_DATA : AT_DATA + 0x99);
+    }
+    *entry = before;
+    cpu->jit = NULL;
+    cpu->fpu_place = NULL;
+    munmap(data, PAGE_BYTES);
+}
+
 static void test_dump_fpu(void **state) {
     TestCpu *c = *state;
     char *text = NULL;
@@ -568,7 +604,8 @@ int main(void) {
         TEST_PROTECTED(test_cmpxchg8b), TEST_PROTECTED(test_cpuid_tsc_msr), TEST_PROTECTED(test_msrs),
         TEST_PROTECTED(test_counters), TEST_PROTECTED(test_counter_overflow),
         TEST_PROTECTED(test_models), TEST_PROTECTED(test_sysenter), TEST_PROTECTED(test_breakpoints),
-        TEST_PROTECTED(test_x87_images), TEST_REAL(test_x87_real), TEST_REAL(test_dump_fpu),
+        TEST_PROTECTED(test_x87_images), TEST_REAL(test_x87_real), TEST_REAL(test_fpu_operand_at_4_gib),
+        TEST_REAL(test_dump_fpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
